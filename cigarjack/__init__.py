@@ -1,0 +1,1 @@
+"""The jack: broadcasts the code, mints authentication codes."""

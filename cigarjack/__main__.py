@@ -1,0 +1,5 @@
+"""Run with ``python -m cigarjack``."""
+
+from cigarjack.cli import main
+
+main()

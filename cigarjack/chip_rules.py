@@ -1,0 +1,84 @@
+"""PURE. Which challenge the chip may answer, and with what (docs/protocol.md, Who checks what)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cigarjack.pairing_rules import Owner
+from twochannel.protocol import envelope
+from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
+from twochannel.protocol.statements import AuthCode, Challenge
+from twochannel.protocol.wire import base64url
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A payment that the chip has answered. ``challenge_digest``: of the challenge it answered."""
+
+    payment: str
+    challenge_digest: str
+    auth_code: str = field(repr=False)
+    epoch: int
+    counter: int
+    iat: int
+    exp: int
+
+
+def read_challenge(compact: str, jack: str, owner: Owner) -> Challenge:
+    """Verify that the pinned server asks this jack, for its phone. Raises StatementError.
+
+    Time is not judged here: whether a challenge has expired matters only for a new auth code.
+    """
+    server = owner.server()
+    challenge = envelope.verify(compact, Challenge, server.key, audience=jack)
+    if challenge.iss != server.id:
+        raise StatementError(ErrorCode.ISSUER_WRONG, "the challenge comes from another server")
+    if challenge.phone != owner.phone:
+        raise StatementError(ErrorCode.EPOCH_OUTDATED, "the challenge is for another phone")
+    return challenge
+
+
+def judge(
+    challenge: Challenge,
+    challenge_digest: str,
+    owner: Owner,
+    answered: Answered | None,
+    now_s: int | None,
+) -> Answered | None:
+    """The answer to give again, or None: a new auth code may be made. Raises CodedError.
+
+    ``answered``: what the chip answered for this payment before. ``now_s``: trusted Unix seconds,
+    None without trusted time; the server refuses expired challenges whatever the jack thinks.
+    """
+    if answered is not None:
+        if answered.challenge_digest != challenge_digest:
+            raise CodedError(ErrorCode.CHALLENGE_REFUSED)
+        if answered.epoch != owner.epoch:
+            raise CodedError(ErrorCode.EPOCH_OUTDATED, "answered in a pairing that has ended")
+        return answered
+    if now_s is not None and now_s >= challenge.exp:
+        raise StatementError(ErrorCode.STATEMENT_EXPIRED)
+    return None
+
+
+def compose(
+    challenge: Challenge,
+    challenge_digest: str,
+    owner: Owner,
+    *,
+    counter: int,
+    lane_nonce: bytes | None,
+    statement_id: str,
+) -> AuthCode:
+    """The auth code for a challenge that ``judge`` let through."""
+    return AuthCode(
+        iss=challenge.aud,
+        aud=challenge.iss,
+        jti=statement_id,
+        sub=challenge.sub,
+        prev=challenge_digest,
+        counter=counter,
+        epoch=owner.epoch,
+        lane_nonce=None if lane_nonce is None else base64url(lane_nonce),
+        phone=owner.phone,
+    )

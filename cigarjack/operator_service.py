@@ -1,0 +1,32 @@
+"""The running jack's local API on its control socket, for the commands of its operator."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from cigarjack.local_service import application
+
+
+def operator_app(
+    status: Callable[[], dict[str, object]],
+    open_pairing: Callable[[], Awaitable[dict[str, object]]],
+) -> ASGIApp:
+    """``GET /v1/status`` and ``POST /v1/pairing-window``; whoever reaches the socket may."""
+
+    async def tell_status(_request: Request) -> Response:
+        return JSONResponse(status())
+
+    async def open_window(_request: Request) -> Response:
+        return JSONResponse(await open_pairing())
+
+    return application(
+        [
+            Route("/v1/status", tell_status, methods=["GET"]),
+            Route("/v1/pairing-window", open_window, methods=["POST"]),
+        ]
+    )

@@ -1,0 +1,167 @@
+"""Pairing at the jack: the window, and the desk that admits one phone through it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from cigarjack import pairing_rules
+from cigarjack.clock import JackClock
+from cigarjack.hint import LINK_KEY_LENGTH
+from cigarjack.label import Label
+from cigarjack.memory import Memory
+from cigarjack.pairing_rules import Owner, PairingState
+from twochannel.protocol import envelope
+from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.keys import Signer
+from twochannel.protocol.limits import PAIRING_WINDOW_S
+from twochannel.protocol.statements import Pairing, PairingRequest
+from twochannel.protocol.wire import base64url
+from twochannel.trace import Trace
+
+_CLAIM_SECRET_LENGTH: Final = 16
+
+
+class PairingWindow:
+    """Open for 60 s from the last ``open``, or until ``close``."""
+
+    def __init__(self) -> None:
+        self._ends_s = 0.0
+        self._opened = asyncio.Event()
+        self._closed = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        return self.remaining_s > 0
+
+    @property
+    def remaining_s(self) -> float:
+        return max(0.0, self._ends_s - time.monotonic())
+
+    def open(self) -> None:
+        self._ends_s = time.monotonic() + PAIRING_WINDOW_S
+        self._closed.clear()
+        self._opened.set()
+
+    def close(self) -> None:
+        self._ends_s = 0.0
+        self._opened.clear()
+        self._closed.set()
+
+    async def wait_open(self) -> None:
+        await self._opened.wait()
+
+    async def wait_closed(self) -> None:
+        """Return when the window has been closed or its time is over."""
+        while self.is_open:
+            try:
+                async with asyncio.timeout(self.remaining_s):
+                    await self._closed.wait()
+            except TimeoutError:
+                continue
+        self.close()
+
+
+class PairingDesk:
+    """Admits a phone, makes what it admitted durable, and only then answers.
+
+    ``identity``: the jack's identity statement. ``random_bytes``: secret bytes of a length.
+    ``on_paired``: makes the new pairing effective; returns the port of the paired service.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        signer: Signer,
+        clock: JackClock,
+        trace: Trace,
+        *,
+        identity: str,
+        new_id: Callable[[], str],
+        random_bytes: Callable[[int], bytes],
+        on_paired: Callable[[Owner], Awaitable[int]],
+    ) -> None:
+        self._memory = memory
+        self._signer = signer
+        self._clock = clock
+        self._trace = trace
+        self._new_id = new_id
+        self._random_bytes = random_bytes
+        self._on_paired = on_paired
+        self.identity = identity
+        self.window = PairingWindow()
+
+    def open_window(self) -> Label:
+        """Open the window, or keep it open for longer; the label that the phone must present.
+
+        Raises CodedError (``claim_refused``) while the jack is locked, StorageError.
+        """
+        fresh = base64url(self._random_bytes(_CLAIM_SECRET_LENGTH))
+        with self._memory.transaction():
+            before = self._memory.pairing_state()
+            state = pairing_rules.claim_secret_for_window(before, fresh)
+            self._memory.store_pairing_state(state)
+        self.window.open()
+        return Label(self._signer.key.kid, state.claim_secret or fresh)
+
+    def tidy(self) -> None:
+        """After the window: void a claim secret that nobody used. Raises StorageError."""
+        with self._memory.transaction():
+            state = pairing_rules.claim_secret_after_window(self._memory.pairing_state())
+            self._memory.store_pairing_state(state)
+
+    async def pair(self, compact: str) -> dict[str, object]:
+        """The answer to a pairing request. Raises CodedError, StorageError."""
+        if not self.window.is_open:
+            raise CodedError(ErrorCode.PAIRING_CLOSED)
+        request = pairing_rules.read_request(compact, self._signer.key.kid)
+        owner = self._admit(request)
+        self._trace.event("paired", epoch=owner.epoch)
+        port = await self._on_paired(owner)
+        self.window.close()
+        return {
+            "pairing": self._statement(owner),
+            "link_key": base64url(owner.link_key),
+            "port": port,
+        }
+
+    def _admit(self, request: PairingRequest) -> Owner:
+        with self._memory.transaction():
+            before = self._memory.pairing_state()
+            verdict = pairing_rules.admit(before, request, self._random_bytes(LINK_KEY_LENGTH))
+            self._memory.store_pairing_state(verdict.state)
+            other_server = verdict.refusal is None and pairing_rules.server_changed(
+                before, verdict.state
+            )
+            if other_server:
+                self._memory.forget_clock()
+        if verdict.refusal is not None:
+            raise verdict.refusal
+        if other_server:
+            self._clock.forget()
+        return _owner(verdict.state)
+
+    def _statement(self, owner: Owner) -> str:
+        statement = Pairing(
+            iss=self._signer.key.kid,
+            aud=owner.server().id,
+            jti=self._new_id(),
+            sub=owner.phone,
+            identity=self.identity,
+            epoch=owner.epoch,
+        )
+        return envelope.sign(statement, self._signer)
+
+
+def reset(memory: Memory) -> None:
+    """Unlock a jack that saw too many wrong claim secrets. Raises StorageError."""
+    with memory.transaction():
+        memory.store_pairing_state(pairing_rules.unlocked(memory.pairing_state()))
+
+
+def _owner(state: PairingState) -> Owner:
+    if state.owner is None:
+        raise ValueError("an admitted phone is the owner's")
+    return state.owner

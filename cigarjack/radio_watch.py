@@ -1,0 +1,77 @@
+"""Keeps a radio open for the agent, whatever happens to the adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from twochannel.radio.port import Radio, RadioError
+
+_log = logging.getLogger(__name__)
+
+FIRST_RETRY_S: Final = 0.25
+#: An adapter that is plugged back in is on the air again within 10 s: half of that to notice.
+LAST_RETRY_S: Final = 5.0
+_STEADY_S: Final = 30.0
+
+
+class RadioWatch:
+    """Opens the radio, runs ``duties`` on it, and begins again when it fails.
+
+    ``tried``: set after the first attempt.
+    """
+
+    def __init__(
+        self, open_radio: Callable[[], Radio], duties: Callable[[Radio], Awaitable[None]]
+    ) -> None:
+        self._open_radio = open_radio
+        self._duties = duties
+        self._radio: Radio | None = None
+        self._failure = "not opened yet"
+        self.tried = asyncio.Event()
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no radio now, or why it cannot do its work; None if it can."""
+        if self._radio is None:
+            return self._failure
+        return self._radio.health.detail or None
+
+    async def run(self) -> None:
+        """Until cancelled. Errors other than RadioError are bugs and pass through."""
+        loop = asyncio.get_running_loop()
+        retry_s = FIRST_RETRY_S
+        while True:
+            began_s = loop.time()
+            try:
+                await self._serve()
+            except RadioError as error:
+                self._failure = str(error)
+            if loop.time() - began_s > _STEADY_S:
+                retry_s = FIRST_RETRY_S
+            _log.warning("radio_failed", extra={"reason": self._failure, "retry_s": retry_s})
+            self.tried.set()
+            await asyncio.sleep(retry_s)
+            retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+    async def _serve(self) -> None:
+        async with self._open_radio() as radio:
+            self._radio = radio
+            _log.info("radio_opened", extra={"radio": radio.name})
+            try:
+                await self._duties(radio)
+            finally:
+                self._radio = None
+
+
+async def all_of(*duties: Awaitable[None]) -> None:
+    """Run ``duties`` together until one fails; raise its error alone, the others cancelled."""
+    tasks = [asyncio.ensure_future(duty) for duty in duties]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""The bench: virtual air, demo, measurements."""

@@ -1,0 +1,5 @@
+"""Run with ``python -m fieldkit``."""
+
+from fieldkit.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The bench's measurements: speed and memory of the real processes (docs/measurements.md)."""

@@ -1,0 +1,326 @@
+"""``fieldkit bench server``: what a whole payment costs a real server process, over HTTPS.
+
+The server runs alone. Terminals, phones and jacks live in this process, which is not counted:
+request, challenge on the event stream, auth code, confirmation, simulated processor, receipt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from fieldkit.bench import consumption
+from fieldkit.bench.consumption import Memory, ProcessorTime
+from fieldkit.bench.crypto_floor import CryptoFloor, CryptoGauge
+from fieldkit.bench.lane_crew import LaneCrew, LaneError, LanePayment
+from fieldkit.bench.progress import BenchProgress
+from fieldkit.bench.quantiles import Summary, ratio, summary
+from fieldkit.process import Process, command
+from server.client import ServerUnreachableError
+from twochannel import tls
+from twochannel.protocol.errors import CodedError
+
+_LOOPBACK: Final = "127.0.0.1"
+_MERCHANTS: Final = 4
+#: HTTP requests of one payment: the terminal's, the phone's, and the challenge on the stream.
+EXCHANGES: Final = 3
+#: Bare requests for each lane: enough that the tick of the processor clock is a small part.
+_BARE_REQUESTS: Final = 100
+#: A sample takes two or three milliseconds: a small part of this.
+_GAUGE_EVERY_S: Final = 0.1
+_DECIMALS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFigures:
+    """What was measured. ``_ms``: milliseconds; ``cpu``: of the server process on a processor.
+
+    ``outcomes``: payments by status, or by why they failed. ``server_busy``, ``bench_busy``:
+    share of one core that each process used: the one near 1 is what limited the rate.
+    ``crypto_floor_ms``: three verifications and two signatures, bare; ``statements_floor_ms``:
+    the same as whole statements. ``healthz_cpu_ms``: of one bare request.
+    """
+
+    payments: int
+    concurrency: int
+    outcomes: dict[str, int]
+    wall_s: float
+    payments_per_s: float
+    cpu_per_payment_ms: float
+    cpu_user_ms: float
+    cpu_system_ms: float
+    server_busy: float
+    bench_busy: float
+    written_kib_per_payment: float
+    latency_ms: dict[str, Summary]
+    crypto: CryptoFloor
+    crypto_floor_ms: float
+    statements_floor_ms: float
+    healthz_cpu_ms: float
+    cpu_to_crypto_floor: float | None
+    cpu_to_statements_floor: float | None
+    cpu_to_bare_exchanges: float | None
+    server_memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """What the server and this process have used up to a moment."""
+
+    at_s: float
+    server: ProcessorTime
+    bench_s: float
+    written_bytes: int
+
+    @classmethod
+    def now(cls, pid: int) -> _Used:
+        return cls(
+            time.perf_counter(),
+            consumption.processor_time(pid),
+            time.process_time(),
+            consumption.written_bytes(pid),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What came of a load, and what the processes had used before and after it."""
+
+    before: _Used
+    after: _Used
+    done: list[LanePayment]
+    outcomes: Counter[str]
+
+    @property
+    def wall_s(self) -> float:
+        return self.after.at_s - self.before.at_s
+
+    @property
+    def cpu(self) -> ProcessorTime:
+        return self.after.server - self.before.server
+
+    @property
+    def written_bytes(self) -> int:
+        return self.after.written_bytes - self.before.written_bytes
+
+    @property
+    def bench_busy(self) -> float:
+        return (self.after.bench_s - self.before.bench_s) / self.wall_s
+
+    @property
+    def latency_ms(self) -> dict[str, Summary]:
+        return {
+            "payment": summary([payment.payment_ms for payment in self.done]),
+            "challenge": summary([payment.challenge_ms for payment in self.done]),
+            "confirmation": summary([payment.confirmation_ms for payment in self.done]),
+        }
+
+
+async def measure(
+    folder: Path, payments: int, concurrency: int, progress: BenchProgress
+) -> ServerFigures:
+    """Run ``payments`` on ``concurrency`` lanes of a fresh server in ``folder``.
+
+    Raises StageError if the server cannot be set up; payments that fail are counted.
+    """
+    lanes = min(concurrency, payments)
+    codes = await _set_up(folder, lanes, progress)
+    server = Process("server", _run(folder), folder / "server.log", _settings())
+    await server.start()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(server.stop)
+        crews = await _hire(str(server.ready["url"]), codes, stack, progress)
+        progress.step("warming up", len(crews))
+        await _load(server, crews, len(crews), progress)
+        progress.step("payments", payments)
+        async with _gauging() as gauge:
+            load = await _load(server, crews, payments, progress)
+        progress.step("bare requests")
+        healthz_ms = await _bare_request_ms(server, lanes)
+        memory = consumption.memory(server.pid)
+    return _figures(load, lanes, gauge.floor(), healthz_ms, memory)
+
+
+def _figures(
+    load: _Load, lanes: int, crypto: CryptoFloor, healthz_ms: float, memory: Memory
+) -> ServerFigures:
+    payments = load.outcomes.total()
+    cpu_ms = load.cpu.total_ms / payments
+    return ServerFigures(
+        payments=payments,
+        concurrency=lanes,
+        outcomes=dict(load.outcomes),
+        wall_s=round(load.wall_s, _DECIMALS),
+        payments_per_s=round(payments / load.wall_s, 1),
+        cpu_per_payment_ms=round(cpu_ms, _DECIMALS),
+        cpu_user_ms=round(load.cpu.user_ms / payments, _DECIMALS),
+        cpu_system_ms=round(load.cpu.system_ms / payments, _DECIMALS),
+        server_busy=round(load.cpu.total_ms / 1000 / load.wall_s, 2),
+        bench_busy=round(load.bench_busy, 2),
+        written_kib_per_payment=round(load.written_bytes / payments / 1024, 1),
+        latency_ms=load.latency_ms,
+        crypto=crypto,
+        crypto_floor_ms=round(crypto.server_ms, _DECIMALS),
+        statements_floor_ms=round(crypto.server_statements_ms, _DECIMALS),
+        healthz_cpu_ms=healthz_ms,
+        cpu_to_crypto_floor=ratio(cpu_ms, crypto.server_ms),
+        cpu_to_statements_floor=ratio(cpu_ms, crypto.server_statements_ms),
+        cpu_to_bare_exchanges=ratio(cpu_ms, EXCHANGES * healthz_ms),
+        server_memory=memory,
+    )
+
+
+# --- set-up
+
+
+def _run(folder: Path, *arguments: str) -> list[str]:
+    return ["-m", "server", "--state", str(folder / "server"), *(arguments or ("run",))]
+
+
+def _settings() -> dict[str, str]:
+    return {"CIGARJACK_SERVER_HOST": _LOOPBACK, "CIGARJACK_SERVER_PORT": "0"}
+
+
+async def _operate(folder: Path, *arguments: str) -> dict[str, Any]:
+    """One command of the server's operator. Raises CommandFailedError."""
+    name = " ".join(("cigarjack-server", *arguments[:2]))
+    _, output = await command(name, _run(folder, *arguments, "--json"))
+    printed: dict[str, Any] = json.loads(output or "{}")
+    return printed
+
+
+async def _set_up(folder: Path, lanes: int, progress: BenchProgress) -> list[tuple[str, str]]:
+    """Make the server, its merchants, and for each lane codes for a terminal and a phone."""
+    merchants = min(_MERCHANTS, lanes)
+    progress.step("server", 1 + merchants + 2 * lanes)
+    await _operate(folder, "init", "--host", _LOOPBACK, "--port", "0")
+    for number in range(merchants):
+        name, shop = f"Bench merchant {number}", f"bench-{number}"
+        await _operate(folder, "merchants", "add", name, "--presence", "prefer", "--id", shop)
+        progress.advance()
+    at_once = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+
+    async def enrolment_code(*arguments: str) -> str:
+        async with at_once:
+            printed = await _operate(folder, *arguments)
+        progress.advance()
+        return str(printed["enrolment_code"])
+
+    async def lane_codes(number: int) -> tuple[str, str]:
+        merchant = f"bench-{number % merchants}"
+        terminal = await enrolment_code(
+            "terminals", "add", f"Lane {number}", "--merchant", merchant
+        )
+        return terminal, await enrolment_code("phones", "add", f"Phone {number}")
+
+    return await finish_all(map(lane_codes, range(lanes)))
+
+
+T = TypeVar("T")
+
+
+async def finish_all(steps: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of ``steps``, run at once; the first failure goes up when all have ended.
+
+    A failure that went up to ``asyncio.run`` at once would cancel processes in the middle of their
+    start, and asyncio waits for ever for the end of one whose pipes were never connected.
+    """
+    made = await asyncio.gather(*steps, return_exceptions=True)
+    results = [result for result in made if not isinstance(result, BaseException)]
+    for failure in made:
+        if isinstance(failure, BaseException):
+            raise failure
+    return results
+
+
+async def _hire(
+    url: str,
+    codes: list[tuple[str, str]],
+    stack: contextlib.AsyncExitStack,
+    progress: BenchProgress,
+) -> list[LaneCrew]:
+    progress.step("lanes", len(codes))
+    crews = []
+    for terminal_code, phone_code in codes:
+        crew = await LaneCrew.hire(url, terminal_code, phone_code)
+        crews.append(await stack.enter_async_context(crew))
+        progress.advance()
+    return crews
+
+
+# --- load
+
+
+@contextlib.asynccontextmanager
+async def _gauging() -> AsyncIterator[CryptoGauge]:
+    """The crypto floor, gauged all the time while the block runs: ratios are of the same moment."""
+    gauge = CryptoGauge()
+    gauge.sample()
+
+    async def go_on() -> None:
+        while True:
+            await asyncio.sleep(_GAUGE_EVERY_S)
+            gauge.sample()
+
+    sampling = asyncio.create_task(go_on(), name="crypto gauge")
+    try:
+        yield gauge
+    finally:
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
+
+
+async def _load(
+    server: Process, crews: list[LaneCrew], payments: int, progress: BenchProgress
+) -> _Load:
+    """Every crew takes the next payment when it is done with its last."""
+    turns = iter(range(payments))
+    done: list[LanePayment] = []
+    outcomes: Counter[str] = Counter()
+
+    async def work(crew: LaneCrew) -> None:
+        for _ in turns:
+            try:
+                payment = await crew.pay()
+            except CodedError as error:
+                outcomes[error.code.value] += 1
+            except (ServerUnreachableError, LaneError, TimeoutError) as error:
+                outcomes[type(error).__name__] += 1
+            else:
+                outcomes[payment.status] += 1
+                done.append(payment)
+            progress.advance()
+
+    before = _Used.now(server.pid)
+    await asyncio.gather(*(work(crew) for crew in crews))
+    return _Load(before, _Used.now(server.pid), done, outcomes)
+
+
+async def _bare_request_ms(server: Process, lanes: int) -> float:
+    """Processor milliseconds of the server for one ``GET /healthz`` over a kept connection."""
+    context = tls.first_contact_context()
+    limits = httpx.Limits(max_connections=lanes, max_keepalive_connections=lanes)
+    url = str(server.ready["url"])
+    async with httpx.AsyncClient(
+        base_url=url, verify=context, limits=limits, timeout=30, trust_env=False
+    ) as http:
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                (await http.get("/healthz")).raise_for_status()
+
+        await asyncio.gather(*(ask(2) for _ in range(lanes)))
+        before = consumption.processor_time(server.pid)
+        await asyncio.gather(*(ask(_BARE_REQUESTS) for _ in range(lanes)))
+        used = consumption.processor_time(server.pid) - before
+    return round(used.total_ms / (lanes * _BARE_REQUESTS), _DECIMALS)

@@ -1,0 +1,127 @@
+"""``fieldkit car``: build the virtual car, look inside, run the tests that need one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from fieldkit.bench.progress import BenchProgress
+from fieldkit.car import image, machine
+from fieldkit.car.image import TREE, CarError, Image
+from fieldkit.car.machine import Run
+
+_TESTS: Final = "tests/car"
+
+
+@click.group("car", context_settings={"help_option_names": ["-h", "--help"]})
+def car() -> None:
+    """A virtual car: Debian in QEMU, with the kernel's own Bluetooth and Wi-Fi.
+
+    BlueZ, hostapd and wpa_supplicant are the real ones; only the air is simulated. Needs no
+    hardware, no network once it is built, and is quicker with KVM but does not need it.
+    """
+
+
+@car.command()
+def build() -> None:
+    """Build the car's disk, unless it is there already. Takes about a minute.
+
+    It is kept in $XDG_CACHE_HOME/cigarjack/car (default: ~/.cache), and built again when its
+    packages or guest files change. The project's code is not on it: that is shared when it runs.
+    """
+    with _plainly():
+        click.echo(_image().folder)
+
+
+@car.command()
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def shell(command: tuple[str, ...]) -> None:
+    """Open a shell inside the car, or run COMMAND there and return its exit code.
+
+    The work tree is at /opt/cigarjack, as it is now; /car is the folder of this run on the host.
+    Whatever is written anywhere else, also to the work tree, is forgotten in the end.
+    """
+    if command:
+        _finish(shlex.join(command))
+    if not sys.stdin.isatty():
+        raise click.ClickException("A shell needs a terminal. Without one, name a COMMAND to run.")
+    with _plainly(), _run_folder() as folder:
+        run = Run(_image(), folder, deadline_s=None)
+        click.echo("Booting. Leave with Ctrl-D or exit.", err=True)
+        sys.exit(_wait(machine.run_shell(run)))
+
+
+@car.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def test(arguments: tuple[str, ...]) -> None:
+    """Run tests/car inside the car. ARGUMENTS go to pytest, whose exit code is returned."""
+    named = any(_names_tests(argument) for argument in arguments)
+    colour = "yes" if sys.stdout.isatty() else "no"
+    target = () if named else (_TESTS,)
+    command = ("python", "-m", "pytest", f"--color={colour}", *target, *arguments)
+    _finish(shlex.join(command))
+
+
+def _names_tests(argument: str) -> bool:
+    return not argument.startswith("-") and (TREE / argument.partition("::")[0]).exists()
+
+
+def _finish(script: str) -> None:
+    """Build if need be, run a script in the car, and end this process with its exit code."""
+    with _plainly(), _run_folder() as folder:
+        run = Run(_image(), folder)
+        began_s = time.monotonic()
+        code = _wait(machine.run_job(run, script + "\n"))
+        click.echo(f"The car ran for {time.monotonic() - began_s:.0f} s.", err=True)
+        sys.exit(code)
+
+
+def _image() -> Image:
+    image.check_host()
+    built = image.cached()
+    if built is None:
+        with BenchProgress() as progress:
+            built = image.build(progress.step)
+    return built
+
+
+def _wait(running: Coroutine[Any, Any, int]) -> int:
+    return asyncio.run(running)
+
+
+@contextlib.contextmanager
+def _run_folder() -> Iterator[Path]:
+    """A folder for one run. It is kept if the run failed, and said where."""
+    folder = Path(tempfile.mkdtemp(prefix="cigarjack-car-"))
+    try:
+        yield folder
+    except SystemExit as ending:
+        if ending.code:
+            click.echo(f"Its logs are in {folder}", err=True)
+        else:
+            shutil.rmtree(folder)
+        raise
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        raise
+
+
+@contextlib.contextmanager
+def _plainly() -> Iterator[None]:
+    """Tell a failure in a sentence."""
+    try:
+        yield
+    except CarError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.ClickException("Interrupted; everything was stopped.") from None

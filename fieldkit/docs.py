@@ -1,0 +1,156 @@
+"""The parts of docs/protocol.md that the code writes: statements, life cycle, limits, errors.
+
+``python -m fieldkit.docs`` rewrites them in place; ``--check`` fails when they are out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fieldkit.specimens import Specimens
+from twochannel.protocol import limits
+from twochannel.protocol.envelope import Statement
+from twochannel.protocol.errors import PROBLEMS
+from twochannel.protocol.payment import FINAL, INITIAL, TRANSITIONS
+from twochannel.protocol.wire import from_base64url
+
+PROTOCOL = Path(__file__).parent.parent / "docs" / "protocol.md"
+
+
+def statements_section() -> str:
+    """Every statement: who signs it, its claims with types, an example and its hash input."""
+    specimens = Specimens()
+    return "\n".join(
+        _statement(type(specimen.statement), specimen.party, specimen.compact)
+        for specimen in specimens.by_typ.values()
+    )
+
+
+def _statement(model: type[Statement], party: str, compact: str) -> str:
+    specimen_claims = json.loads(_payload(compact))
+    example = json.dumps(_shortened(specimen_claims), indent=2)
+    summary = " ".join((model.__doc__ or "").split())
+    schema = model.model_json_schema()
+    rows = "\n".join(
+        f"| `{name}` | {_kind(part, schema)} | {'yes' if name in schema['required'] else 'no'} |"
+        for name, part in schema["properties"].items()
+    )
+    return (
+        f"### `{model.TYP}`\n\n{summary} The example is signed by the {party}.\n\n"
+        f"| claim | type | required |\n|---|---|---|\n{rows}\n\n"
+        f"```json\n{example}\n```\n\n"
+        f"<details><summary>the same, signed</summary>\n\n"
+        f"```\n{textwrap.fill(compact, 96, break_on_hyphens=False)}\n```\n\n</details>\n"
+    )
+
+
+def _payload(compact: str) -> bytes:
+    return from_base64url(compact.split(".")[1])
+
+
+def _shortened(value: Any) -> Any:
+    """Nested statements by their first characters: they are shown whole on their own."""
+    if isinstance(value, dict):
+        return {name: _shortened(part) for name, part in value.items()}
+    return f"{value[:24]}…" if isinstance(value, str) and len(value) > 100 else value
+
+
+def _kind(part: dict[str, Any], schema: dict[str, Any]) -> str:
+    if "$ref" in part:
+        return _kind(schema["$defs"][part["$ref"].rsplit("/", 1)[1]], schema)
+    if "anyOf" in part:
+        return " or ".join(_kind(choice, schema) for choice in part["anyOf"])
+    if "enum" in part:
+        return " or ".join(f"`{value}`" for value in part["enum"])
+    if "const" in part:
+        return f"`{part['const']}`"
+    if part.get("type") == "object":
+        return "object: " + ", ".join(f"`{name}`" for name in part["properties"])
+    return str(part.get("type", "any")) + _bounds(part)
+
+
+def _bounds(part: dict[str, Any]) -> str:
+    if "pattern" in part:
+        return f" `{part['pattern']}`".replace("|", "\\|")
+    low = part.get("minimum", part.get("exclusiveMinimum"))
+    high = part.get("maximum", part.get("exclusiveMaximum"))
+    if low is not None or high is not None:
+        return f" {'>' if 'exclusiveMinimum' in part else '≥'} {low}" + (
+            f", {'<' if 'exclusiveMaximum' in part else '≤'} {high}" if high is not None else ""
+        )
+    return f" of at most {part['maxLength']} characters" if "maxLength" in part else ""
+
+
+def life_cycle_section() -> str:
+    """The transition table as a Mermaid state diagram and as a table."""
+    arrows = [f"    {state} --> {to}: {event}" for (state, event), to in TRANSITIONS.items()]
+    ends = [f"    {state} --> [*]" for state in sorted(FINAL)]
+    diagram = "\n".join(["stateDiagram-v2", f"    [*] --> {INITIAL}", *arrows, *ends])
+    rows = "\n".join(
+        f"| `{state}` | `{event}` | `{to}` |" for (state, event), to in TRANSITIONS.items()
+    )
+    return f"```mermaid\n{diagram}\n```\n\n| state | event | next |\n|---|---|---|\n{rows}\n"
+
+
+def limits_section() -> str:
+    """Each limit with its value and the reason that stands above it in the code."""
+    source = Path(limits.__file__).read_text(encoding="utf-8")
+    entries = re.findall(r"((?:#: .*\n)+)([A-Z_]+): Final", source)
+    rows = "\n".join(
+        f"| `{name}` | {getattr(limits, name)} | {_sentence(comment)} |"
+        for comment, name in entries
+    )
+    return f"| limit | value | why |\n|---|---|---|\n{rows}\n"
+
+
+def _sentence(comment: str) -> str:
+    return " ".join(line.removeprefix("#:").strip() for line in comment.splitlines())
+
+
+def errors_section() -> str:
+    """Every code with HTTP status, title and what to do next."""
+    rows = "\n".join(
+        f"| `{code}` | {problem.status} | {problem.title}. | {problem.next_step} |"
+        for code, problem in PROBLEMS.items()
+    )
+    return f"| code | status | meaning | what to do |\n|---|---|---|---|\n{rows}\n"
+
+
+def written(text: str) -> str:
+    """``text`` of the protocol document with its generated sections as the code has them."""
+    sections = {
+        "statements": statements_section(),
+        "life-cycle": life_cycle_section(),
+        "limits": limits_section(),
+        "errors": errors_section(),
+    }
+    for name, section in sections.items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        text = f"{head}{begin}\n{section}{end}{tail}"
+    return text
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; fail if the document is out of date.")
+def main(check: bool) -> None:
+    """Write the generated sections of docs/protocol.md."""
+    text = PROTOCOL.read_text(encoding="utf-8")
+    if written(text) == text:
+        click.echo("docs/protocol.md is up to date")
+    elif check:
+        raise click.ClickException("docs/protocol.md is out of date; run: python -m fieldkit.docs")
+    else:
+        PROTOCOL.write_text(written(text), encoding="utf-8")
+        click.echo("docs/protocol.md rewritten")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,347 @@
+"""A virtual Bluetooth LE controller as strict as the ones on a Raspberry Pi.
+
+Bumble's controller, with a physical layer. What differs from Bumble 0.0.236:
+
+- advertising intervals are in units of 0.625 ms, with the pseudo-random advDelay between events;
+- non-connectable and scannable adverts are sent, each received once under its own type, and a
+  scan response only by a scanner that asks for it;
+- RSSI and loss of each packet come from ``fieldkit.propagation``;
+- no extended advertising and no link-layer privacy; the random address cannot change while the
+  controller advertises, scans or initiates (Core spec, Vol 4 Part E section 7.8.4);
+- a reset, or the loss of its host, puts the controller into its initial state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from bumble import hci, ll
+from bumble.controller import Connection, Controller, LegacyAdvertiser
+from bumble.core import InvalidArgumentError, PhysicalTransport
+from bumble.link import LocalLink
+
+from fieldkit import motion, propagation
+from fieldkit.motion import Position
+from fieldkit.propagation import Propagation
+
+SLOT_S = 0.000_625
+# Core spec, Vol 4 Part E section 7.8.5.
+DEFAULT_ADVERTISING_INTERVAL_SLOTS = 0x0800
+ADVERTISING_INTERVAL_SLOTS = range(0x0020, 0x4001)
+
+_NO_ADDRESS = hci.Address.ANY_RANDOM
+_AdvertisingType = hci.HCI_LE_Set_Advertising_Parameters_Command.AdvertisingType
+_ReportType = hci.HCI_LE_Advertising_Report_Event.EventType
+_REPORT_TYPES: dict[int, int] = {
+    _AdvertisingType.ADV_IND: _ReportType.ADV_IND,
+    _AdvertisingType.ADV_SCAN_IND: _ReportType.ADV_SCAN_IND,
+    _AdvertisingType.ADV_NONCONN_IND: _ReportType.ADV_NONCONN_IND,
+}
+
+
+class Clock(Protocol):
+    """What the air needs of an event loop, so that tests can turn the time by hand."""
+
+    def time(self) -> float: ...
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.Handle: ...
+
+
+@dataclass(frozen=True)
+class Advert:
+    """One advertising event on the air."""
+
+    event_type: int
+    address: hci.Address
+    data: bytes
+    scan_response_data: bytes
+
+    @property
+    def connectable(self) -> bool:
+        return self.event_type == _ReportType.ADV_IND
+
+    @property
+    def scannable(self) -> bool:
+        return self.event_type in (_ReportType.ADV_IND, _ReportType.ADV_SCAN_IND)
+
+    def report(self, rssi_dbm: int) -> bytes:
+        """The HCI packet by which a receiver reports this advert."""
+        return self._report_head + rssi_dbm.to_bytes(1, "little", signed=True)
+
+    def scan_response(self, rssi_dbm: int) -> bytes:
+        """The HCI packet by which an active scanner reports the answer to its scan request."""
+        head = _report_head(_ReportType.SCAN_RSP, self.address, self.scan_response_data)
+        return head + rssi_dbm.to_bytes(1, "little", signed=True)
+
+    @functools.cached_property
+    def _report_head(self) -> bytes:
+        # The same for all receivers but for the RSSI in the last byte, so encoded only once.
+        return _report_head(self.event_type, self.address, self.data)
+
+
+def _report_head(event_type: int, address: hci.Address, data: bytes) -> bytes:
+    report = hci.HCI_LE_Advertising_Report_Event.Report(
+        event_type=event_type,
+        address_type=address.address_type,
+        address=address,
+        data=data,
+        rssi=0,
+    )
+    return bytes(hci.HCI_LE_Advertising_Report_Event(reports=[report]))[:-1]
+
+
+class Ether(LocalLink):
+    """The medium all controllers of one air share. Connections work as on Bumble's link."""
+
+    def __init__(self, site: Propagation, seed: int, clock: Clock) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.site = site
+        self.seed = seed
+        self.clock = clock
+        self._members: list[VirtualController] = []
+
+    def join(self, member: VirtualController) -> None:
+        """Put a controller on the air; receivers hear a packet in the order they joined."""
+        self.add_controller(member)
+        self._members.append(member)
+
+    def send_acl_data(
+        self,
+        sender_controller: Controller,
+        destination_address: hci.Address,
+        transport: PhysicalTransport,
+        data: bytes,
+    ) -> None:
+        """Deliver connection data from the address the connection was made with.
+
+        Bumble takes the sender's random address of the moment, so that a jack that changes its
+        beacon's address would fall silent in its connections.
+        """
+        connection = sender_controller.le_connections.get(destination_address)
+        receiver = self.find_le_controller(destination_address)
+        if connection is not None and receiver is not None:
+            source = connection.self_address
+            self.clock.call_at(
+                self.clock.time(), lambda: receiver.on_link_acl_data(source, transport, data)
+            )
+
+    def radiate(self, sender: VirtualController, packet_number: int, advert: Advert) -> None:
+        """Deliver one advert to everyone who listens and is lucky enough to hear it."""
+        here = sender.position
+        for receiver in self._members:
+            if receiver is sender or not receiver.listening:
+                continue
+            rssi_dbm = propagation.received_rssi_dbm(
+                self.site,
+                self.seed,
+                sender.name,
+                receiver.name,
+                packet_number,
+                sender.tx_power_dbm,
+                motion.distance_m(here, receiver.position),
+            )
+            if rssi_dbm is not None:
+                receiver.hear(advert, rssi_dbm)
+
+
+class VirtualAdvertiser(LegacyAdvertiser):
+    """Sends adverts when a real controller would."""
+
+    controller: VirtualController
+
+    def __init__(self, controller: VirtualController) -> None:
+        super().__init__(controller, advertising_interval_min=DEFAULT_ADVERTISING_INTERVAL_SLOTS)
+        self._due_s = 0.0
+
+    def start(self) -> None:
+        self.stop()
+        self.enabled = True
+        self._due_s = self.controller.ether.clock.time()
+        self._wait()
+
+    def _on_timer_fired(self) -> None:
+        ether = self.controller.ether
+        interval_s = self.advertising_interval_min * SLOT_S
+        number = self.controller.events_sent
+        delay_s = propagation.advertising_delay_s(ether.seed, self.controller.name, number)
+        # From when this event was due, not from when the loop got round to it; but a process
+        # that was stopped for a while must not make up for the events it missed.
+        self._due_s = max(self._due_s + interval_s + delay_s, ether.clock.time())
+        self._wait()
+        self.send_advertising_data()
+
+    def _wait(self) -> None:
+        clock = self.controller.ether.clock
+        self.timer_handle = clock.call_at(self._due_s, self._on_timer_fired)
+
+    def send_advertising_data(self) -> None:
+        number = self.controller.events_sent
+        self.controller.events_sent += 1
+        # Directed advertising is not modelled, as in Bumble.
+        report_type = _REPORT_TYPES.get(self.advertising_type)
+        if report_type is not None and not self.controller.muted:
+            advert = Advert(
+                report_type, self.address, self.advertising_data, self.scan_response_data
+            )
+            self.controller.ether.radiate(self.controller, number, advert)
+
+
+class VirtualController(Controller):
+    """One adapter at a place that may change. Its host is attached by ``fieldkit.hci_port``."""
+
+    le_features = Controller.le_features & ~(
+        hci.LeFeatureMask.LE_EXTENDED_ADVERTISING | hci.LeFeatureMask.LL_PRIVACY
+    )
+    le_scan_own_address_type = hci.AddressType.PUBLIC_DEVICE
+    le_legacy_advertiser: VirtualAdvertiser
+
+    def __init__(
+        self, name: str, ether: Ether, public_address: str, at: Position, tx_power_dbm: int
+    ) -> None:
+        super().__init__(name, public_address=public_address)
+        self.link = self.ether = ether
+        self.tx_power_dbm = tx_power_dbm
+        self.muted = False
+        self.events_sent = 0  # survives resets, so that no two packets share their fading
+        self.le_legacy_advertiser = VirtualAdvertiser(self)
+        self._drive = motion.parked(at)
+        self._heard: set[bytes] = set()
+        ether.join(self)
+
+    # --- place
+
+    @property
+    def position(self) -> Position:
+        """Where the controller is now."""
+        return self._drive.position_at(self.ether.clock.time())
+
+    def move(self, to: Position) -> None:
+        """Be somewhere else at once."""
+        self._drive = motion.parked(to)
+
+    def drive(self, to: Position, speed_mps: float) -> float:
+        """Start driving from here to ``to``; the seconds it takes."""
+        self._drive = motion.Drive(self.position, to, speed_mps, self.ether.clock.time())
+        return self._drive.duration_s
+
+    # --- receiving
+
+    @property
+    def listening(self) -> bool:
+        """True if an advert could matter to this controller."""
+        return not self.muted and (self.le_scan_enable or self.pending_le_connection is not None)
+
+    def hear(self, advert: Advert, rssi_dbm: int) -> None:
+        """Take one advert off the air."""
+        if self.le_scan_enable and not self._is_duplicate(advert):
+            self._to_host(advert.report(rssi_dbm))
+            if advert.scannable and self.le_scan_type:
+                self._to_host(advert.scan_response(rssi_dbm))
+        wanted = self.pending_le_connection
+        if wanted and advert.connectable and wanted.peer_address == advert.address:
+            self.create_le_connection(advert.address)
+
+    def _is_duplicate(self, advert: Advert) -> bool:
+        if not self.filter_duplicates:
+            return False
+        packet = advert.report(0)
+        duplicate = packet in self._heard
+        self._heard.add(packet)
+        return duplicate
+
+    def _to_host(self, packet: bytes) -> None:
+        # Not by Bumble's send_hci_packet, which formats each packet for a log nobody reads.
+        if self.host is not None:
+            self.host.on_packet(packet)
+
+    # --- initial state
+
+    def reset(self) -> None:
+        """Forget everything a host has asked for; peers see their connections time out."""
+        self.le_legacy_advertiser.stop()
+        self.le_legacy_advertiser = VirtualAdvertiser(self)
+        self.le_scan_enable = False
+        self.le_scan_type = 0
+        self.le_scan_own_address_type = hci.AddressType.PUBLIC_DEVICE
+        self.filter_duplicates = False
+        self.pending_le_connection = None
+        self.random_address = _NO_ADDRESS
+        for connection in tuple(self.le_connections.values()):
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        del self.le_connections[connection.peer_address]
+        try:
+            connection.send_ll_control_pdu(
+                ll.TerminateInd(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
+            )
+        except InvalidArgumentError:
+            return  # the peer is gone as well
+
+    # --- HCI commands, by the names under which Bumble calls them
+
+    def on_hci_command_packet(self, command: hci.HCI_Command) -> None:
+        # Bumble leaves a command of unknown form without an answer, and its host waiting.
+        if isinstance(command, hci.HCI_SyncCommand) or hasattr(self, f"on_{command.name.lower()}"):
+            super().on_hci_command_packet(command)
+        else:
+            self._send_hci_command_status(
+                hci.HCI_ErrorCode.UNKNOWN_HCI_COMMAND_ERROR, command.op_code
+            )
+
+    def on_hci_reset_command(
+        self, _command: hci.HCI_Reset_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        self.reset()
+        return _status(hci.HCI_ErrorCode.SUCCESS)
+
+    def on_hci_le_set_random_address_command(
+        self, command: hci.HCI_LE_Set_Random_Address_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        if self.is_advertising or self.le_scan_enable or self.pending_le_connection:
+            return _status(hci.HCI_ErrorCode.COMMAND_DISALLOWED_ERROR)
+        return super().on_hci_le_set_random_address_command(command)
+
+    def on_hci_le_set_advertising_parameters_command(
+        self, command: hci.HCI_LE_Set_Advertising_Parameters_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        if self.is_advertising:
+            return _status(hci.HCI_ErrorCode.COMMAND_DISALLOWED_ERROR)
+        slots = (command.advertising_interval_min, command.advertising_interval_max)
+        if slots[0] > slots[1] or any(n not in ADVERTISING_INTERVAL_SLOTS for n in slots):
+            return _status(hci.HCI_ErrorCode.INVALID_COMMAND_PARAMETERS_ERROR)
+        return super().on_hci_le_set_advertising_parameters_command(command)
+
+    def on_hci_le_set_advertising_enable_command(
+        self, command: hci.HCI_LE_Set_Advertising_Enable_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        own_address_type = self.le_legacy_advertiser.own_address_type
+        if command.advertising_enable and self._lacks_address(own_address_type):
+            return _status(hci.HCI_ErrorCode.INVALID_COMMAND_PARAMETERS_ERROR)
+        return super().on_hci_le_set_advertising_enable_command(command)
+
+    def on_hci_le_set_scan_enable_command(
+        self, command: hci.HCI_LE_Set_Scan_Enable_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        if command.le_scan_enable and self._lacks_address(self.le_scan_own_address_type):
+            return _status(hci.HCI_ErrorCode.INVALID_COMMAND_PARAMETERS_ERROR)
+        self._heard.clear()
+        return super().on_hci_le_set_scan_enable_command(command)
+
+    def on_hci_le_read_advertising_physical_channel_tx_power_command(
+        self, _command: hci.HCI_LE_Read_Advertising_Physical_Channel_Tx_Power_Command
+    ) -> hci.HCI_LE_Read_Advertising_Physical_Channel_Tx_Power_ReturnParameters:
+        return hci.HCI_LE_Read_Advertising_Physical_Channel_Tx_Power_ReturnParameters(
+            status=hci.HCI_ErrorCode.SUCCESS, tx_power_level=self.tx_power_dbm
+        )
+
+    def _lacks_address(self, own_address_type: int) -> bool:
+        return own_address_type == hci.OwnAddressType.RANDOM and self.random_address == _NO_ADDRESS
+
+
+def _status(code: hci.HCI_ErrorCode) -> hci.HCI_StatusReturnParameters:
+    return hci.HCI_StatusReturnParameters(status=code)

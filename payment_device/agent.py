@@ -1,0 +1,182 @@
+"""The terminal as a running process: puts its parts together and keeps them going."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import uuid6
+
+from payment_device import enrolment
+from payment_device.config import TerminalSettings
+from payment_device.enrolment import Enrolled
+from payment_device.errands import Equipment, Errands
+from payment_device.intents import FILE_NAME, Intents
+from payment_device.lane_radio import LaneRadio
+from payment_device.local_api import LocalApi
+from payment_device.orders import Lane
+from payment_device.receipts import ReceiptCheck
+from payment_device.sightings import Sightings
+from payment_device.terminal import Terminal
+from server.client import ServerClient, ServerUnreachableError
+from twochannel.protocol.errors import CodedError
+from twochannel.radio.backends import open_radio
+from twochannel.serving import Address, serve
+from twochannel.state_folder import held
+from twochannel.trace import Trace, boot_id, wall_ms
+
+_log = logging.getLogger(__name__)
+
+TRACE_NAME: Final = "trace.jsonl"
+#: The server drops a connection that is idle for 75 s, the client for 60 s.
+_KEEP_WARM_S: Final = 20.0
+
+
+def new_id() -> str:
+    """A fresh UUID of version 7."""
+    return str(uuid6.uuid7())
+
+
+class ServerLink:
+    """Keeps the connection open that the next payment uses, and the offset to the server's time."""
+
+    def __init__(self, client: ServerClient) -> None:
+        self._client = client
+        self.reachable = False
+
+    async def run(self) -> None:
+        while True:
+            await self.knock()
+            await asyncio.sleep(_KEEP_WARM_S)
+
+    async def knock(self) -> None:
+        """One request that costs the server nothing."""
+        reached, reason = True, ""
+        try:
+            await self._client.synchronise()
+        except (ServerUnreachableError, CodedError) as error:
+            reached, reason = False, str(error)
+        if reached is not self.reachable:
+            self.reachable = reached
+            _log.info("server_found" if reached else "server_lost", extra={"reason": reason})
+
+
+class TerminalAgent:
+    """The parts of one terminal. Build it inside a running event loop, then ``run`` it once."""
+
+    def __init__(self, settings: TerminalSettings, state: Path) -> None:
+        """Raises EnrolmentError, KeyStoreError, DatabaseError, OSError."""
+        self._enrolled = enrolment.load(state)
+        signer = enrolment.keys_of(state, settings.keys).signer(enrolment.KEY_NAME)
+        self._settings = settings
+        self._intents = Intents(state / FILE_NAME)
+        self._trace = Trace("terminal", state / TRACE_NAME, boot=boot_id())
+        self._radio = LaneRadio(
+            lambda: open_radio(settings.radio),
+            Sightings(settings.rules),
+            self._trace,
+            settings.listen_s,
+        )
+        pin = self._enrolled.pin
+        self._client = ServerClient(pin, signer, new_id=new_id, wall_ms=wall_ms)
+        self._link = ServerLink(self._client)
+        self._equipment = Equipment(
+            self._client,
+            self._intents,
+            signer,
+            ReceiptCheck(self._enrolled.terminal, pin.server, pin.key),
+            self._radio,
+            self._trace,
+        )
+
+    async def run(self, socket: Path, ready: Callable[[dict[str, object]], None]) -> None:
+        """Until SIGTERM or SIGINT. ``socket``: of the local API. Raises RadioError, OSError."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        self._trace.event("agent_started")
+        with contextlib.closing(self._intents), self._trace:
+            async with self._client, self._working() as terminal:
+                api = LocalApi(terminal, self._radio, lambda: self._status(terminal))
+                async with serve(api.application(), Address(socket=socket)):
+                    ready(_ready(self._enrolled))
+                    await stop.wait()
+                    _log.info("stopping")
+
+    @contextlib.asynccontextmanager
+    async def _working(self) -> AsyncIterator[Terminal]:
+        """Radio, server connection and errands of a terminal that has swept its intents."""
+        async with asyncio.TaskGroup() as tasks:
+            always = [
+                tasks.create_task(self._radio.run(), name="radio"),
+                tasks.create_task(self._link.run(), name="server"),
+            ]
+            errands = Errands(tasks)
+            terminal = self._terminal(errands)
+            await self._radio.opened.wait()
+            await terminal.sweep()
+            try:
+                yield terminal
+            finally:
+                errands.stop()
+                for task in always:
+                    task.cancel()
+
+    def _terminal(self, errands: Errands) -> Terminal:
+        enrolled = self._enrolled
+        return Terminal(
+            Lane(enrolled.terminal, enrolled.pin.server, enrolled.lane),
+            self._equipment,
+            errands,
+            new_id=new_id,
+            patience_s=self._settings.patience_s,
+        )
+
+    def _status(self, terminal: Terminal) -> dict[str, Any]:
+        silent_s = self._radio.silent_s
+        return {
+            "terminal": self._enrolled.terminal,
+            "lane": self._enrolled.lane,
+            "merchant": self._enrolled.merchant.model_dump(),
+            "server": self._enrolled.pin.server,
+            "url": self._enrolled.pin.url,
+            "server_reachable": self._link.reachable,
+            "radio": self._settings.radio,
+            "radio_working": self._radio.working,
+            "radio_silent_ms": None if silent_s is None else round(silent_s * 1000),
+            "jacks_heard": sum(not jack.quiet for jack in self._radio.nearby()),
+            "payment": terminal.at_the_lane(),
+            "version": version("cigarjack"),
+        }
+
+
+async def run(
+    settings: TerminalSettings, state: Path, ready: Callable[[dict[str, object]], None]
+) -> None:
+    """Run the terminal of ``state`` in the foreground.
+
+    Raises StateFolderError, EnrolmentError, KeyStoreError, DatabaseError, RadioError, OSError.
+    """
+    with held(state) as socket:
+        try:
+            await TerminalAgent(settings, state).run(socket, ready)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error itself, out of the groups that tasks wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _ready(enrolled: Enrolled) -> dict[str, object]:
+    return {"event": "ready", "terminal": enrolled.terminal, "lane": enrolled.lane}

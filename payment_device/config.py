@@ -1,0 +1,35 @@
+"""Settings of the terminal (``<state>/config.toml``, ``PAYMENT_DEVICE_*``, flags)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from payment_device.sightings import LaneRules
+from twochannel.keystore.port import FILE
+from twochannel.settings import Settings
+
+ENVIRONMENT_PREFIX: Final = "PAYMENT_DEVICE"
+
+
+class TerminalSettings(Settings):
+    """The server, the lane and the merchant are not settings: they come with enrolment."""
+
+    #: The adapter that hears the jacks and broadcasts the lane nonce.
+    radio: str = "bumble:usb:0"
+    #: A jack that is heard weaker than this is not at the lane.
+    min_rssi_dbm: Annotated[float, Field(ge=-120, le=0)] = LaneRules().min_rssi_dbm
+    #: By how much the nearest jack must lead over the next.
+    margin_db: Annotated[float, Field(ge=0, le=60)] = LaneRules().margin_db
+    #: How long a charge waits for a jack to be heard.
+    listen_s: Annotated[float, Field(ge=0, le=30)] = 3.0
+    #: For how long the server may be silent before a till is told. The payment goes on anyway.
+    patience_s: Annotated[float, Field(ge=0, le=60)] = 5.0
+    #: Where the signing key is: "file", or a pkcs11: URI (docs/keys.md).
+    keys: str = FILE
+    log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+    @property
+    def rules(self) -> LaneRules:
+        return LaneRules(min_rssi_dbm=self.min_rssi_dbm, margin_db=self.margin_db)

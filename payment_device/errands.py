@@ -1,0 +1,122 @@
+"""Errands: something to settle with the server, tried until it is settled, whoever waits for it.
+
+An errand outlives the request of the till that began it. What it learns is in the intents; those
+who wait are only told that something has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Final
+
+from payment_device.intents import Intents
+from payment_device.lane_radio import LaneRadio
+from payment_device.receipts import ReceiptCheck
+from server.client import ServerClient, ServerUnreachableError
+from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.keys import Signer
+from twochannel.trace import Trace
+
+_log = logging.getLogger(__name__)
+
+#: Back-off between tries: quick at first, for a server that restarts is back in a second.
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
+#: The server could not say: the same statement again may succeed.
+PASSING: Final = frozenset({ErrorCode.NOT_READY, ErrorCode.INTERNAL_ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What errands work with."""
+
+    client: ServerClient
+    intents: Intents
+    signer: Signer
+    receipts: ReceiptCheck
+    radio: LaneRadio
+    trace: Trace
+
+
+class Errand(ABC):
+    """One thing to settle. ``refusal``: why it ended without an outcome that can be believed."""
+
+    def __init__(self, name: str, equipment: Equipment) -> None:
+        self.name = name
+        self.refusal: CodedError | None = None
+        self._equipment = equipment
+        self._changed = asyncio.Event()
+        self._unreachable_since_s: float | None = None
+
+    @abstractmethod
+    async def step(self) -> bool:
+        """One exchange with the server; True: settled.
+
+        Raises ServerUnreachableError, CodedError, sqlite3.Error: try again later.
+        """
+
+    @property
+    def unreachable_s(self) -> float:
+        """For how long the server has not answered; 0 while it does."""
+        since_s = self._unreachable_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+    async def change(self) -> None:
+        """Wait until something has changed since this call."""
+        await self._changed.wait()
+
+    def tell(self) -> None:
+        """Wake all who wait."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Step until it is settled."""
+        failures = 0
+        settled = False
+        while not settled:
+            try:
+                settled = await self.step()
+                failures, self._unreachable_since_s = 0, None
+            except (ServerUnreachableError, CodedError, sqlite3.Error) as error:
+                # A refusal that the step did not expect, say of a server that is just starting:
+                # no errand may end the terminal, and this one has no outcome yet.
+                failures += 1
+                await self._pause(failures, error)
+            self.tell()
+
+    async def _pause(self, failures: int, error: Exception) -> None:
+        if failures == 1:
+            self._unreachable_since_s = time.monotonic()
+            _log.warning("errand_delayed", extra={"errand": self.name, "reason": str(error)})
+        self.tell()
+        longest_s = min(_FIRST_PAUSE_S * 2 ** (failures - 1), _LONGEST_PAUSE_S)
+        await asyncio.sleep(longest_s * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+class Errands:
+    """All errands under way, by name; each runs in ``tasks``, and a defect in one ends them all."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
+        self._under_way: dict[str, tuple[Errand, asyncio.Task[None]]] = {}
+
+    def begin(self, errand: Errand) -> None:
+        task = self._tasks.create_task(errand.run(), name=errand.name)
+        self._under_way[errand.name] = (errand, task)
+        task.add_done_callback(lambda _: self._under_way.pop(errand.name, None))
+
+    def find(self, name: str) -> Errand | None:
+        found = self._under_way.get(name)
+        return found[0] if found else None
+
+    def stop(self) -> None:
+        """Leave everything as it is on disk; the next start sweeps it."""
+        for _, task in self._under_way.values():
+            task.cancel()

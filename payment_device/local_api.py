@@ -1,0 +1,138 @@
+"""The agent's local API, for the command line on this machine (Unix socket)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from payment_device.answers import JackAmbiguousError, UnsettledError
+from payment_device.lane_radio import LaneRadio
+from payment_device.orders import Charge, read_cancel, read_capture
+from payment_device.sightings import Chosen, Nearby, NoJack
+from payment_device.terminal import Terminal
+from twochannel.intake import StrictDoor, answer_coded_error, answer_failure, answer_http_error
+from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode, problem_document
+from twochannel.protocol.limits import MAX_WAIT_S
+from twochannel.protocol.wire import parse_object
+
+#: How many payments one list shows at most.
+MAX_LISTED: Final = 200
+_LISTED: Final = 20
+
+
+class LocalApi:
+    """Routes of one terminal. ``status``: what ``GET /v1/status`` answers."""
+
+    def __init__(
+        self, terminal: Terminal, radio: LaneRadio, status: Callable[[], dict[str, Any]]
+    ) -> None:
+        self._terminal = terminal
+        self._radio = radio
+        self._status = status
+
+    def application(self) -> Starlette:
+        one = "/v1/payments/{payment}"
+        return Starlette(
+            routes=[
+                Route("/v1/payments", self._charge, methods=["POST"]),
+                Route("/v1/payments", self._payments, methods=["GET"]),
+                Route(one, self._payment, methods=["GET"]),
+                Route(f"{one}/captures", self._capture, methods=["POST"]),
+                Route(f"{one}/cancellation", self._cancel, methods=["POST"]),
+                Route("/v1/jacks", self._jacks, methods=["GET"]),
+                Route("/v1/status", self._tell_status, methods=["GET"]),
+            ],
+            middleware=[Middleware(StrictDoor)],
+            exception_handlers={
+                JackAmbiguousError: _answer_ambiguous,
+                UnsettledError: _answer_unsettled,
+                CodedError: answer_coded_error,
+                HTTPException: answer_http_error,
+                Exception: answer_failure,
+            },
+        )
+
+    async def _charge(self, request: Request) -> Response:
+        return JSONResponse(await self._terminal.charge(Charge.read(await _members(request))))
+
+    async def _payments(self, request: Request) -> Response:
+        limit = _number(request, "limit", _LISTED, MAX_LISTED)
+        return JSONResponse({"items": self._terminal.payments(limit)})
+
+    async def _payment(self, request: Request) -> Response:
+        wait_s = _number(request, "wait_s", 0, MAX_WAIT_S)
+        return JSONResponse(await self._terminal.payment(request.path_params["payment"], wait_s))
+
+    async def _capture(self, request: Request) -> Response:
+        amount, wait_s = read_capture(await _members(request))
+        payment = request.path_params["payment"]
+        return JSONResponse(await self._terminal.capture(payment, amount, wait_s))
+
+    async def _cancel(self, request: Request) -> Response:
+        reason, wait_s = read_cancel(await _members(request))
+        payment = request.path_params["payment"]
+        return JSONResponse(await self._terminal.cancel(payment, reason, wait_s))
+
+    async def _jacks(self, _request: Request) -> Response:
+        choice = self._radio.look()
+        reason = None if isinstance(choice, Chosen) else choice.reason.value
+        handles: set[str] = set()
+        if isinstance(choice, Chosen):
+            handles = {choice.jack.handle}
+        elif not isinstance(choice, NoJack):
+            handles = {jack.handle for jack in choice.candidates}
+        state = "chosen" if isinstance(choice, Chosen) else "ambiguous"
+        items = [_jack(jack, state, handles) for jack in self._radio.nearby()]
+        return JSONResponse({"items": items, "reason": reason})
+
+    async def _tell_status(self, _request: Request) -> Response:
+        return JSONResponse(self._status())
+
+
+def _jack(jack: Nearby, state: str, handles: set[str]) -> dict[str, Any]:
+    return {
+        "handle": jack.handle,
+        "rssi_dbm": jack.rssi_dbm,
+        "age_ms": round((time.monotonic() - jack.heard_at_s) * 1000),
+        "state": "quiet" if jack.quiet else state if jack.handle in handles else "heard",
+    }
+
+
+async def _members(request: Request) -> dict[str, object]:
+    return parse_object(await request.body())
+
+
+def _number(request: Request, name: str, default: int, largest: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise CodedError(ErrorCode.CLAIM_INVALID, f"{name} is a number")
+    return min(int(text), largest)
+
+
+def _problem(error: CodedError, extra: dict[str, object]) -> JSONResponse:
+    return JSONResponse(
+        problem_document(error.code, error.detail) | extra,
+        status_code=PROBLEMS[error.code].status,
+        media_type="application/problem+json",
+    )
+
+
+async def _answer_ambiguous(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, JackAmbiguousError):
+        raise TypeError("registered for JackAmbiguousError only")
+    candidates = [{"handle": jack.handle, "rssi_dbm": jack.rssi_dbm} for jack in error.candidates]
+    return _problem(error, {"candidates": candidates})
+
+
+async def _answer_unsettled(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, UnsettledError):
+        raise TypeError("registered for UnsettledError only")
+    return _problem(error, {"payment": error.payment})

@@ -1,0 +1,1 @@
+"""The phone: proves the owner's will."""

@@ -1,0 +1,5 @@
+"""Run with ``python -m phone_agent``."""
+
+from phone_agent.cli import main
+
+main()

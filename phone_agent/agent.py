@@ -1,0 +1,233 @@
+"""The running phone: events of the server, care of the jacks, the owner's answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uuid6 import uuid7
+
+from phone_agent.approvals import Approvals
+from phone_agent.config import PhoneSettings
+from phone_agent.confirmations import Confirmations
+from phone_agent.database import FILE_NAME, Database
+from phone_agent.identity import PhoneIdentity, load
+from phone_agent.jack_care import JackCare
+from phone_agent.jack_finder import Endpoint, JackFinder
+from phone_agent.ledger import Ledger
+from phone_agent.local_api import local_api, payment_view
+from phone_agent.registration import Registration
+from phone_agent.screen import TerminalScreen, terminal
+from phone_agent.wallet import Wallet
+from server.client import ServerClient, ServerEvent, ServerPin, ServerUnreachableError
+from twochannel.protocol.errors import PROBLEMS, CodedError
+from twochannel.protocol.statements import Decision
+from twochannel.serving import Address, serve
+from twochannel.state_folder import held
+from twochannel.trace import Trace, boot_id, wall_ms
+
+_log = logging.getLogger(__name__)
+
+
+class AgentError(Exception):
+    """The agent cannot go on. The text says what to do next."""
+
+
+class NotEnrolledError(AgentError):
+    """There is no server to talk to."""
+
+
+def new_id() -> str:
+    """A fresh id of a statement: UUID version 7."""
+    return str(uuid7())
+
+
+@dataclass(eq=False)
+class Agent:
+    """Implements ``local_api.RunningAgent``."""
+
+    identity: PhoneIdentity
+    server: ServerClient
+    wallet: Wallet
+    ledger: Ledger
+    registration: Registration
+    jacks: JackCare
+    approvals: Approvals
+    trace: Trace
+    connected: bool = False
+    _sweep: asyncio.Task[None] | None = None
+
+    def status(self) -> dict[str, Any]:
+        open_payments = (kept.id for kept in self.ledger.open_payments())
+        return {
+            "phone": self.identity.phone,
+            "server": {"url": self.server.pin.url, "connected": self.connected},
+            "jacks": self.jacks.report(),
+            "waiting": [payment for payment in open_payments if self.approvals.question(payment)],
+        }
+
+    def payments(self) -> list[dict[str, Any]]:
+        return [
+            payment_view(kept, self.approvals.question(kept.id)) for kept in self.ledger.payments()
+        ]
+
+    async def answer(self, payment: str, decision: Decision) -> dict[str, Any]:
+        return payment_view(await self.approvals.answer(payment, decision))
+
+    async def refresh(self) -> None:
+        """The command line has changed the wallet."""
+        await self.jacks.take_on(self.wallet.jacks())
+        self._begin_sweep()
+
+    async def follow_server(self) -> None:
+        """Take in the server's events. Ends only by CodedError: the server has shut us out."""
+        async with aclosing(self.server.events(self.ledger.last_event_id())) as events:  # type: ignore[type-var]
+            async for event in events:
+                self._take(event)
+
+    async def close(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+            await asyncio.wait({self._sweep})
+        await self.approvals.close()
+        await self.jacks.close()
+
+    def _take(self, event: ServerEvent) -> None:
+        if event.kind == "connected":
+            self._connection(is_up=True)
+            self._begin_sweep()
+            self.approvals.connected()
+        elif event.kind == "lost":
+            self._connection(is_up=False)
+        elif event.kind == "challenge":
+            self.approvals.challenged(event)
+        elif event.kind == "payment":
+            self.approvals.shown(event)
+
+    def _connection(self, *, is_up: bool) -> None:
+        if is_up is not self.connected:
+            self.connected = is_up
+            self.trace.event("server_connected" if is_up else "server_lost")
+            _log.info("server_connected" if is_up else "server_lost")
+
+    def _begin_sweep(self) -> None:
+        if self._sweep is None or self._sweep.done():
+            self._sweep = asyncio.create_task(self._run_sweep(), name="registration sweep")
+
+    async def _run_sweep(self) -> None:
+        try:
+            await self.registration.sweep(self.trace)
+        except ServerUnreachableError as error:
+            _log.info("sweep_postponed", extra={"reason": str(error)})
+
+
+async def run(state: Path, settings: PhoneSettings, ready: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT. ``ready`` is told the phone's id once all is started.
+
+    Raises AgentError, StateFolderError, DatabaseError, KeyStoreError, OSError.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with held(state) as socket:
+        async with (
+            _started(state, settings) as agent,
+            serve(local_api(agent), Address(socket=socket)) as served,
+        ):
+            await agent.jacks.take_on(agent.wallet.jacks())
+            agent.trace.event("agent_started")
+            ready(agent.identity.phone)
+            await _until_stopped(stop, agent, served.ended)
+
+
+async def _until_stopped(stop: asyncio.Event, agent: Agent, served: asyncio.Task[None]) -> None:
+    stopped = asyncio.create_task(stop.wait())
+    following = asyncio.create_task(agent.follow_server(), name="server events")
+    try:
+        await asyncio.wait({stopped, following, served}, return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            following.result()
+        if served.done() and not stop.is_set():
+            raise AgentError("the control socket has stopped; look at the log")
+    except CodedError as error:
+        raise AgentError(
+            f"the server does not accept this phone: {error.detail}."
+            f" {PROBLEMS[error.code].next_step}"
+        ) from None
+    finally:
+        following.cancel()
+        stopped.cancel()
+        await asyncio.gather(following, stopped, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]:
+    async with AsyncExitStack() as stack:
+        database = stack.enter_context(Database.open(state / FILE_NAME))
+        trace = stack.enter_context(Trace("phone", state / "trace.jsonl", boot=boot_id()))
+        wallet = Wallet(database)
+        pin = pinned_server(wallet)
+        identity = load(state, settings.keys)
+        server = await stack.enter_async_context(
+            ServerClient(pin, identity.signer, new_id=new_id, wall_ms=wall_ms)
+        )
+        finder = await stack.enter_async_context(JackFinder(settings.interfaces))
+        agent = _assembled(database, wallet, identity, server, finder, trace, settings)
+        stack.push_async_callback(agent.close)
+        if (descriptor := terminal()) is not None:
+            screen = TerminalScreen(descriptor, agent.approvals.answer_on_screen)
+            agent.approvals.show_on(stack.enter_context(screen))
+        yield agent
+
+
+def pinned_server(wallet: Wallet) -> ServerPin:
+    """The server of this phone. Raises NotEnrolledError."""
+    pin = wallet.server()
+    if pin is None:
+        raise NotEnrolledError(
+            "this phone is not enrolled; get a code with `cigarjack-server phones add`, then run:"
+            " phone-agent enroll URL CODE"
+        )
+    return pin
+
+
+def _assembled(
+    database: Database,
+    wallet: Wallet,
+    identity: PhoneIdentity,
+    server: ServerClient,
+    finder: JackFinder,
+    trace: Trace,
+    settings: PhoneSettings,
+) -> Agent:
+    def remember(jack: str, endpoint: Endpoint) -> None:
+        wallet.keep_address(jack, *endpoint)
+
+    ledger = Ledger(database)
+    jacks = JackCare(finder, identity, server, trace, remember)
+    confirmations = Confirmations(
+        identity=identity,
+        server=server,
+        wallet=wallet,
+        ledger=ledger,
+        trace=trace,
+        new_id=new_id,
+    )
+    approvals = Approvals(
+        phone=identity.phone,
+        server=server,
+        wallet=wallet,
+        ledger=ledger,
+        jacks=jacks,
+        confirmations=confirmations,
+        trace=trace,
+        prompt_s=settings.prompt_s,
+    )
+    registration = Registration(wallet, identity, server, new_id)
+    return Agent(identity, server, wallet, ledger, registration, jacks, approvals, trace)

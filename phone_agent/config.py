@@ -1,0 +1,32 @@
+"""Settings of the phone (``<state>/config.toml``, ``PHONE_AGENT_*``, flags)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from twochannel.keystore.port import FILE
+from twochannel.settings import Settings
+
+
+class PhoneSettings(Settings):
+    """``interfaces``: addresses of the interfaces on which jacks are looked for; empty: all.
+
+    ``prompt_s``: how long a question to the owner stays open, at most until its challenge
+    expires. ``keys``: where the signing key is: "file", or a pkcs11: URI (docs/keys.md). The
+    server and the jacks are not settings: they are pinned in the wallet.
+    """
+
+    interfaces: tuple[str, ...] = ()
+    prompt_s: Annotated[float, Field(gt=0, le=300)] = 60.0
+    keys: str = FILE
+    log_level: str = "INFO"
+
+    @field_validator("interfaces", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        """An environment variable lists them with commas."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value

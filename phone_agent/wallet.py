@@ -1,0 +1,190 @@
+"""What the phone owns: pins of server and jacks, payment methods, the owner's limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cigarjack.client import JackPin
+from phone_agent.database import Database, put_fact
+from server.client import ServerPin
+from twochannel.protocol.errors import ErrorCode, PaymentError
+from twochannel.protocol.keys import Jwk
+from twochannel.protocol.money import Amount
+
+
+@dataclass(frozen=True, slots=True)
+class KeptJack:
+    """A jack that is this phone's.
+
+    ``host``, ``port``: where it was last reached. ``acceptance``: the counter-signed pairing
+    (compact) for the server; ``registered``: the server has it.
+    """
+
+    pin: JackPin
+    host: str
+    port: int
+    acceptance: str
+    registered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMethod:
+    """A payment method: ``id`` names it in confirmations.
+
+    ``statement``: the registration (compact) for the server; ``registered``: the server has it.
+    """
+
+    id: str
+    label: str
+    statement: str
+    registered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The owner's limit for one payment at ``merchant``."""
+
+    merchant: str
+    amount: Amount
+
+
+class Wallet:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep_enrolment(self, compact: str) -> None:
+        """Store the enrolment statement before it is sent."""
+        with self._database.transaction() as db:
+            put_fact(db, "enrolment", compact)
+
+    def enrolment(self) -> str | None:
+        """The enrolment statement that has no answer yet."""
+        return self._database.fact("enrolment")
+
+    def pin_server(self, pin: ServerPin) -> None:
+        """The server has enrolled this phone."""
+        with self._database.transaction() as db:
+            put_fact(db, "server", pin.to_json())
+            db.execute("DELETE FROM facts WHERE name = 'enrolment'")
+
+    def server(self) -> ServerPin | None:
+        """The server of this phone, or None before enrolment."""
+        text = self._database.fact("server")
+        return ServerPin.from_json(text) if text is not None else None
+
+    def keep_jack(self, jack: KeptJack) -> None:
+        """Store a pairing that a jack has made; it takes the place of an older one."""
+        pin = jack.pin
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO jacks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    pin.jack,
+                    pin.key.model_dump_json(),
+                    pin.certificate,
+                    pin.link_key,
+                    pin.epoch,
+                    jack.acceptance,
+                    jack.registered,
+                    jack.host,
+                    jack.port,
+                ),
+            )
+
+    def keep_acceptance(self, jack: str, acceptance: str) -> None:
+        """Store the acceptance signed again; the server has refused the old one for its time."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE jacks SET acceptance = ? WHERE jack = ?", (acceptance, jack))
+
+    def jack_registered(self, jack: str, epoch: int) -> None:
+        """The server has accepted the pairing of this epoch."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE jacks SET registered = 1 WHERE jack = ? AND epoch = ?", (jack, epoch)
+            )
+
+    def keep_address(self, jack: str, host: str, port: int) -> None:
+        """Remember where the jack was reached."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE jacks SET host = ?, port = ? WHERE jack = ?", (host, port, jack))
+
+    def jacks(self) -> list[KeptJack]:
+        rows = self._database.rows(
+            "SELECT jack, key, certificate, link_key, epoch, host, port, acceptance, registered"
+            " FROM jacks ORDER BY jack"
+        )
+        return [_kept_jack(row) for row in rows]
+
+    def allow(self, limit: Limit) -> None:
+        """Put the merchant on the list, with a limit for one payment in the limit's currency."""
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO limits VALUES (?, ?, ?)",
+                (limit.merchant, limit.amount.currency, limit.amount.value),
+            )
+
+    def forget(self, merchant: str) -> None:
+        """Take the merchant off the list. Raises PaymentError if it is not on it."""
+        with self._database.transaction() as db:
+            if db.execute("DELETE FROM limits WHERE merchant = ?", (merchant,)).rowcount == 0:
+                raise PaymentError(ErrorCode.NOT_FOUND, "that merchant is not on your list")
+
+    def limits(self) -> list[Limit]:
+        rows = self._database.rows(
+            "SELECT merchant, currency, limit_minor FROM limits ORDER BY merchant, currency"
+        )
+        return [
+            Limit(merchant, Amount(value=limit_minor, currency=currency))
+            for merchant, currency, limit_minor in rows
+        ]
+
+    def limits_minor(self, merchant: str) -> dict[str, int]:
+        """Limits at one merchant, in minor units by currency; empty if it is not on the list."""
+        return {
+            limit.amount.currency: limit.amount.value
+            for limit in self.limits()
+            if limit.merchant == merchant
+        }
+
+    def keep_method(self, method: KeptMethod) -> None:
+        """Store a method. The first one is the default."""
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT INTO methods SELECT ?, ?, ?, ?, coalesce(max(place), 0) + 1 FROM methods",
+                (method.id, method.label, method.statement, method.registered),
+            )
+
+    def keep_method_statement(self, method: str, statement: str) -> None:
+        """Store the registration signed again; the server has refused the old one for its time."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE methods SET statement = ? WHERE id = ?", (statement, method))
+
+    def method_registered(self, method: str) -> None:
+        with self._database.transaction() as db:
+            db.execute("UPDATE methods SET registered = 1 WHERE id = ?", (method,))
+
+    def drop_method(self, method: str) -> None:
+        """Forget a method that the server has refused."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM methods WHERE id = ?", (method,))
+
+    def methods(self) -> list[KeptMethod]:
+        """All methods, the default first."""
+        rows = self._database.rows(
+            "SELECT id, label, statement, registered FROM methods ORDER BY place"
+        )
+        return [
+            KeptMethod(method, label, statement, bool(registered))
+            for method, label, statement, registered in rows
+        ]
+
+    def default_method(self) -> str | None:
+        """The id of the method to pay with: the first that the server knows."""
+        return next((method.id for method in self.methods() if method.registered), None)
+
+
+def _kept_jack(row: tuple[Any, ...]) -> KeptJack:
+    jack, key, certificate, link_key, epoch, host, port, acceptance, registered = row
+    pin = JackPin(jack, Jwk.model_validate_json(key), certificate, link_key, epoch)
+    return KeptJack(pin, host, port, acceptance, bool(registered))

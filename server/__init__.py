@@ -1,0 +1,1 @@
+"""The server: knows which phone belongs to which jack, runs the payment."""

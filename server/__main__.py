@@ -1,0 +1,5 @@
+"""Run with ``python -m server``."""
+
+from server.cli import main
+
+main()

@@ -1,0 +1,167 @@
+"""The running server: doors, outbox, reconciler, sweeper and resolver in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import uuid6
+
+from server.announcement import Announcer
+from server.app import build
+from server.config import ServerSettings
+from server.keyring import KeyRing
+from server.notifications import Notifications
+from server.outbox import Clearing, run_worker
+from server.processors.simulated import SimulatedProcessor
+from server.proofs import ProofMemory
+from server.reconciler import run_reconciler
+from server.resolver import Resolver
+from server.services import Services
+from server.state import StateFolder, make_private
+from server.sweeper import run_sweeper
+from twochannel.protocol.envelope import verify
+from twochannel.protocol.statements import Identity
+from twochannel.serving import Address, serve
+from twochannel.tls import server_context
+from twochannel.trace import Trace, boot_id, wall_ms
+
+_log = logging.getLogger(__name__)
+
+#: Connections at once: every phone holds one for its events.
+_CONNECTIONS: Final = 4096
+
+
+def new_id() -> str:
+    """A fresh UUIDv7 (RFC 9562)."""
+    return str(uuid6.uuid7())
+
+
+async def run(
+    folder: StateFolder,
+    settings: ServerSettings,
+    ready: Callable[[dict[str, object]], None],
+    stop: asyncio.Event,
+) -> None:
+    """Serve until ``stop`` is set. ``ready`` gets the address once everything runs.
+
+    Raises StateFolderError, DatabaseError, KeyStoreError, OSError.
+    """
+    with folder.locked(), Trace("server", folder.path / "trace.jsonl", boot=boot_id()) as trace:
+        try:
+            async with _services(folder, trace) as services:
+                await _serve(folder, settings, services, ready, stop)
+        except ExceptionGroup as failures:
+            # A task group wraps even what its block raises, such as that the port is taken.
+            raise _sole(failures) from None
+    _log.info("stopped")
+
+
+async def _serve(
+    folder: StateFolder,
+    settings: ServerSettings,
+    services: Services,
+    ready: Callable[[dict[str, object]], None],
+    stop: asyncio.Event,
+) -> None:
+    tls = server_context(folder.certificate(), folder.keys.private_key("tls"))
+    address, server = Address(settings.host, settings.port), services.issuer.server_id
+    async with (
+        _working(folder, settings, services),
+        serve(build(services), address, tls, connections=_CONNECTIONS) as served,
+    ):
+        services.trace.event("agent_started", server=server)
+        url = f"https://{settings.host}:{served.port}"
+        ready({"event": "ready", "url": url, "server": server})
+        await _either(stop.wait(), served.ended)
+        services.notifications.close()
+
+
+def _sole(failures: ExceptionGroup) -> Exception:
+    """The one failure of the group; the group, if there are several."""
+    return failures if len(failures.exceptions) > 1 else failures.exceptions[0]
+
+
+@asynccontextmanager
+async def _services(folder: StateFolder, trace: Trace) -> AsyncIterator[Services]:
+    identity = folder.identity()
+    issuer = folder.issuer(new_id)
+    rotation_exponent = verify(identity, Identity, issuer.signer.key).rotation_exponent or 0
+    store = folder.open_store()
+    notifications = Notifications()
+    resolver = Resolver(store, folder.beacon_key(), rotation_exponent, lambda: wall_ms() // 1000)
+    try:
+        yield Services(
+            store=store,
+            issuer=issuer,
+            identity=identity,
+            rotation_exponent=rotation_exponent,
+            keyring=KeyRing(store, issuer.server_id),
+            resolver=resolver,
+            proofs=ProofMemory(),
+            notifications=notifications,
+            announce=Announcer(trace, notifications),
+            trace=trace,
+            now_ms=wall_ms,
+            token=secrets.token_bytes,
+        )
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _working(
+    folder: StateFolder, settings: ServerSettings, services: Services
+) -> AsyncIterator[None]:
+    """Run the background work while the block runs. If a part of it fails, everything ends."""
+    path = folder.path / "processor.sqlite3"
+    make_private(path)
+    with SimulatedProcessor(path, hang_s=settings.processor_hang_s) as processor:
+        clearing = Clearing(
+            store=services.store,
+            processor=processor,
+            issuer=services.issuer,
+            announce=services.announce,
+            notifications=services.notifications,
+            trace=services.trace,
+            clock_ms=services.now_ms,
+            jitter=random.random,
+            timeout_s=settings.processor_timeout_s,
+        )
+        await services.resolver.refresh()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(run_worker(clearing), name="outbox"),
+                group.create_task(run_reconciler(clearing), name="reconciler"),
+                group.create_task(run_sweeper(services), name="sweeper"),
+                group.create_task(services.resolver.keep_ready(), name="resolver"),
+            ]
+            yield
+            for task in tasks:
+                task.cancel()
+
+
+async def _either(first: Coroutine[Any, Any, object], second: asyncio.Task[None]) -> None:
+    """Wait until one of the two is done."""
+    task = asyncio.ensure_future(first)
+    try:
+        await asyncio.wait((task, second), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
+
+
+async def run_until_signal(
+    folder: StateFolder, settings: ServerSettings, ready: Callable[[dict[str, object]], None]
+) -> None:
+    """``run`` until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(folder, settings, ready, stop)

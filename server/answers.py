@@ -1,0 +1,130 @@
+"""The JSON that the server answers, for the OpenAPI document (docs/protocol.md, Server).
+
+The doors build these answers as plain dictionaries from what the database holds; tests compare
+them with these models.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from twochannel.protocol.keys import Thumbprint
+from twochannel.protocol.money import Amount, MinorUnits
+from twochannel.protocol.payment import CaptureMode, Status
+from twochannel.protocol.statements import (
+    Compact,
+    Counter,
+    Label,
+    Merchant,
+    Name,
+    Nonce,
+    Text,
+    Uuid,
+)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PaymentAnswer(_Answer):
+    """A payment. ``operation``: capture or void under way. ``receipt``: the newest receipt."""
+
+    id: Uuid
+    status: Status
+    amount: Amount
+    capture: CaptureMode
+    authorized_minor: MinorUnits
+    captured_minor: MinorUnits
+    refunded_minor: MinorUnits
+    merchant: Merchant
+    lane: Label
+    reference: Name
+    description: Text
+    match_code: str
+    operation: Literal["capture", "void"] | None
+    reason: str | None
+    created_ms: int
+    settled_ms: int | None
+    expires_s: int
+    receipt: Compact | None
+
+
+class PaymentList(_Answer):
+    """Newest first. ``next_cursor`` asks for what comes after; null at the end."""
+
+    items: list[PaymentAnswer]
+    next_cursor: str | None
+
+
+class BeaconParameters(_Answer):
+    rotation_exponent: int
+    service_uuid: str
+
+
+class JwkSet(_Answer):
+    keys: list[dict[str, str]]
+
+
+class WellKnown(_Answer):
+    """What a device reads before it trusts the server; the identity statement proves it."""
+
+    server: Thumbprint
+    identity: Compact
+    jwks: JwkSet
+    api_base: str
+    beacon: BeaconParameters
+    time_ms: int
+
+
+class Health(_Answer):
+    ok: bool
+
+
+class EnrolledAnswer(_Answer):
+    """``lane`` and ``merchant`` for terminals only."""
+
+    id: Thumbprint
+    role: Literal["phone", "terminal"]
+    server: Thumbprint
+    lane: Label | None = None
+    merchant: Merchant | None = None
+
+
+class PairedAnswer(_Answer):
+    jack: Thumbprint
+    phone: Thumbprint
+    epoch: Counter
+
+
+class PaymentMethodAnswer(_Answer):
+    id: Uuid
+    label: Label
+    created_ms: int
+
+
+class PaymentMethodList(_Answer):
+    items: list[PaymentMethodAnswer]
+
+
+class TimeRequest(_Answer):
+    """``nonce``: what the jack handed out, 16 bytes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    jack: Thumbprint
+    nonce: Nonce
+
+
+class Problem(_Answer):
+    """RFC 9457. ``code`` is stable, ``next_step`` says what the caller should do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    next_step: str
+    server_time_ms: int

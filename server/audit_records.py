@@ -1,0 +1,115 @@
+"""What the auditor reads: the server's database and the processor's books, as plain rows.
+
+Read-only connections and SQL of its own: nothing here is shared with the code that writes. The
+database is read before the books, so whatever it calls done must stand in them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+Row = sqlite3.Row
+Groups = dict[str, list[Row]]
+
+
+class AuditError(Exception):
+    """Database or books cannot be read. The text says what to do next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """One snapshot of the database, then one of the books.
+
+    ``history``, ``outbox``, ``statements`` (in the order of the chain) and ``charges`` are grouped
+    by payment, ``pairings`` by jack. ``auth_codes`` are those of all payments in the order in
+    which they were accepted. ``devices`` are terminals, phones and jacks by id. ``identity``: the
+    server's identity statement.
+    """
+
+    payments: list[Row]
+    history: Groups
+    outbox: Groups
+    statements: Groups
+    auth_codes: list[Row]
+    devices: dict[str, Row]
+    pairings: Groups
+    methods: dict[str, Row]
+    charges: Groups
+    identity: str
+    now_ms: int
+
+
+@dataclass(slots=True)
+class Check:
+    """One invariant: on how many ``objects`` it was checked, what breaks it, what to know."""
+
+    number: int
+    title: str
+    objects: int = 0
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def demand(self, holds: bool, finding: str) -> None:
+        """Note ``finding`` unless ``holds``."""
+        if not holds:
+            self.findings.append(finding)
+
+
+_DATABASE: Final = {
+    "payments": "SELECT * FROM payments ORDER BY rowid",
+    "history": "SELECT * FROM payment_events ORDER BY payment_id, seq",
+    "outbox": "SELECT * FROM outbox ORDER BY id",
+    "statements": "SELECT * FROM statements ORDER BY payment_id, position",
+    "auth_codes": "SELECT * FROM statements WHERE typ = 'auth-code+jwt' ORDER BY rowid",
+    "terminals": "SELECT id, key, merchant_id, revoked_ms, NULL AS last_counter FROM terminals",
+    "phones": "SELECT id, key, NULL AS merchant_id, revoked_ms, NULL AS last_counter FROM phones",
+    "jacks": "SELECT id, key, NULL AS merchant_id, revoked_ms, last_counter FROM jacks",
+    "pairings": "SELECT * FROM pairings ORDER BY seq",
+    "methods": "SELECT * FROM payment_methods",
+}
+_BOOKS: Final = {"charges": "SELECT * FROM charges ORDER BY rowid"}
+
+
+def read_records(database: Path, books: Path, identity: str, now_ms: int) -> Records:
+    """Read both files. Books that are not there yet are empty. Raises AuditError."""
+    rows = _read(database, _DATABASE)
+    booked = _read(books, _BOOKS) if books.exists() else {name: [] for name in _BOOKS}
+    devices = (*rows["terminals"], *rows["phones"], *rows["jacks"])
+    return Records(
+        payments=rows["payments"],
+        history=_grouped(rows["history"], "payment_id"),
+        outbox=_grouped(rows["outbox"], "payment_id"),
+        statements=_grouped(rows["statements"], "payment_id"),
+        auth_codes=rows["auth_codes"],
+        devices={row["id"]: row for row in devices},
+        pairings=_grouped(rows["pairings"], "jack_id"),
+        methods={row["id"]: row for row in rows["methods"]},
+        charges=_grouped(booked["charges"], "payment"),
+        identity=identity,
+        now_ms=now_ms,
+    )
+
+
+def _read(path: Path, queries: dict[str, str]) -> dict[str, list[Row]]:
+    """The answers to all ``queries`` on one snapshot of the file."""
+    try:
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            connection.execute("BEGIN")
+            return {name: connection.execute(sql).fetchall() for name, sql in queries.items()}
+    except sqlite3.Error as error:
+        raise AuditError(f"cannot read {path}: {error}") from None
+
+
+def _grouped(rows: Iterable[Row], column: str) -> Groups:
+    groups: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row[column]].append(row)
+    return dict(groups)

@@ -1,0 +1,252 @@
+"""The outbox's transactions: take an operation, finish it, lose it, try it again.
+
+A row lives ``queued`` -> ``calling`` -> ``done``. Whoever calls the processor took the row in a
+transaction of its own before, and reports in another one after; in between nothing is locked. A
+call whose answer is lost, also by the death of this process, makes ``unknown``, which only the
+reconciler ends: with what the processor knows, or by queueing the same order under the same key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
+
+from server.issuer import Issuer
+from server.payments import Change, end_operation, get_payment, settle
+from server.processors.port import (
+    Approved,
+    CaptureOrder,
+    ChargeOrder,
+    Order,
+    Outcome,
+    Refused,
+    VoidOrder,
+)
+from server.schema import OPEN_ORDER, Operation, OutboxState, outbox, payment_methods, payments
+from server.schema import Outcome as Result
+from twochannel.protocol.payment import SUCCESS, CaptureMode, Event, Status
+
+#: ``reason`` of an unknown row that no program may decide: a person must ask the processor.
+NEEDS_REVIEW: Final = "needs_review"
+
+_QUEUED: Final = outbox.c.state == OutboxState.QUEUED.value
+_CALLING: Final = outbox.c.state == OutboxState.CALLING.value
+_UNKNOWN: Final = outbox.c.state == OutboxState.UNKNOWN.value
+_UNDECIDED: Final = and_(OPEN_ORDER, _UNKNOWN, outbox.c.reason.is_distinct_from(NEEDS_REVIEW))
+
+_ROWS: Final = (
+    select(
+        outbox,
+        payments.c.capture,
+        payments.c.processor_reference.label("hold"),
+        payment_methods.c.token,
+    )
+    .join(payments, payments.c.id == outbox.c.payment_id)
+    .join(payment_methods, payment_methods.c.id == payments.c.payment_method_id)
+    .where(outbox.c.next_at_ms <= bindparam("now_ms"))
+    .order_by(outbox.c.next_at_ms, outbox.c.id)
+    .limit(bindparam("limit"))
+)
+_DUE: Final = _ROWS.where(OPEN_ORDER, _QUEUED)
+_TO_LOOK_UP: Final = _ROWS.where(_UNDECIDED)
+_ABANDONED: Final = (
+    select(outbox.c.id)
+    .where(OPEN_ORDER, _CALLING, outbox.c.lease_until_ms <= bindparam("lease_end_ms"))
+    .order_by(outbox.c.next_at_ms, outbox.c.id)
+)
+_NEXT_QUEUED: Final = select(func.min(outbox.c.next_at_ms)).where(OPEN_ORDER, _QUEUED)
+_NEXT_LEASE: Final = select(func.min(outbox.c.lease_until_ms)).where(OPEN_ORDER, _CALLING)
+_NEXT_WORK: Final = select(_NEXT_QUEUED.scalar_subquery(), _NEXT_LEASE.scalar_subquery())
+_NEXT_UNKNOWN: Final = select(func.min(outbox.c.next_at_ms)).where(_UNDECIDED)
+_TAKE: Final = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("row"))
+    .values(state=OutboxState.CALLING.value, attempts=outbox.c.attempts + 1)
+)
+#: Of a row whose processor was called and has not yet said what it did.
+_CHANGE: Final = update(outbox).where(outbox.c.id == bindparam("row"), _CALLING | _UNKNOWN)
+_LOOK_AGAIN: Final = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("row"), _UNKNOWN)
+    .values(attempts=outbox.c.attempts + 1)
+)
+_ROW: Final = select(outbox.c.payment_id, outbox.c.operation).where(outbox.c.id == bindparam("row"))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of the outbox as an order. ``attempts`` counts calls and vain look-ups so far."""
+
+    row_id: int
+    payment_id: str
+    operation: Operation
+    order: Order
+    attempts: int
+    created_ms: int
+
+
+def contradicts(order: Order, outcome: Outcome) -> bool:
+    """Whether the processor says that it did something else than it was asked to do."""
+    if isinstance(outcome, Refused):
+        return False
+    match order:
+        case ChargeOrder():
+            return outcome.amount_minor != order.amount_minor
+        case CaptureOrder():
+            asked = (order.reference, order.amount_minor)
+            return (outcome.reference, outcome.amount_minor) != asked
+        case VoidOrder():
+            return outcome.reference != order.reference
+
+
+def take(connection: Connection, now_ms: int, lease_until_ms: int, limit: int) -> list[Job]:
+    """Mark up to ``limit`` queued rows that are due as ``calling``, oldest first."""
+    rows = connection.execute(_DUE, {"now_ms": now_ms, "limit": limit}).all()
+    if rows:
+        taken = [{"row": row.id, "lease_until_ms": lease_until_ms} for row in rows]
+        connection.execute(_TAKE, taken)
+    return [_job(row) for row in rows]
+
+
+def unknown_jobs(connection: Connection, now_ms: int, limit: int) -> list[Job]:
+    """Rows whose outcome is unknown and that are due to be looked up, oldest first.
+
+    Not those that a person must decide.
+    """
+    rows = connection.execute(_TO_LOOK_UP, {"now_ms": now_ms, "limit": limit})
+    return [_job(row) for row in rows]
+
+
+def next_work_ms(connection: Connection) -> int | None:
+    """When the next row is to be taken or the next lease ends; None if nothing is open."""
+    moments = [ms for ms in connection.execute(_NEXT_WORK).one() if ms is not None]
+    return min(moments, default=None)
+
+
+def next_unknown_ms(connection: Connection) -> int | None:
+    """When the next of ``unknown_jobs`` is due; None if there is none."""
+    due_ms: int | None = connection.scalar(_NEXT_UNKNOWN)
+    return due_ms
+
+
+def finish(
+    connection: Connection, job: Job, outcome: Outcome, issuer: Issuer, now_ms: int
+) -> Change | None:
+    """Record what the processor did and settle the payment. None: that was done before."""
+    approved = isinstance(outcome, Approved)
+    values = {
+        "state": OutboxState.DONE.value,
+        "lease_until_ms": None,
+        "done_ms": now_ms,
+        "outcome": (Result.SUCCEEDED if approved else Result.REFUSED).value,
+        "processor_reference": getattr(outcome, "reference", None),
+        "reason": getattr(outcome, "reason", None),
+    }
+    if not _change(connection, job.row_id, values):
+        return None
+    return _settle(connection, job, outcome, issuer, now_ms)
+
+
+def lose(
+    connection: Connection,
+    row_id: int,
+    issuer: Issuer,
+    now_ms: int,
+    *,
+    next_at_ms: int,
+    reason: str | None = None,
+) -> Change | None:
+    """Nobody knows the outcome of a call. A charge makes its payment ``unknown``.
+
+    None: the payment stays as it is, a hold with an operation under way or unknown already.
+    """
+    values = {
+        "state": OutboxState.UNKNOWN.value,
+        "lease_until_ms": None,
+        "next_at_ms": next_at_ms,
+        "reason": reason,
+    }
+    if not _change(connection, row_id, values):
+        return None
+    row = connection.execute(_ROW, {"row": row_id}).one()
+    payment = get_payment(connection, row.payment_id)
+    if row.operation != Operation.CHARGE.value or payment.status != Status.CONFIRMED.value:
+        return None
+    return settle(connection, payment, Event.LOSE, now_ms, issuer)
+
+
+def lose_abandoned(
+    connection: Connection, issuer: Issuer, now_ms: int, lease_end_ms: int
+) -> list[Change]:
+    """Rows whose lease ends at ``lease_end_ms`` or before: whoever called has gone."""
+    abandoned = connection.scalars(_ABANDONED, {"lease_end_ms": lease_end_ms}).all()
+    changes = [lose(connection, row_id, issuer, now_ms, next_at_ms=now_ms) for row_id in abandoned]
+    return [change for change in changes if change is not None]
+
+
+def queue_again(connection: Connection, job: Job, next_at_ms: int) -> bool:
+    """Order the same again under the same key: it was certainly not, or at most once, done."""
+    values = {
+        "state": OutboxState.QUEUED.value,
+        "lease_until_ms": None,
+        "next_at_ms": next_at_ms,
+        "reason": None,
+    }
+    return _change(connection, job.row_id, values)
+
+
+def look_again(connection: Connection, job: Job, next_at_ms: int) -> bool:
+    """The row stays ``unknown`` and is looked up once more at ``next_at_ms``."""
+    values = {"row": job.row_id, "next_at_ms": next_at_ms}
+    return connection.execute(_LOOK_AGAIN, values).rowcount == 1
+
+
+def _job(row: Row[Any]) -> Job:
+    operation = Operation(row.operation)
+    return Job(row.id, row.payment_id, operation, _order(row), row.attempts, row.created_ms)
+
+
+def _order(row: Row[Any]) -> Order:
+    key, payment = row.idempotency_key, row.payment_id
+    match Operation(row.operation):
+        case Operation.CHARGE:
+            mode = CaptureMode(row.capture)
+            return ChargeOrder(key, payment, row.token, row.amount_minor, row.currency, mode)
+        case Operation.CAPTURE:
+            return CaptureOrder(key, payment, row.hold, row.amount_minor, row.currency)
+        case Operation.VOID:
+            return VoidOrder(key, payment, row.hold)
+
+
+def _settle(
+    connection: Connection, job: Job, outcome: Outcome, issuer: Issuer, now_ms: int
+) -> Change:
+    payment = get_payment(connection, job.payment_id)
+    match outcome:
+        case Refused(reason) if job.operation is not Operation.CHARGE:
+            return end_operation(connection, payment, now_ms, reason)
+        case Refused(reason):
+            told: dict[str, Any] = {"reason": reason}
+        case Approved(reference, amount_minor):
+            told = {"processor_reference": reference, "amount_minor": amount_minor}
+    event = _event(job.order, outcome)
+    return settle(connection, payment, event, now_ms, issuer, **told)
+
+
+def _event(order: Order, outcome: Outcome) -> Event:
+    if isinstance(outcome, Refused):
+        return Event.REFUSE
+    match order:
+        case ChargeOrder():
+            return SUCCESS[order.capture]
+        case CaptureOrder():
+            return Event.CAPTURE
+        case VoidOrder():
+            return Event.VOID
+
+
+def _change(connection: Connection, row_id: int, values: dict[str, Any]) -> bool:
+    """Change the row if the processor has it; whether it did."""
+    return connection.execute(_CHANGE, {"row": row_id, **values}).rowcount == 1

@@ -1,0 +1,147 @@
+"""``cigarjack-server``: set a server up, run it, and look after it."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from server.console import echo_json, folder_of, json_option, plain_errors, write
+from twochannel.state_folder import default_folder
+
+_COMMAND: Final = "cigarjack-server"
+
+#: Commands in modules of their own, loaded when they are used.
+_ELSEWHERE: Final = {
+    "audit": "server.audit_command:audit",
+    "evidence": "server.evidence_commands:evidence",
+    "merchants": "server.registry_commands:merchants",
+    "payments": "server.payment_commands:payments",
+    "phones": "server.registry_commands:phones",
+    "terminals": "server.registry_commands:terminals",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when the command is used, so that others start at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = _ELSEWHERE[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="CIGARJACK_SERVER_STATE",
+    default=lambda: default_folder(_COMMAND, os.environ),
+    show_default=f"/var/lib/{_COMMAND} or ~/.local/state/{_COMMAND}",
+    help="Folder of this server's keys, settings and database.",
+)
+@click.version_option(package_name="cigarjack", prog_name=_COMMAND)
+@click.pass_context
+def main(context: click.Context, state: Path) -> None:
+    """The server of two-channel payment: knows which phone belongs to which jack.
+
+    First `init`, then `merchants add`, `terminals add` and `phones add`, and `run`.
+    """
+    context.obj = state
+
+
+@main.command()
+@click.option("--name", help="Name in the server's certificate.")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0: any.  [default: 8443]")
+@click.option("--processor", type=click.Choice(["simulated"]), help="Card processor.")
+@json_option
+@click.pass_context
+def init(context: click.Context, /, as_json: bool, **flags: object) -> None:
+    """Make keys, certificate, database and settings for a new server."""
+    import secrets
+
+    from server.agent import new_id
+    from server.state import initialise
+
+    folder = folder_of(context)
+    with plain_errors():
+        server = initialise(folder, folder.settings(flags), new_id, secrets.randbits(127) | 1)
+    if as_json:
+        echo_json({"server": server, "state": str(folder.path)})
+        return
+    click.echo(f"Server {server} is set up in {folder.path}.")
+    click.echo(f'Next: {_COMMAND} merchants add "Your Shop", then: {_COMMAND} run')
+
+
+@main.command()
+@click.option("--host", help="Address to listen on, instead of the one in the settings.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: any.")
+@click.pass_context
+def run(context: click.Context, /, **flags: object) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Logs JSON lines to standard error. Prints one line to standard output once it is ready:
+    {"event": "ready", "url": ..., "server": ...}
+    """
+    import uvloop
+
+    from server.agent import run_until_signal
+    from twochannel import logs
+
+    folder = folder_of(context)
+    with plain_errors():
+        settings = folder.settings(flags)
+        folder.identity()
+        logs.configure(settings.log_level)
+        uvloop.run(run_until_signal(folder, settings, _print_ready))
+
+
+def _print_ready(line: dict[str, object]) -> None:
+    print(json.dumps(line), flush=True)
+
+
+@main.command()
+@click.pass_context
+def migrate(context: click.Context) -> None:
+    """Bring the database up to this version; the server must not run."""
+    folder = folder_of(context)
+    with plain_errors():
+        folder.identity()
+        with folder.locked():
+            folder.migrate()
+    click.echo("The database is up to date.")
+
+
+@main.command()
+@click.argument("role", type=click.Choice(["jack", "phone", "terminal"]))
+@click.argument("device_id", metavar="ID")
+@json_option
+@click.pass_context
+def revoke(context: click.Context, role: str, device_id: str, as_json: bool) -> None:
+    """End a lost, sold or stolen device for good. Takes effect at once."""
+    from server.registry import revoke as revoke_device
+    from twochannel.protocol.statements import Role
+    from twochannel.trace import wall_ms
+
+    # The time is read under the write lock: it is later than that of every commit before.
+    newly = write(context, lambda c: revoke_device(c, Role(role), device_id, wall_ms()))
+    if as_json:
+        echo_json({"role": role, "id": device_id, "newly": newly})
+        return
+    click.echo(f"The {role} is revoked." if newly else f"The {role} was revoked before.")
+
+
+def registered_commands() -> dict[str, Any]:
+    """Every command by name, loaded: for tests and documentation."""
+    context = click.Context(main)
+    return {name: main.get_command(context, name) for name in main.list_commands(context)}

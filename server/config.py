@@ -1,0 +1,45 @@
+"""Settings of the server (``<state>/config.toml``, ``CIGARJACK_SERVER_*``, flags)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from server.store import database_url
+from twochannel.keystore.port import FILE
+from twochannel.protocol.beacon import DEFAULT_ROTATION_EXPONENT, MAX_ROTATION_EXPONENT
+from twochannel.settings import Settings
+
+PREFIX: Final = "CIGARJACK_SERVER"
+CONFIG_NAME: Final = "config.toml"
+
+
+class ServerSettings(Settings):
+    """What an operator may set. ``port`` 0 takes any free one.
+
+    ``database``: ``sqlite:///<path>``; empty for a file in the state folder.
+    ``processor_timeout_s``: after it a call of the processor counts as lost. ``processor_hang_s``:
+    how long the simulated processor hangs for ``tok_hang``. ``keys``: where the signing and the
+    beacon key are: "file", or a pkcs11: URI (docs/keys.md); ``beacon_keys``: where the beacon key
+    is instead.
+    """
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "cigarjack-server"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8443
+    database: str = ""
+    rotation_exponent: Annotated[int, Field(ge=0, le=MAX_ROTATION_EXPONENT)] = (
+        DEFAULT_ROTATION_EXPONENT
+    )
+    processor: Literal["simulated"] = "simulated"
+    processor_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+    processor_hang_s: Annotated[float, Field(ge=0, le=600)] = 30.0
+    keys: str = FILE
+    beacon_keys: str | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def database_at(self, state: Path) -> str:
+        """The URL of the database."""
+        return self.database or database_url(state)

@@ -1,0 +1,197 @@
+"""Accepting confirmations (statement 4) with the auth code (statement 3) inside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from server.expiry import expired
+from server.issuer import Issuer
+from server.payments import (
+    Change,
+    PaymentRow,
+    add_statement,
+    find_payment,
+    holds_statement,
+    queue_operation,
+    settle,
+    statement_of,
+    view,
+)
+from server.schema import Operation, jacks, payment_methods, phones, terminals
+from twochannel.protocol.chain import check_auth_code, check_confirmation, presence_proven
+from twochannel.protocol.envelope import check_time, unverified_claims
+from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
+from twochannel.protocol.payment import CaptureMode, Event, Status, advance
+from twochannel.protocol.statements import (
+    AuthCode,
+    Challenge,
+    Confirmation,
+    DecidedBy,
+    Decision,
+    Presence,
+)
+
+_JACK = (
+    select(
+        jacks,
+        phones.c.revoked_ms.label("phone_revoked_ms"),
+        terminals.c.revoked_ms.label("terminal_revoked_ms"),
+    )
+    .select_from(jacks)
+    .join(phones, phones.c.id == bindparam("phone"))
+    .join(terminals, terminals.c.id == bindparam("terminal"))
+    .where(jacks.c.id == bindparam("jack"))
+)
+_COUNT = update(jacks).where(jacks.c.id == bindparam("jack"))
+_METHOD = select(payment_methods.c.id).where(
+    payment_methods.c.id == bindparam("method"), payment_methods.c.phone_id == bindparam("phone")
+)
+_EVENTS = {Decision.APPROVE: Event.CONFIRM, Decision.DECLINE: Event.DECLINE}
+
+
+@dataclass(frozen=True, slots=True)
+class SignedConfirmation:
+    """A confirmation whose signatures hold: the phone's, and the jack's on the auth code."""
+
+    confirmation: Confirmation
+    compact: str
+    kid: str
+    auth_code: AuthCode | None
+    auth_code_kid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The payment as the API shows it, and what is to be announced (None: nothing is new)."""
+
+    payment: dict[str, object]
+    change: Change | None
+
+
+def accept_confirmation(
+    connection: Connection,
+    payment_id: str,
+    signed: SignedConfirmation,
+    now_ms: int,
+    issuer: Issuer,
+) -> Confirmed:
+    """Let the owner's decision take effect. Checks, in this order:
+
+    1. the payment is this phone's (``payment_unknown``);
+    2. the same statement again is answered with the payment as it is now;
+    3. time (``clock_skew``, ``statement_expired``);
+    4. the payment is pending (``payment_state``) and not past its time (``statement_expired``);
+    5. phone, jack or terminal revoked (``device_revoked``), pairing replaced (``epoch_outdated``);
+    6. the links of the chain (``chain_broken``), the auth code's epoch (``epoch_outdated``);
+    7. the counter is above the jack's last one (``counter_reused``);
+    8. for an approval: presence where the merchant requires it or nobody was asked
+       (``presence_missing``), and a payment method of this phone (``payment_method_unknown``);
+    9. statement ids that were used before (``statement_replayed``).
+
+    An approval and the outbox row of its charge are one transaction. What is refused changes
+    nothing.
+    """
+    confirmation = signed.confirmation
+    row = find_payment(connection, payment_id)
+    if row is None or row.phone_id != confirmation.iss:
+        raise PaymentError(ErrorCode.PAYMENT_UNKNOWN)
+    if holds_statement(connection, payment_id, signed.compact):
+        return Confirmed(view(row), None)
+    check_time(confirmation, now_ms // 1000)
+    _check_open(row, _EVENTS[confirmation.decision], now_ms)
+    jack = _check_pairing(connection, row)
+    challenge = _check_chain(connection, row, signed)
+    _check_counter(signed.auth_code, jack)
+    if confirmation.decision is Decision.APPROVE:
+        _check_approval(connection, challenge, signed)
+    _store(connection, row, signed)
+    return _take_effect(connection, row, confirmation, now_ms, issuer)
+
+
+def _check_open(row: PaymentRow, event: Event, now_ms: int) -> None:
+    status = Status(row.status)
+    advance(status, event, CaptureMode(row.capture))
+    if expired(row, now_ms):
+        raise StatementError(ErrorCode.STATEMENT_EXPIRED, "the payment's time is over")
+
+
+def _check_pairing(connection: Connection, row: PaymentRow) -> Row[Any]:
+    """The jack, still paired with the payment's phone, and all three devices in force."""
+    devices = {"jack": row.jack_id, "phone": row.phone_id, "terminal": row.terminal_id}
+    jack = connection.execute(_JACK, devices).one()
+    revoked_ms = {jack.revoked_ms, jack.phone_revoked_ms, jack.terminal_revoked_ms}
+    if revoked_ms != {None}:
+        raise PaymentError(ErrorCode.DEVICE_REVOKED)
+    if jack.epoch != row.epoch or jack.phone_id != row.phone_id:
+        raise PaymentError(ErrorCode.EPOCH_OUTDATED)
+    return jack
+
+
+def _check_chain(connection: Connection, row: PaymentRow, signed: SignedConfirmation) -> Challenge:
+    compact = statement_of(connection, row.id, Challenge.TYP).compact
+    # Its signature is this server's own; that these bytes are what phone and jack were shown, both
+    # have signed: each link is the hash of them.
+    challenge = Challenge.from_claims(unverified_claims(compact))
+    check_confirmation(challenge, compact, signed.confirmation)
+    if signed.auth_code is not None:
+        check_auth_code(challenge, compact, signed.auth_code)
+        if signed.auth_code.epoch != row.epoch:
+            raise StatementError(ErrorCode.EPOCH_OUTDATED)
+    return challenge
+
+
+def _check_counter(auth_code: AuthCode | None, jack: Row[Any]) -> None:
+    if auth_code is not None and auth_code.counter <= jack.last_counter:
+        raise StatementError(ErrorCode.COUNTER_REUSED)
+
+
+def _check_approval(
+    connection: Connection, challenge: Challenge, signed: SignedConfirmation
+) -> None:
+    if signed.auth_code is None:
+        raise StatementError(ErrorCode.CLAIM_INVALID, "an approval needs an auth code")
+    confirmation = signed.confirmation
+    required = challenge.presence is Presence.REQUIRE
+    unasked = confirmation.decided_by is DecidedBy.POLICY
+    if (required or unasked) and not presence_proven(challenge, signed.auth_code):
+        raise PaymentError(ErrorCode.PRESENCE_MISSING)
+    method = {"method": confirmation.payment_method, "phone": confirmation.iss}
+    if connection.scalar(_METHOD, method) is None:
+        raise PaymentError(ErrorCode.PAYMENT_METHOD_UNKNOWN)
+
+
+def _store(connection: Connection, row: PaymentRow, signed: SignedConfirmation) -> None:
+    confirmation, auth_code = signed.confirmation, signed.auth_code
+    if auth_code is not None:
+        add_statement(
+            connection,
+            row.id,
+            auth_code,
+            str(signed.auth_code_kid),
+            str(confirmation.auth_code),
+        )
+        counter = {"jack": row.jack_id, "last_counter": auth_code.counter}
+        connection.execute(_COUNT, counter)
+    add_statement(connection, row.id, confirmation, signed.kid, signed.compact)
+
+
+def _take_effect(
+    connection: Connection, row: PaymentRow, confirmation: Confirmation, now_ms: int, issuer: Issuer
+) -> Confirmed:
+    approves = confirmation.decision is Decision.APPROVE
+    change = settle(
+        connection,
+        row,
+        _EVENTS[confirmation.decision],
+        now_ms,
+        issuer,
+        reason=None if approves else confirmation.decided_by.value,
+        payment_method_id=confirmation.payment_method if approves else None,
+    )
+    if approves:
+        queue_operation(connection, row, Operation.CHARGE, row.amount_minor, now_ms)
+        change = replace(change, queued=True)
+    return Confirmed(view(change.row), change)

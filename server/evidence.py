@@ -1,0 +1,49 @@
+"""Gathering the evidence of a payment from the database (``server.evidence_file``)."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from server.evidence_file import DeviceKeys, Evidence
+from server.payments import PaymentRow, get_payment
+from server.registry import device_key
+from server.schema import pairings, statements
+from twochannel.protocol.keys import Jwk
+from twochannel.protocol.statements import AuthCode, Role
+
+
+def gather(connection: Connection, payment_id: str, identity: str) -> Evidence:
+    """The evidence so far. ``identity``: the server's identity statement.
+
+    Auth codes are rows of their own in the database; here the confirmations carry them.
+    Raises PaymentError (``payment_unknown``).
+    """
+    row = get_payment(connection, payment_id)
+    chain = (
+        select(statements.c.compact)
+        .where(statements.c.payment_id == payment_id, statements.c.typ != AuthCode.TYP)
+        .order_by(statements.c.position)
+    )
+    return Evidence(
+        payment=payment_id,
+        server=identity,
+        pairing=_pairing(connection, row),
+        keys=DeviceKeys(
+            phone=_key(connection, Role.PHONE, row.phone_id),
+            terminal=_key(connection, Role.TERMINAL, row.terminal_id),
+        ),
+        statements=list(connection.scalars(chain)),
+    )
+
+
+def _pairing(connection: Connection, row: PaymentRow) -> str:
+    """The acceptance that was current when the payment began."""
+    paired = pairings.c.jack_id == row.jack_id, pairings.c.epoch == row.epoch
+    return str(connection.execute(select(pairings.c.compact).where(*paired)).scalar_one())
+
+
+def _key(connection: Connection, role: Role, device_id: str) -> Jwk:
+    key = device_key(connection, role, device_id)
+    if key is None:
+        raise RuntimeError(f"the {role} {device_id} of a payment is not registered")
+    return key.jwk

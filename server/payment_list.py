@@ -1,0 +1,77 @@
+"""Pages of payments, newest first; the cursor names the last one that was shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, select, tuple_
+
+from server.payments import view
+from server.schema import payments
+from twochannel.protocol.errors import ErrorCode, StatementError
+from twochannel.protocol.statements import Role
+
+_DEFAULT_LIMIT: Final = 20
+_MAX_LIMIT: Final = 100
+_CURSOR = re.compile(r"([0-9]{1,15})\.([0-9a-f-]{36})", re.ASCII)
+
+PARAMETERS: Final[tuple[dict[str, Any], ...]] = (
+    {
+        "name": "limit",
+        "in": "query",
+        "description": "How many, newest first.",
+        "schema": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": _MAX_LIMIT,
+            "default": _DEFAULT_LIMIT,
+        },
+    },
+    {
+        "name": "cursor",
+        "in": "query",
+        "description": "`next_cursor` of the page before.",
+        "schema": {"type": "string", "pattern": f"^{_CURSOR.pattern}$"},
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which payments are asked for: ``before`` (created_ms, id), at most ``limit``."""
+
+    limit: int = _DEFAULT_LIMIT
+    before: tuple[int, str] | None = None
+
+
+def read_page(query: Mapping[str, str]) -> Page:
+    """Read ``limit`` and ``cursor``. Raises StatementError (``message_malformed``)."""
+    limit, cursor = query.get("limit", str(_DEFAULT_LIMIT)), query.get("cursor")
+    match = _CURSOR.fullmatch(cursor) if cursor is not None else None
+    if not re.fullmatch(r"[0-9]{1,3}", limit, re.ASCII) or not 1 <= int(limit) <= _MAX_LIMIT:
+        raise StatementError(ErrorCode.MESSAGE_MALFORMED, f"limit is a number to {_MAX_LIMIT}")
+    if cursor is not None and match is None:
+        raise StatementError(ErrorCode.MESSAGE_MALFORMED, "cursor is not one of this server's")
+    return Page(int(limit), (int(match[1]), match[2]) if match else None)
+
+
+def list_payments(
+    connection: Connection, role: Role, device_id: str, page: Page
+) -> dict[str, object]:
+    """One page of a terminal's or phone's payments, as the API shows it."""
+    owner = payments.c.terminal_id if role is Role.TERMINAL else payments.c.phone_id
+    place = tuple_(payments.c.created_ms, payments.c.id)
+    query = select(payments).where(owner == device_id)
+    if page.before is not None:
+        query = query.where(place < tuple_(*page.before))
+    query = query.order_by(payments.c.created_ms.desc(), payments.c.id.desc())
+    rows = connection.execute(query.limit(page.limit + 1)).all()
+    shown = rows[: page.limit]
+    more = len(rows) > page.limit
+    return {
+        "items": [view(row) for row in shown],
+        "next_cursor": f"{shown[-1].created_ms}.{shown[-1].id}" if more else None,
+    }

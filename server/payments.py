@@ -1,0 +1,275 @@
+"""A payment in the database: its statements, its steps, its receipt, its place in the outbox.
+
+Every function is a part of a transaction (``server.store``): it takes the connection, and time and
+issuer as arguments. ``settle`` is the only function that changes a payment's status: it asks the
+transition table, keeps the history, and where the new state calls for it (final, or authorized)
+signs and stores the receipt. ``begin_operation`` and ``end_operation`` do so for the capture or
+void of a hold. All return a ``Change``; announce it once the transaction is committed
+(``server.announcement``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from server.issuer import Issuer
+from server.schema import (
+    Operation,
+    PhoneEventKind,
+    outbox,
+    payment_events,
+    payments,
+    phone_events,
+    statements,
+)
+from server.settlement import Figures, causes, has_receipt
+from twochannel.protocol.envelope import Statement, digest, sign
+from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
+from twochannel.protocol.limits import HOLD_LIFETIME_S
+from twochannel.protocol.payment import CaptureMode, Event, Status, advance
+from twochannel.protocol.statements import Receipt
+
+PaymentRow = Row[Any]
+
+# Built once: SQLAlchemy takes five times as long to build a query as to look it up and run it.
+_FIND = select(payments).where(payments.c.id == bindparam("payment"))
+_CHANGE = update(payments).where(payments.c.id == bindparam("payment")).returning(payments)
+_STATEMENT = (
+    select(statements.c.compact, statements.c.digest)
+    .where(statements.c.payment_id == bindparam("payment"), statements.c.typ == bindparam("typ"))
+    .order_by(statements.c.position.desc())
+    .limit(1)
+)
+_HELD = select(statements.c.position).where(
+    statements.c.digest == bindparam("digest"), statements.c.payment_id == bindparam("payment")
+)
+_ADD_STATEMENT = insert(statements).values(
+    payment_id=bindparam("payment"),
+    position=select(func.coalesce(func.max(statements.c.position), 0) + 1)
+    .where(statements.c.payment_id == bindparam("payment"))
+    .scalar_subquery(),
+)
+_ADD_EVENT = insert(payment_events).values(
+    payment_id=bindparam("payment"),
+    seq=select(func.coalesce(func.max(payment_events.c.seq), 0) + 1)
+    .where(payment_events.c.payment_id == bindparam("payment"))
+    .scalar_subquery(),
+)
+_TURNS = select(func.count()).where(
+    outbox.c.payment_id == bindparam("payment"), outbox.c.operation == bindparam("operation")
+)
+_QUEUE = insert(outbox)
+_TELL = insert(phone_events)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a transaction made of a payment, to be announced once it is committed.
+
+    ``row``: the payment as it is then. ``queued``: whether the outbox has something new.
+    """
+
+    row: PaymentRow
+    queued: bool = False
+
+
+def find_payment(connection: Connection, payment_id: str) -> PaymentRow | None:
+    return connection.execute(_FIND, {"payment": payment_id}).one_or_none()
+
+
+def get_payment(connection: Connection, payment_id: str) -> PaymentRow:
+    """The row of a payment. Raises PaymentError (``payment_unknown``)."""
+    row = find_payment(connection, payment_id)
+    if row is None:
+        raise PaymentError(ErrorCode.PAYMENT_UNKNOWN)
+    return row
+
+
+def view(row: PaymentRow) -> dict[str, object]:
+    """A payment as the API shows it (docs/protocol.md, Server)."""
+    return {
+        "id": row.id,
+        "status": row.status,
+        "amount": {"value": row.amount_minor, "currency": row.currency},
+        "capture": row.capture,
+        "authorized_minor": row.authorized_minor,
+        "captured_minor": row.captured_minor,
+        "refunded_minor": row.refunded_minor,
+        "merchant": {"id": row.merchant_id, "name": row.merchant_name},
+        "lane": row.lane,
+        "reference": row.reference,
+        "description": row.description,
+        "match_code": row.match_code,
+        "operation": row.operation,
+        "reason": row.reason,
+        "created_ms": row.created_ms,
+        "settled_ms": row.settled_ms,
+        "expires_s": row.expires_s,
+        "receipt": row.receipt,
+    }
+
+
+def statement_of(connection: Connection, payment_id: str, *types: str) -> Row[Any, Any]:
+    """The payment's newest statement of the first of ``types`` that it has: compact, digest.
+
+    One that must be there and is not is a RuntimeError.
+    """
+    for typ in types:
+        asked = {"payment": payment_id, "typ": typ}
+        row = connection.execute(_STATEMENT, asked).one_or_none()
+        if row is not None:
+            return row
+    raise RuntimeError(f"payment {payment_id} has no statement of the types {types}")
+
+
+def holds_statement(connection: Connection, payment_id: str, compact: str) -> bool:
+    """Whether the payment was given exactly this statement before."""
+    found = connection.scalar(_HELD, {"payment": payment_id, "digest": digest(compact)})
+    return found is not None
+
+
+def add_statement(
+    connection: Connection, payment_id: str, statement: Statement, kid: str, compact: str
+) -> None:
+    """Append a verified statement. Raises StatementError if its ``jti`` was used before."""
+    values = {
+        "payment": payment_id,
+        "typ": statement.TYP,
+        "kid": kid,
+        "jti": getattr(statement, "jti", None),
+        "digest": digest(compact),
+        "compact": compact,
+    }
+    try:
+        connection.execute(_ADD_STATEMENT, values)
+    except IntegrityError:
+        raise StatementError(ErrorCode.STATEMENT_REPLAYED) from None
+
+
+def queue_operation(
+    connection: Connection, row: PaymentRow, operation: Operation, amount_minor: int, at_ms: int
+) -> None:
+    """Put an operation in the outbox. Again only after a refusal; a charge once. PaymentError."""
+    asked = {"payment": row.id, "operation": operation.value}
+    turn = 1 + (connection.scalar(_TURNS, asked) or 0)
+    values = {
+        "payment_id": row.id,
+        "operation": operation.value,
+        "turn": turn,
+        "amount_minor": amount_minor,
+        "currency": row.currency,
+        "idempotency_key": f"{row.id}:{operation.value}:{turn}",
+        "next_at_ms": at_ms,
+        "created_ms": at_ms,
+    }
+    try:
+        connection.execute(_QUEUE, values)
+    except IntegrityError:
+        detail = f"the {operation} was asked for before"
+        raise PaymentError(ErrorCode.PAYMENT_STATE, detail) from None
+
+
+def begin_operation(
+    connection: Connection, row: PaymentRow, operation: Operation, amount_minor: int, at_ms: int
+) -> Change:
+    """Queue the capture or void of a hold and mark it as under way."""
+    queue_operation(connection, row, operation, amount_minor, at_ms)
+    values: dict[str, object] = {"operation": operation.value, "reason": None}
+    return Change(_change(connection, row.id, values, at_ms), queued=True)
+
+
+def end_operation(connection: Connection, row: PaymentRow, at_ms: int, reason: str) -> Change:
+    """The processor refused a capture or void: the payment stays held, and says why."""
+    return Change(_change(connection, row.id, {"operation": None, "reason": reason}, at_ms))
+
+
+def tell_phone(
+    connection: Connection, phone_id: str, payment_id: str, kind: PhoneEventKind, at_ms: int
+) -> None:
+    values = {"phone_id": phone_id, "payment_id": payment_id, "kind": kind.value, "at_ms": at_ms}
+    connection.execute(_TELL, values)
+
+
+def settle(
+    connection: Connection,
+    row: PaymentRow,
+    event: Event,
+    at_ms: int,
+    issuer: Issuer,
+    *,
+    amount_minor: int | None = None,
+    processor_reference: str | None = None,
+    reason: str | None = None,
+    payment_method_id: str | None = None,
+) -> Change:
+    """Apply ``event``; keep its history; where the new state calls for it, issue the receipt.
+
+    ``row``: the payment as it is now. ``amount_minor``: what the processor took or holds, None
+    for all that was asked for. Raises PaymentError: ``payment_state``, ``amount_exceeded``.
+    """
+    before = Status(row.status)
+    after = advance(before, event, CaptureMode(row.capture))
+    figures = Figures(row.amount_minor, row.authorized_minor, row.captured_minor).after(
+        before, event, amount_minor
+    )
+    values: dict[str, object] = {
+        "status": after.value,
+        "authorized_minor": figures.authorized_minor,
+        "captured_minor": figures.captured_minor,
+        "processor_reference": processor_reference or row.processor_reference,
+        "payment_method_id": payment_method_id or row.payment_method_id,
+        "operation": None,
+        "reason": reason,
+    }
+    if after is Status.AUTHORIZED:
+        values["hold_expires_ms"] = at_ms + HOLD_LIFETIME_S * 1000
+    if has_receipt(after):
+        cause = statement_of(connection, row.id, *causes(before, event))
+        receipt = _receipt(row, values, cause.digest, at_ms, issuer)
+        values |= {"receipt": sign(receipt, issuer.signer), "settled_ms": at_ms}
+        kid = issuer.signer.key.kid
+        add_statement(connection, row.id, receipt, kid, str(values["receipt"]))
+    step = {
+        "payment": row.id,
+        "from_status": before.value,
+        "event": event.value,
+        "to_status": after.value,
+        "at_ms": at_ms,
+    }
+    connection.execute(_ADD_EVENT, step)
+    return Change(_change(connection, row.id, values, at_ms))
+
+
+def _receipt(
+    row: PaymentRow, values: dict[str, object], cause: str, at_ms: int, issuer: Issuer
+) -> Receipt:
+    """The receipt for a payment ``row`` that takes on ``values``. ``cause``: a digest."""
+    return Receipt.from_claims(
+        {
+            "iss": issuer.server_id,
+            "aud": row.terminal_id,
+            "jti": issuer.new_id(),
+            "sub": row.id,
+            "iat": at_ms // 1000,
+            "prev": cause,
+            "status": values["status"],
+            "currency": row.currency,
+            "authorized_minor": values["authorized_minor"],
+            "captured_minor": values["captured_minor"],
+            "refunded_minor": row.refunded_minor,
+            "processor_reference": values["processor_reference"],
+        }
+    )
+
+
+def _change(
+    connection: Connection, payment_id: str, values: dict[str, object], at_ms: int
+) -> PaymentRow:
+    """Change the payment and tell its phone; the new row."""
+    row = connection.execute(_CHANGE, {"payment": payment_id, **values}).one()
+    tell_phone(connection, row.phone_id, row.id, PhoneEventKind.PAYMENT, at_ms)
+    return row

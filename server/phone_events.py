@@ -1,0 +1,72 @@
+"""What a phone is told: challenges to answer, and what became of its payments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, func, select
+
+from server.payments import view
+from server.schema import PhoneEventKind, payments, phone_events, phones, statements
+from twochannel.protocol.payment import Status
+from twochannel.protocol.statements import Challenge
+
+#: Events of one look: bounds what a phone that was away for long makes the server read at once.
+MAX_EVENTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneEvent:
+    """One event: ``seq`` is its id on the wire, ``data`` its JSON."""
+
+    seq: int
+    kind: PhoneEventKind
+    data: dict[str, object]
+
+
+_EVENTS = (
+    select(phone_events.c.seq, phone_events.c.kind, payments, statements.c.compact)
+    .join(payments, payments.c.id == phone_events.c.payment_id)
+    .join(
+        statements,
+        (statements.c.payment_id == payments.c.id) & (statements.c.typ == Challenge.TYP),
+    )
+    .join(phones, phones.c.id == phone_events.c.phone_id)
+    .where(phone_events.c.phone_id == bindparam("phone"), phones.c.revoked_ms.is_(None))
+    .order_by(phone_events.c.seq)
+)
+_OPEN = _EVENTS.where(
+    phone_events.c.kind == PhoneEventKind.CHALLENGE.value,
+    payments.c.status == Status.PENDING.value,
+)
+_AFTER = _EVENTS.where(
+    phone_events.c.seq > bindparam("seq"),
+    (phone_events.c.kind == PhoneEventKind.PAYMENT.value)
+    | (payments.c.status == Status.PENDING.value),
+).limit(MAX_EVENTS)
+_NEWEST = select(func.max(phone_events.c.seq)).where(phone_events.c.phone_id == bindparam("phone"))
+
+
+def open_challenges(connection: Connection, phone_id: str) -> tuple[list[PhoneEvent], int]:
+    """What a phone gets that connects anew: its open challenges, and where to go on from."""
+    phone = {"phone": phone_id}
+    events = [_event(row) for row in connection.execute(_OPEN, phone)]
+    return events, connection.scalar(_NEWEST, phone) or 0
+
+
+def events_after(connection: Connection, phone_id: str, seq: int) -> list[PhoneEvent]:
+    """The phone's next events after ``seq``; none if it is revoked.
+
+    A challenge that can no longer be answered is left out: what became of it follows.
+    """
+    rows = connection.execute(_AFTER, {"phone": phone_id, "seq": seq})
+    return [_event(row) for row in rows]
+
+
+def _event(row: Row[Any]) -> PhoneEvent:
+    kind = PhoneEventKind(row.kind)
+    data: dict[str, object] = {"payment": view(row)}
+    if kind is PhoneEventKind.CHALLENGE:
+        data["challenge"] = row.compact
+    return PhoneEvent(row.seq, kind, data)

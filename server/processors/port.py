@@ -1,0 +1,128 @@
+"""What the server needs of a card processor (docs/protocol.md, Life cycle).
+
+An adapter turns three orders into calls of its processor, and says of each what came of it: an
+outcome, or one of three errors by what the caller does about it::
+
+    ProcessorError
+    +-- OutcomeUnknownError    time-out, lost or unreadable answer: it may have been done
+    +-- ProcessorBusyError     certainly not done: order again later, with the same key
+    +-- KeyConflictError       the key stands for another order: a person must look at it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from twochannel.protocol.payment import CaptureMode
+
+
+class ProcessorError(Exception):
+    """Base of what an adapter raises."""
+
+
+class OutcomeUnknownError(ProcessorError):
+    """Nobody can say from this call whether the order was carried out."""
+
+
+class ProcessorBusyError(ProcessorError):
+    """The processor took nothing on (HTTP 429 or 503, connection refused)."""
+
+
+class KeyConflictError(ProcessorError):
+    """The idempotency key was used for an order with other content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a processor promises.
+
+    ``idempotency``: the same order under the same key is carried out once, for ``retention_s``
+    seconds after the first call. ``lookup``: it can be asked what became of a key.
+    """
+
+    idempotency: bool
+    lookup: bool
+    retention_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeOrder:
+    """Take ``amount_minor`` from the payment method, or only hold it (``capture`` manual)."""
+
+    idempotency_key: str
+    payment: str
+    token: str = field(repr=False)
+    amount_minor: int
+    currency: str
+    capture: CaptureMode
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOrder:
+    """Take ``amount_minor`` of the hold ``reference`` and release the rest of it."""
+
+    idempotency_key: str
+    payment: str
+    reference: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class VoidOrder:
+    """Release the hold ``reference`` whole."""
+
+    idempotency_key: str
+    payment: str
+    reference: str
+
+
+Order = ChargeOrder | CaptureOrder | VoidOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """Carried out. ``reference``: the processor's name of the charge. ``amount_minor``: held,
+    captured, or released, as the order asked."""
+
+    reference: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Not carried out, finally. ``reason``: the processor's code, such as ``card_declined``."""
+
+    reason: str
+
+
+Outcome = Approved | Refused
+
+
+class Processor(Protocol):
+    """One card processor. Every method raises ProcessorError and nothing else."""
+
+    @property
+    def abilities(self) -> Abilities: ...
+
+    async def charge(self, order: ChargeOrder) -> Outcome: ...
+
+    async def capture(self, order: CaptureOrder) -> Outcome: ...
+
+    async def void(self, order: VoidOrder) -> Outcome: ...
+
+    async def lookup(self, idempotency_key: str) -> Outcome | None:
+        """What became of the order under this key; None: the processor never saw it."""
+        ...
+
+
+async def carry_out(processor: Processor, order: Order) -> Outcome:
+    """Give ``order`` to the method that takes it. Raises ProcessorError."""
+    match order:
+        case ChargeOrder():
+            return await processor.charge(order)
+        case CaptureOrder():
+            return await processor.capture(order)
+        case VoidOrder():
+            return await processor.void(order)

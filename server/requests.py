@@ -1,0 +1,213 @@
+"""Accepting payment requests (statement 1) and answering them with a challenge (statement 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, literal_column, select
+from sqlalchemy.exc import IntegrityError
+
+from server.expiry import expire, expired
+from server.issuer import Issuer
+from server.payments import (
+    Change,
+    PaymentRow,
+    add_statement,
+    find_payment,
+    holds_statement,
+    tell_phone,
+    view,
+)
+from server.schema import PhoneEventKind, jacks, merchants, payments, phones, terminals
+from twochannel.protocol.envelope import check_time, digest, sign
+from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
+from twochannel.protocol.limits import CHALLENGE_LIFETIME_S
+from twochannel.protocol.payment import INITIAL
+from twochannel.protocol.statements import Challenge, Merchant, PaymentRequest, Presence
+
+_MERCHANT = (
+    select(merchants, terminals.c.lane, terminals.c.revoked_ms)
+    .join(terminals, terminals.c.merchant_id == merchants.c.id)
+    .where(terminals.c.id == bindparam("terminal"))
+)
+_CHARGEABLE = (
+    select(jacks)
+    .join(phones, phones.c.id == jacks.c.phone_id)
+    .where(
+        jacks.c.id == bindparam("jack"),
+        jacks.c.revoked_ms.is_(None),
+        phones.c.revoked_ms.is_(None),
+    )
+)
+_OPEN = select(payments).where(
+    (payments.c.terminal_id == bindparam("terminal")) | (payments.c.jack_id == bindparam("jack")),
+    payments.c.status == literal_column(f"'{INITIAL}'"),
+)
+_ADD = insert(payments).returning(payments)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request whose signature holds, and the jack that its code stands for, if any."""
+
+    request: PaymentRequest
+    compact: str
+    kid: str
+    jack_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What is new with each challenge: 16-byte nonce (base64url), two digits, the time."""
+
+    nonce: str
+    match_code: str
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The payment as the API shows it, whether it is new, and what is to be announced."""
+
+    payment: dict[str, object]
+    created: bool
+    changes: tuple[Change, ...]
+
+
+def accept_request(
+    connection: Connection, signed: SignedRequest, fresh: Fresh, issuer: Issuer
+) -> Requested:
+    """Create the payment and its challenge. Checks, in this order:
+
+    1. the payment id is known: the same statement is answered with its payment, another one is
+       refused (``payment_conflict``);
+    2. time (``clock_skew``, ``statement_expired``);
+    3. the terminal is revoked (``device_revoked``), or names another lane than the one that it is
+       registered for (``claim_invalid``);
+    4. nobody can be charged under the code: unknown, shared, revoked (``code_unknown``);
+    5. an open payment of the terminal (``terminal_busy``), of the jack (``jack_busy``);
+    6. a lane nonce or statement id that was used before (``statement_replayed``).
+    """
+    request = signed.request
+    known = find_payment(connection, request.jti)
+    if known is not None:
+        return _known(connection, known, signed.compact)
+    now_s = fresh.now_ms // 1000
+    check_time(request, now_s)
+    merchant = _merchant_of(connection, request)
+    jack = _chargeable(connection, signed.jack_id)
+    changes = _check_free(connection, request.iss, jack.id, fresh, issuer)
+    expires_s = min(request.exp, now_s + CHALLENGE_LIFETIME_S)
+    row = _insert_payment(connection, request, jack, merchant, fresh, expires_s)
+    add_statement(connection, request.jti, request, signed.kid, signed.compact)
+    challenge = _challenge(signed, jack, merchant, fresh, issuer, expires_s)
+    compact = sign(challenge, issuer.signer)
+    add_statement(connection, request.jti, challenge, issuer.signer.key.kid, compact)
+    tell_phone(connection, jack.phone_id, request.jti, PhoneEventKind.CHALLENGE, fresh.now_ms)
+    return Requested(view(row), True, (*changes, Change(row)))
+
+
+def _known(connection: Connection, row: PaymentRow, compact: str) -> Requested:
+    if not holds_statement(connection, row.id, compact):
+        raise PaymentError(ErrorCode.PAYMENT_CONFLICT)
+    return Requested(view(row), created=False, changes=())
+
+
+def _chargeable(connection: Connection, jack_id: str | None) -> Row[Any]:
+    """The jack with its phone, both in force. Whatever is missing, the answer is the same."""
+    row = connection.execute(_CHARGEABLE, {"jack": jack_id or ""}).one_or_none()
+    if row is None:
+        raise PaymentError(ErrorCode.CODE_UNKNOWN)
+    return row
+
+
+def _check_free(
+    connection: Connection, terminal_id: str, jack_id: str, fresh: Fresh, issuer: Issuer
+) -> list[Change]:
+    """One open payment per terminal and jack. One that is past its time is ended here."""
+    parties = {"terminal": terminal_id, "jack": jack_id}
+    open_rows = connection.execute(_OPEN, parties).all()
+    busy = {row.terminal_id for row in open_rows if not expired(row, fresh.now_ms)}
+    if busy:
+        own = terminal_id in busy
+        raise PaymentError(ErrorCode.TERMINAL_BUSY if own else ErrorCode.JACK_BUSY)
+    return [expire(connection, row, fresh.now_ms, issuer) for row in open_rows]
+
+
+def _merchant_of(connection: Connection, request: PaymentRequest) -> Row[Any]:
+    """Whom the owner will be told to pay, and where: neither is for the terminal to say.
+
+    Raises CodedError: ``device_revoked``, ``claim_invalid``.
+    """
+    row = connection.execute(_MERCHANT, {"terminal": request.iss}).one()
+    if row.revoked_ms is not None:
+        raise PaymentError(ErrorCode.DEVICE_REVOKED)
+    if request.lane != row.lane:
+        raise StatementError(ErrorCode.CLAIM_INVALID, "claim lane: not the lane of this terminal")
+    return row
+
+
+def _insert_payment(
+    connection: Connection,
+    request: PaymentRequest,
+    jack: Row[Any],
+    merchant: Row[Any],
+    fresh: Fresh,
+    expires_s: int,
+) -> PaymentRow:
+    values = {
+        "id": request.jti,
+        "status": INITIAL.value,
+        "capture": request.capture.value,
+        "currency": request.amount.currency,
+        "amount_minor": request.amount.value,
+        "merchant_id": merchant.id,
+        "merchant_name": merchant.name,
+        "presence": merchant.presence,
+        "terminal_id": request.iss,
+        "jack_id": jack.id,
+        "epoch": jack.epoch,
+        "phone_id": jack.phone_id,
+        "lane": request.lane,
+        "lane_digest": request.lane_digest,
+        "reference": request.reference,
+        "description": request.description,
+        "match_code": fresh.match_code,
+        "created_ms": fresh.now_ms,
+        "expires_s": expires_s,
+    }
+    try:
+        return connection.execute(_ADD, values).one()
+    except IntegrityError:
+        detail = "the lane nonce was used before"
+        raise StatementError(ErrorCode.STATEMENT_REPLAYED, detail) from None
+
+
+def _challenge(
+    signed: SignedRequest,
+    jack: Row[Any],
+    merchant: Row[Any],
+    fresh: Fresh,
+    issuer: Issuer,
+    expires_s: int,
+) -> Challenge:
+    request = signed.request
+    return Challenge(
+        iss=issuer.server_id,
+        aud=jack.id,
+        jti=issuer.new_id(),
+        iat=fresh.now_ms // 1000,
+        exp=expires_s,
+        sub=request.jti,
+        prev=digest(signed.compact),
+        amount=request.amount,
+        capture=request.capture,
+        merchant=Merchant(id=merchant.id, name=merchant.name),
+        lane=request.lane,
+        lane_digest=request.lane_digest,
+        presence=Presence(merchant.presence),
+        phone=jack.phone_id,
+        nonce=fresh.nonce,
+        match_code=fresh.match_code,
+    )

@@ -1,0 +1,52 @@
+"""Enrolment: a terminal or phone becomes known here, with the operator's one-time code."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from server.answers import EnrolledAnswer
+from server.openapi import STATEMENT_CODES, Door, door, statement_body
+from server.registry import enrol
+from server.services import services_of
+from twochannel import intake
+from twochannel.protocol.envelope import unverified_claims, verify
+from twochannel.protocol.errors import ErrorCode, StatementError
+from twochannel.protocol.keys import VerifyingKey
+from twochannel.protocol.statements import Enrolment, Role
+
+router = APIRouter(route_class=Door)
+
+
+def read_enrolment(compact: str, server_id: str) -> Enrolment:
+    """Verify that the device holds the key that it brings. Raises StatementError."""
+    key = VerifyingKey.from_members(unverified_claims(compact).get("key"))
+    enrolment = verify(compact, Enrolment, key, audience=server_id)
+    if enrolment.iss != key.kid:
+        raise StatementError(ErrorCode.ISSUER_WRONG, "iss must be the thumbprint of the key")
+    if enrolment.role not in (Role.PHONE, Role.TERMINAL):
+        raise StatementError(ErrorCode.CLAIM_INVALID, "only terminals and phones enrol")
+    return enrolment
+
+
+@router.post(
+    "/v1/enrolments",
+    **door(
+        "enrolDevice",
+        "Enrol a terminal or phone",
+        body=statement_body(Enrolment),
+        answers={200: EnrolledAnswer, 201: EnrolledAnswer},
+        codes=(*STATEMENT_CODES, ErrorCode.KEY_INVALID, ErrorCode.ENROLMENT_CODE_REFUSED),
+    ),
+)
+async def enrol_device(request: Request) -> JSONResponse:
+    services = services_of(request)
+    compact = await intake.statement_body(request)
+    enrolment = read_enrolment(compact, services.issuer.server_id)
+    enrolled = await services.store.write(
+        lambda connection: enrol(
+            connection, enrolment, compact, services.issuer.server_id, services.now_ms()
+        )
+    )
+    return JSONResponse(enrolled.answer, status_code=201 if enrolled.created else 200)

@@ -1,0 +1,100 @@
+"""What the doors of one running server share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+from starlette.requests import Request
+
+from server.announcement import Announcer
+from server.issuer import Issuer
+from server.keyring import KeyRing
+from server.notifications import Notifications, payment_topic
+from server.payments import PaymentRow, get_payment
+from server.proofs import ProofMemory
+from server.registry import check_not_revoked
+from server.resolver import Resolver
+from server.settlement import answerable
+from server.store import Store
+from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.payment import Status
+from twochannel.protocol.statements import Proof, Role
+from twochannel.trace import Trace
+
+#: Who waits looks again after this time even without a wake-up: another process may have written.
+RECHECK_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Who made a request, as its proof shows."""
+
+    role: Role
+    id: str
+
+    def check(self, connection: Connection) -> None:
+        """Inside the transaction: the device is in force. Raises CodedError."""
+        check_not_revoked(connection, self.role, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a door needs. ``now_ms``: Unix milliseconds; ``token``: n random bytes."""
+
+    store: Store
+    issuer: Issuer
+    identity: str
+    rotation_exponent: int
+    keyring: KeyRing
+    resolver: Resolver
+    proofs: ProofMemory
+    notifications: Notifications
+    announce: Announcer
+    trace: Trace
+    now_ms: Callable[[], int]
+    token: Callable[[int], bytes]
+
+    async def prove(self, request: Request, *roles: Role) -> Device:
+        """Who asks, by the proof in ``Authorization``. Raises CodedError."""
+        kind, _, compact = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not compact:
+            raise CodedError(ErrorCode.PROOF_REQUIRED)
+        for role in roles:
+            try:
+                proof, key = await self.keyring.read(compact, Proof, role)
+            except CodedError as error:
+                if error.code is not ErrorCode.KEY_UNKNOWN or role is roles[-1]:
+                    raise
+                continue
+            self.proofs.use(proof, request.method, _target(request), self.now_ms() // 1000)
+            return Device(role, key.kid)
+        raise ValueError("at least one role must be allowed")
+
+    async def wait_for_outcome(self, payment_id: str, wait_s: float) -> PaymentRow:
+        """The payment once it is settled and nothing is under way, or as it is after ``wait_s``."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        with self.notifications.listen(payment_topic(payment_id)) as listener:
+            while True:
+                row = await self.store.read(lambda connection: get_payment(connection, payment_id))
+                left_s = deadline - loop.time()
+                over = left_s <= 0 or self.notifications.closed
+                if over or answerable(Status(row.status), row.operation):
+                    return row
+                await listener.wait(min(left_s, RECHECK_S))
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _target(request: Request) -> str:
+    """Path and query exactly as they were sent."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    query: bytes = request.scope["query_string"]
+    return (raw + (b"?" + query if query else b"")).decode("latin-1")

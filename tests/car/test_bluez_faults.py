@@ -1,0 +1,212 @@
+"""The BlueZ radio and what may happen to it: it recovers by itself, and says what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import time
+from typing import Any
+
+import pytest
+from dbus_fast import Variant
+
+from tests.car.bluetooth import CarBluetooth, ForeignAdvert, run, until
+from tests.car.radios import (
+    RECOVERY_LIMIT_S,
+    another_scanner,
+    beacon,
+    heard,
+    opened,
+    recovered,
+)
+from twochannel.radio import bluez_names as names
+from twochannel.radio.backends import open_radio
+from twochannel.radio.bluez import BluezRadio
+from twochannel.radio.port import Radio, RadioError
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("restored")]
+
+
+async def test_bluetoothd_killed_and_started_again(
+    car: CarBluetooth,
+    jack: BluezRadio,
+    terminal: Radio,
+    witness: Radio,
+    measured: dict[str, Any],
+) -> None:
+    await jack.advertiser.broadcast(beacon(50))
+    await car.kill_bluetoothd()
+
+    async def noticed() -> bool:
+        return "systemctl start bluetooth" in jack.health.detail
+
+    await until(noticed)
+    with pytest.raises(RadioError, match="finds no bluetoothd"):
+        await jack.advertiser.broadcast(beacon(51))
+    await jack.advertiser.silence()  # the refused one must not come back
+    await car.start_bluetoothd()
+    began_s = time.monotonic()
+
+    async def well() -> bool:
+        return jack.health.ok
+
+    await until(well)
+    await jack.advertiser.broadcast(beacon(52))
+    await car.kill_bluetoothd()
+    await until(noticed)
+    await car.start_bluetoothd()
+    began_s = time.monotonic()
+    took_s = await recovered(jack, witness, terminal, beacon(52), began_s)
+    measured.setdefault("recovery_s", {})["bluetoothd_killed"] = round(took_s, 2)
+    assert took_s < RECOVERY_LIMIT_S
+
+
+async def test_adapter_unplugged_and_back_under_another_number(
+    car: CarBluetooth,
+    jack: BluezRadio,
+    terminal: Radio,
+    witness: Radio,
+    measured: dict[str, Any],
+) -> None:
+    await jack.advertiser.broadcast(beacon(60))
+    before = jack.adapter_name
+    async with car.air() as air:
+        await air.unplug("jack")
+        await car.absent("jack")
+
+        async def noticed() -> bool:
+            return "plug it in" in jack.health.detail
+
+        await until(noticed)
+        await air.plug("spare")
+        await car.present("spare")
+        await air.plug("jack")
+        began_s = time.monotonic()
+        took_s = await recovered(jack, witness, terminal, beacon(60), began_s)
+        await air.unplug("spare")
+    assert jack.adapter_name != before
+    measured.setdefault("recovery_s", {})["unplugged"] = round(took_s, 2)
+    assert took_s < RECOVERY_LIMIT_S
+
+
+async def test_rfkill(
+    jack: BluezRadio, terminal: Radio, witness: Radio, measured: dict[str, Any]
+) -> None:
+    await jack.advertiser.broadcast(beacon(70))
+    await run("rfkill", "block", "bluetooth")
+    try:
+
+        async def noticed() -> bool:
+            return "rfkill unblock bluetooth" in jack.health.detail
+
+        await until(noticed)
+    finally:
+        await run("rfkill", "unblock", "bluetooth")
+    began_s = time.monotonic()
+    took_s = await recovered(jack, witness, terminal, beacon(70), began_s)
+    measured.setdefault("recovery_s", {})["rfkill"] = round(took_s, 2)
+    assert took_s < RECOVERY_LIMIT_S
+
+
+async def test_switched_off_by_somebody(
+    car: CarBluetooth,
+    jack: BluezRadio,
+    terminal: Radio,
+    witness: Radio,
+    measured: dict[str, Any],
+) -> None:
+    await jack.advertiser.broadcast(beacon(71))
+    await car.set_property("jack", names.POWERED, Variant("b", False))
+    took_s = await recovered(jack, witness, terminal, beacon(71), time.monotonic())
+    measured.setdefault("recovery_s", {})["switched_off"] = round(took_s, 2)
+
+
+async def test_advertising_slots_exhausted(
+    car: CarBluetooth, jack: BluezRadio, witness: Radio
+) -> None:
+    adapter = await car.present("jack")
+    taken = [f"/bench/advert{number}" for number in range(5)]
+    for path in taken:
+        car.bus.export(path, ForeignAdvert())
+        await car.bus.call(
+            *(adapter.path, names.ADVERTISING_MANAGER, names.REGISTER, path, {}),
+            signature="oa{sv}",
+        )
+    with pytest.raises(RadioError, match="no free slot"):
+        await jack.advertiser.broadcast(beacon(90))
+    for path in taken:
+        await car.bus.call(
+            *(adapter.path, names.ADVERTISING_MANAGER, names.UNREGISTER, path), signature="o"
+        )
+        car.bus.withdraw(path)
+    sightings = witness.scanner.sightings()
+    await jack.advertiser.broadcast(beacon(91))
+    await heard(sightings, beacon(91))
+
+
+async def test_another_program_that_scans_is_told_and_waited_for(
+    car: CarBluetooth, jack: Radio, witness: Radio
+) -> None:
+    """On these controllers a scan that is not ours keeps the address from changing."""
+    sightings = witness.scanner.sightings()
+
+    async def refused() -> bool:
+        try:
+            await jack.advertiser.broadcast(beacon(92))
+        except RadioError as error:
+            return "another program scans" in str(error)
+        return False
+
+    async with another_scanner(car, "jack"):
+        await until(refused)
+
+    async def accepted() -> bool:
+        with contextlib.suppress(RadioError):
+            await jack.advertiser.broadcast(beacon(93))
+            return True
+        return False
+
+    await until(accepted)
+    await heard(sightings, beacon(93))
+
+
+async def test_a_scanner_beside_ours_leaves_both_hearing(
+    car: CarBluetooth, jack: Radio, terminal: Radio
+) -> None:
+    await jack.advertiser.broadcast(beacon(94))
+    async with another_scanner(car, "terminal"):
+        await heard(terminal.scanner.sightings(), beacon(94))
+    await heard(terminal.scanner.sightings(), beacon(94))
+
+
+async def test_the_kernel_busy_with_a_discovery_of_its_own_is_waited_for(
+    car: CarBluetooth, jack: Radio
+) -> None:
+    """As ``btmgmt find`` makes it: bluetoothd answers InProgress for 10 s."""
+    adapter = await car.present("terminal")
+    await jack.advertiser.broadcast(beacon(95))
+    find = await asyncio.create_subprocess_exec(
+        *("btmgmt", "--index", adapter.name.removeprefix("hci"), "find", "-l"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+
+        async def open_now() -> bool:
+            with contextlib.suppress(RadioError):
+                async with opened(car, "terminal") as radio:
+                    await heard(radio.scanner.sightings(), beacon(95))
+                    return True
+            return False
+
+        await until(open_now)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            find.terminate()
+        await find.wait()
+
+
+async def test_a_missing_adapter_is_told_with_what_to_do() -> None:
+    with pytest.raises(RadioError, match="plug it in"):
+        await open_radio("bluez:00:00:00:00:00:01").__aenter__()

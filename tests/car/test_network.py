@@ -1,0 +1,70 @@
+"""Machines of the car: Wi-Fi with WPA3 between jack and phone, and a mobile network beside it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from cigarjack.announcement import Announcement, Notice
+from fieldkit.car.daemon import Daemon, run
+from fieldkit.car.network import JACK, LANE, PHONE, SERVER, Machine, Network
+from fieldkit.process import StageError
+from tests.car import finding
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PAIRING_PORT = 4711
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Network]:
+    async with Network(tmp_path_factory.mktemp("network")) as running:
+        yield running
+
+
+async def reaches(machine: Machine, address: str) -> bool:
+    try:
+        await run(*machine.command("ping", "-c", "1", "-W", "5", address))
+    except StageError:
+        return False
+    return True
+
+
+async def test_the_phone_joins_the_jacks_wifi_under_wpa3(network: Network) -> None:
+    status = await run(*PHONE.command("wpa_cli", "-i", network.phone_interface, "status"))
+    assert {"wpa_state=COMPLETED", "key_mgmt=SAE"} <= set(status.splitlines())
+    assert await reaches(PHONE, JACK.wifi_address)
+
+
+@pytest.mark.parametrize("machine", [PHONE, LANE])
+async def test_phone_and_lane_reach_the_server(network: Network, machine: Machine) -> None:
+    assert await reaches(machine, SERVER.mobile_address)
+
+
+async def test_a_machine_is_taken_off_the_mobile_network_and_back(network: Network) -> None:
+    await network.cut(LANE)
+    assert not await reaches(LANE, SERVER.mobile_address)
+    assert await reaches(PHONE, SERVER.mobile_address)
+    await network.mend(LANE)
+    assert await reaches(LANE, SERVER.mobile_address)
+
+
+@pytest.mark.parametrize("machine", [JACK, LANE])
+async def test_the_jack_has_only_its_wifi(network: Network, machine: Machine) -> None:
+    elsewhere = SERVER.mobile_address if machine is JACK else JACK.wifi_address
+    assert not await reaches(machine, elsewhere)
+
+
+async def test_the_phone_finds_the_jack_by_mdns(network: Network, tmp_path: Path) -> None:
+    browse = PHONE.command(sys.executable, finding.__file__, PHONE.wifi_address)
+    async with Daemon(browse, tmp_path / "finding.log") as finder:
+        await finder.said("browsing", finding.DEADLINE_S)
+        async with Announcement("00112233445566ff", [JACK.wifi_address]) as announcement:
+            await announcement.tell(Notice(pairing_port=PAIRING_PORT))
+            found = json.loads(await finder.said("[[", finding.DEADLINE_S))
+    assert found == [[JACK.wifi_address, PAIRING_PORT]]

@@ -1,0 +1,138 @@
+"""What real zeroconf browsers on loopback learn of a jack."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from zeroconf import IPVersion, ServiceStateChange, Zeroconf
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+from cigarjack.announcement import SERVICE_TYPE, Announcement, Notice, own_addresses
+from cigarjack.hint import hint
+from tests.cigarjack.parties import LOOPBACK, Jack, Phone, Server, served
+
+LINK_KEY = bytes(range(32))
+Seen = dict[str, AsyncServiceInfo]
+
+
+class Browser:
+    """Keeps what is announced now; ``until`` waits for it."""
+
+    def __init__(self, zeroconf: AsyncZeroconf) -> None:
+        self._zeroconf = zeroconf
+        self._changed = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.seen: Seen = {}
+        self._browser = AsyncServiceBrowser(
+            zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._on_change]
+        )
+
+    def _on_change(
+        self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+    ) -> None:
+        task = asyncio.create_task(self._take(name, state_change))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, name: str, change: ServiceStateChange) -> None:
+        info = AsyncServiceInfo(SERVICE_TYPE, name)
+        if change is not ServiceStateChange.Removed:
+            await info.async_request(self._zeroconf.zeroconf, 3000)
+        async with self._changed:
+            if change is ServiceStateChange.Removed:
+                self.seen.pop(name, None)
+            else:
+                self.seen[name] = info
+            self._changed.notify_all()
+
+    async def until(self, holds: Callable[[Seen], bool]) -> Seen:
+        async with asyncio.timeout(15), self._changed:
+            await self._changed.wait_for(lambda: holds(self.seen))
+        return self.seen
+
+    async def close(self) -> None:
+        await self._browser.async_cancel()
+        await asyncio.gather(*self._tasks)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    zeroconf = AsyncZeroconf(interfaces=[LOOPBACK], ip_version=IPVersion.V4Only)
+    browser = Browser(zeroconf)
+    yield browser
+    await browser.close()
+    await zeroconf.async_close()
+
+
+def txt(info: AsyncServiceInfo) -> dict[str, str]:
+    return {
+        key.decode(): value.decode() for key, value in info.properties.items() if value is not None
+    }
+
+
+async def test_a_notice_is_seen_changed_and_taken_back(browser: Browser) -> None:
+    instance = secrets.token_hex(8)
+    name = f"{instance}.{SERVICE_TYPE}"
+    async with Announcement(instance, [LOOPBACK]) as announcement:
+        await announcement.tell(Notice(pairing_port=4711))
+        info = (await browser.until(lambda seen: name in seen))[name]
+        assert (info.port, txt(info)) == (0, {"v": "1", "p": "4711"})
+        assert info.parsed_addresses() == [LOOPBACK]
+        await announcement.tell(Notice(4712, LINK_KEY))
+        await announcement.tell(Notice(4712, LINK_KEY))
+        await announcement.follow_addresses()
+        info = (await browser.until(lambda seen: seen[name].port == 4712))[name]
+        assert txt(info) == {"v": "1", "h": hint(LINK_KEY, instance)}
+    await browser.until(lambda seen: name not in seen)
+
+
+async def test_the_services_announce_their_window_and_their_pairing(
+    browser: Browser, unpaired: Jack, phone: Phone, server: Server
+) -> None:
+    async with served(unpaired) as (services, _):
+        windows = asyncio.create_task(services.close_windows())
+        await browser.until(lambda seen: any(txt(i) == {"v": "1"} for i in seen.values()))
+        label = await services.open_pairing()
+        port = services.pairing_port
+        assert port is not None
+        await browser.until(lambda seen: any(txt(i).get("p") == str(port) for i in seen.values()))
+        paired = await phone.pair(port, str(label), server)
+
+        def finds_its_jack(seen: Seen) -> bool:
+            return any(
+                txt(info) == {"v": "1", "h": hint(paired.pin.link_key, name.partition(".")[0])}
+                and info.port == paired.port
+                for name, info in seen.items()
+            )
+
+        await browser.until(finds_its_jack)
+        assert services.pairing_port is None
+        windows.cancel()
+
+
+async def test_a_new_address_is_announced(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = [LOOPBACK]
+    monkeypatch.setattr("cigarjack.announcement.own_addresses", lambda: list(addresses))
+    instance = secrets.token_hex(8)
+    name = f"{instance}.{SERVICE_TYPE}"
+    async with Announcement(instance, [LOOPBACK]) as announcement:
+        announcement._interfaces = []  # as if it followed every interface, on loopback
+        await announcement.tell(Notice(4711))
+        await browser.until(lambda seen: name in seen)
+        addresses[:] = ["127.0.0.2"]
+        await announcement.follow_addresses()
+        await browser.until(lambda seen: "127.0.0.2" in seen[name].parsed_addresses())
+
+
+async def test_an_unopened_announcement_is_a_mistake() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        await Announcement("name", [LOOPBACK]).tell(Notice())
+
+
+def test_own_addresses_leave_loopback_out() -> None:
+    assert not [address for address in own_addresses() if address.startswith("127.")]

@@ -1,0 +1,106 @@
+"""The commands, each run small on real processes. No figure is judged, only what is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from fieldkit.bench import commands
+from fieldkit.cli import main
+from fieldkit.legs import ENDS
+
+_SUMMARY = {"count", "least", "median", "p90", "p95", "most"}
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["bench", *arguments])
+
+
+def small(folder: Path, name: str, *options: str) -> tuple[str, dict[str, Any]]:
+    """Run a bench in ``folder``: what it printed, and the document that it wrote."""
+    file = folder / "figures.json"
+    result = run(name, *options, "--folder", str(folder), "--json", str(file))
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(file.read_text())
+    assert set(document) == {"measured_at", "machine", "benches"}
+    assert document["machine"]["cores"] >= 1
+    assert document["benches"][name]["cores_of_others"] >= 0
+    assert list(folder.iterdir()) == [file], "the state of the agents is gone"
+    return result.output, document["benches"][name]
+
+
+def test_latency_tells_every_leg(tmp_path: Path) -> None:
+    printed, told = small(tmp_path, "latency", "-n", "2")
+    assert told["command"] == "fieldkit bench latency -n 2"
+    assert told["command"] in printed
+    figures = told["figures"]
+    assert figures["outcomes"] == {"captured": 2}
+    assert figures["with_presence"] == 2
+    assert set(figures["legs_ms"]) == set(figures["leg_shares"]) == set(ENDS)
+    for part in ("command_ms", "agents_ms", "around_ms", "lane_on_air_ms", "lane_heard_ms"):
+        assert set(figures[part]) == _SUMMARY
+        assert figures[part]["count"] == 2
+    assert figures["floors"]["lane_wait_mean_ms"] > 0
+    assert figures["floors"]["commit_ms"]["median"] > 0
+
+
+def test_server_tells_the_cost_beside_its_floors(tmp_path: Path) -> None:
+    printed, told = small(tmp_path, "server", "--payments", "6", "--concurrency", "2")
+    assert told["command"] == "fieldkit bench server --payments 6 --concurrency 2"
+    assert told["command"] in printed
+    figures = told["figures"]
+    assert figures["outcomes"] == {"captured": 6}
+    assert (figures["payments"], figures["concurrency"]) == (6, 2)
+    assert {name: seen["count"] for name, seen in figures["latency_ms"].items()} == {
+        "payment": 6,
+        "challenge": 6,
+        "confirmation": 6,
+    }
+    crypto = figures["crypto"]
+    floor_ms = 3 * crypto["verify_ms"] + 2 * crypto["sign_ms"]
+    assert abs(figures["crypto_floor_ms"] - floor_ms) < 0.001
+    assert figures["server_memory"]["rss_mb"] > 0
+
+
+def test_agents_tell_starts_memory_and_imports(tmp_path: Path) -> None:
+    printed, told = small(tmp_path, "agents", "--payments", "1", "--restarts", "1")
+    assert told["command"] == "fieldkit bench agents --payments 1 --restarts 1"
+    assert told["command"] in printed
+    figures = told["figures"]
+    assert figures["outcomes"] == {"captured": 1}
+    assert (figures["restarts_heard"], figures["clocks_restored"]) == (1, 1)
+    agents = {"jack", "phone", "terminal", "server"}
+    assert agents == set(figures["ready_ms"]) == set(figures["memory_mb"])
+    assert figures["first_advert_ms"]["count"] == 1
+    assert all(held["rss_mb"] > 0 for held in figures["memory_mb"].values())
+    assert "bumble" in {found["package"] for found in figures["jack_imports"]["slowest"]}
+
+
+def test_all_repeats_every_bench_as_it_is_by_itself() -> None:
+    asked = [commands.latency_bench(50), commands.server_bench(500, 16)]
+    asked.append(commands.agents_bench(100, 5))
+    for one in asked:
+        arguments = one.command.removeprefix("fieldkit bench ").split()
+        assert run(one.name, "--help").exit_code == 0
+        assert arguments[0] == one.name
+    assert "All measurements" in run("all", "--help").output
+
+
+def test_a_folder_that_is_missing_is_a_plain_sentence(tmp_path: Path) -> None:
+    result = run("latency", "--folder", str(tmp_path / "missing"))
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_stage_that_fails_is_a_plain_sentence(tmp_path: Path) -> None:
+    # A socket's path has at most 108 bytes (unix(7)), so no agent can start in here.
+    deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 5)
+    deep.mkdir(parents=True)
+    result = run("latency", "-n", "1", "--folder", str(deep))
+    assert result.exit_code == 1
+    assert "Nothing was measured" in result.output
+    assert list(deep.iterdir()) == []

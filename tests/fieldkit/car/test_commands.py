@@ -1,0 +1,62 @@
+"""``fieldkit car`` as it is typed, up to where it would start a machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fieldkit.car.image import TREE
+
+
+def car(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fieldkit", "car", *arguments],
+        env=os.environ | (environment or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_help_names_every_command() -> None:
+    shown = car("--help")
+    assert shown.returncode == 0
+    assert all(f"  {name} " in shown.stdout for name in ("build", "shell", "test"))
+
+
+def test_a_shell_without_a_terminal_is_refused() -> None:
+    refused = car("shell")
+    assert refused.returncode == 1
+    assert "needs a terminal" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["build", "test"])
+def test_a_host_that_lacks_programs_is_told_what_to_install(command: str, tmp_path: Path) -> None:
+    # No program at all is on this PATH; whatever the administrator has, mmdebstrap is not in sbin.
+    environment = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    refused = car(command, environment=environment)
+    assert refused.returncode == 1
+    assert "apt-get install" in refused.stderr
+    assert "mmdebstrap" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_tests_of_the_car_are_not_collected_on_a_desk() -> None:
+    listing = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:randomly"],
+        cwd=TREE,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    ).stdout
+    assert "tests/fieldkit/car/test_commands.py" in listing
+    assert "tests/car/" not in listing

@@ -1,0 +1,135 @@
+"""The host's side of a run, with a program in QEMU's place that ends as a guest may end.
+
+QEMU itself needs packages that a desk may lack; tests/car runs under the real one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fieldkit.car import machine
+from fieldkit.car.image import CarError, Image
+from fieldkit.car.machine import Run
+
+#: Reads its shared folder from the command line, as QEMU does.
+_STAND_IN = """\
+#!{python}
+import os, pathlib, signal, sys, time
+shares = [word for word in sys.argv if word.startswith("local,path=")]
+car = pathlib.Path(shares[0].split("path=")[1].split(",mount_tag")[0].replace(",,", ","))
+console = car / "console.log"
+{ending}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv(machine.ACCELERATOR_VARIABLE, "tcg")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    # A comma ends a value in QEMU's options.
+    folder = tmp_path / "run,1"
+    folder.mkdir()
+    return Run(Image(tmp_path / "image"), folder, deadline_s=20)
+
+
+def ends(run: Run, ending: str) -> None:
+    """From now on the machine ends like this."""
+    program = run.folder.parent / "qemu-system-x86_64"
+    program.write_text(_STAND_IN.format(python=sys.executable, ending=ending))
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize("code", [0, 7])
+async def test_the_exit_code_is_that_of_the_job(run: Run, code: int) -> None:
+    ends(run, f'(car / "exit").write_text("{code}\\n")')
+    assert await machine.run_job(run, "true\n") == code
+
+
+async def test_the_output_is_passed_on(run: Run, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    ends(run, 'sys.stdout.buffer.write(b"said \\xff"); (car / "exit").write_text("0")')
+    await machine.run_job(run, "true\n")
+    assert capfdbinary.readouterr().out == b"said \xff"
+
+
+async def test_the_job_is_a_script_in_the_shared_folder(run: Run) -> None:
+    ends(run, '(car / "exit").write_text("0")')
+    await machine.run_job(run, "exec pytest\n")
+    job = run.folder / "job"
+    assert job.read_text().endswith("exec pytest\n")
+    assert job.stat().st_mode & 0o100
+
+
+async def test_the_exit_code_of_a_run_before_is_not_taken(run: Run) -> None:
+    (run.folder / "exit").write_text("0")
+    ends(run, "")
+    with pytest.raises(CarError, match="went off before its job had ended"):
+        await machine.run_job(run, "true\n")
+
+
+async def test_a_panic_is_told_with_the_console(run: Run) -> None:
+    ends(run, 'console.write_text("[ 1.0] Kernel panic - not syncing: no disk\\n")')
+    with pytest.raises(CarError, match=r"panicked(.|\n)*not syncing: no disk"):
+        await machine.run_job(run, "true\n")
+
+
+async def test_a_qemu_that_fails_is_told_with_its_words(run: Run) -> None:
+    ends(run, 'sys.exit("cannot set up guest memory")')
+    with pytest.raises(CarError, match=r"QEMU failed \(exit code 1\)(.|\n)*guest memory"):
+        await machine.run_job(run, "true\n")
+
+
+async def test_a_machine_that_is_killed_is_told(run: Run) -> None:
+    ends(run, "os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(CarError, match="SIGKILL"):
+        await machine.run_job(run, "true\n")
+
+
+async def test_a_job_that_hangs_is_ended_with_its_machine(run: Run) -> None:
+    ends(run, 'console.write_text(f"pid {os.getpid()}"); time.sleep(600)')
+    hasty = Run(run.image, run.folder, deadline_s=2.0)
+    began_s = time.monotonic()
+    with pytest.raises(CarError, match="switched off after 2 s") as failure:
+        await machine.run_job(hasty, "true\n")
+    assert time.monotonic() - began_s < 20
+    assert not psutil.pid_exists(int(str(failure.value).rpartition("pid ")[2]))
+
+
+async def test_a_run_that_is_cancelled_ends_its_machine(run: Run) -> None:
+    ends(run, '(car / "pid").write_text(str(os.getpid())); time.sleep(600)')
+    running = asyncio.create_task(machine.run_job(run, "true\n"))
+    pid = run.folder / "pid"
+    async with asyncio.timeout(20):
+        while not (pid.exists() and pid.read_text()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not psutil.pid_exists(int(pid.read_text()))
+
+
+async def test_kvm_is_used_where_it_runs_a_kernel(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(machine.ACCELERATOR_VARIABLE)
+    device = tmp_path / "kvm"
+    monkeypatch.setattr(machine, "_KVM", device)
+    assert await machine.choose_accelerator(run.image, run.folder) == "tcg,thread=multi"
+    device.touch()
+    trial = 'pathlib.Path(sys.argv[-1].split("file:")[1].replace(",,", ",")).write_text({!r})'
+    ends_trial(run, trial.format("Kernel panic - not syncing: VFS: Unable to mount root fs"))
+    assert await machine.choose_accelerator(run.image, run.folder) == "kvm"
+    ends_trial(run, trial.format("") + '; sys.exit("failed to set MSR")')
+    assert await machine.choose_accelerator(run.image, run.folder) == "tcg,thread=multi"
+
+
+def ends_trial(run: Run, ending: str) -> None:
+    """As ``ends``, for the trial of KVM, which shares no folder."""
+    program = run.folder.parent / "qemu-system-x86_64"
+    program.write_text(f"#!{sys.executable}\nimport pathlib, sys\n{ending}\n")
+    program.chmod(0o755)

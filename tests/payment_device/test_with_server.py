@@ -1,0 +1,136 @@
+"""The terminal at the real server; jack and phone are played by the server's own bench."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.client import ServerPin
+from tests.payment_device.lane import Air, Bench, terminal_at, until
+from tests.server.bench import Bench as ServerBench
+from tests.server.bench import make_folder, running
+from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.money import Amount
+from twochannel.protocol.wire import base64url
+
+
+@dataclass
+class Site:
+    """A server, a phone that answers when it is told to, and a lane where the jack stands."""
+
+    server: ServerBench
+    lane: Bench
+
+    def charge(self, reference: str, **changes: Any) -> asyncio.Task[dict[str, Any]]:
+        code = self.server.devices.code()
+        return asyncio.create_task(self.lane.charge(reference, code=code, **changes))
+
+    async def asked(self) -> tuple[str, str]:
+        """Payment and challenge that the phone has been given."""
+        await until(lambda: bool(self._challenges()))
+        payment, compact = self._challenges()[-1]
+        return str(payment), str(compact)
+
+    def _challenges(self) -> list[Any]:
+        return self.server.rows(
+            "SELECT payment_id, compact FROM statements WHERE typ = 'challenge+jwt'"
+        )
+
+    async def approve(self) -> None:
+        """The phone approves; the jack has heard the lane."""
+        payment, challenge = await self.asked()
+        devices = self.server.devices
+        nonce = base64url(self.lane.air.nonces()[-1])
+        answer = await self.server.confirm(
+            payment, devices.confirmation(payment, challenge, auth={"lane_nonce": nonce})
+        )
+        assert answer.status_code == 200, answer.text
+
+
+def pin_of(server: ServerBench) -> ServerPin:
+    folder, identity = server.folder, server.devices.identity
+    key = folder.keys.signer("signing").key
+    return ServerPin(server.url, identity.iss, key, folder.certificate(), folder.identity(), 8)
+
+
+@pytest.fixture
+async def site(tmp_path: Path, air: Air) -> AsyncIterator[Site]:
+    async with running(make_folder(tmp_path / "server")) as server:
+        await server.enrol()
+        (tmp_path / "lane").mkdir()
+        signer = server.devices.terminal
+        async with terminal_at(tmp_path / "lane", pin_of(server), signer, air) as lane:
+            await lane.client.synchronise()
+            yield Site(server, lane)
+
+
+async def test_a_payment_is_captured_and_its_receipt_believed(site: Site) -> None:
+    charging = site.charge("coffee")
+    await site.approve()
+    payment = await charging
+    assert (payment["status"], payment["paid"]) == ("captured", True)
+
+
+async def test_a_declined_payment_is_told_with_its_receipt(site: Site) -> None:
+    charging = site.charge("coffee")
+    payment, challenge = await site.asked()
+    await site.server.confirm(payment, site.server.devices.decline(payment, challenge))
+    declined = await charging
+    assert (declined["status"], declined["phase"]) == ("declined", "settled")
+    assert not declined["paid"]
+
+
+async def test_a_hold_is_captured_for_less(site: Site) -> None:
+    charging = site.charge("pump", capture="manual", amount={"value": 8000, "currency": "EUR"})
+    await site.approve()
+    payment = (await charging)["id"]
+    captured = await site.lane.terminal.capture(
+        payment, Amount(value=4217, currency="EUR"), wait_s=20
+    )
+    assert (captured["status"], captured["captured_minor"]) == ("captured", 4217)
+    assert (captured["operation"], captured["paid"]) == (None, True)
+
+
+async def test_more_than_is_held_cannot_be_captured_and_the_hold_can_be_released(
+    site: Site,
+) -> None:
+    charging = site.charge("pump", capture="manual", amount={"value": 8000, "currency": "EUR"})
+    await site.approve()
+    payment = (await charging)["id"]
+    with pytest.raises(CodedError) as refused:
+        await site.lane.terminal.capture(payment, Amount(value=8001, currency="EUR"), wait_s=20)
+    assert refused.value.code is ErrorCode.AMOUNT_EXCEEDED
+    voided = await site.lane.terminal.cancel(payment, "drove off", wait_s=20)
+    assert (voided["status"], voided["paid"]) == ("voided", False)
+
+
+async def test_a_pending_payment_is_cancelled(site: Site) -> None:
+    charging = site.charge("coffee")
+    payment, _ = await site.asked()
+    canceled = await site.lane.terminal.cancel(payment, "", wait_s=20)
+    assert canceled["status"] == "canceled"
+    assert (await charging)["status"] == "canceled"
+
+
+async def test_the_terminal_restarts_in_the_middle_of_a_payment(
+    tmp_path: Path, site: Site, air: Air
+) -> None:
+    charging = site.charge("coffee", wait_s=0)
+    payment = (await charging)["id"]
+    signer = site.server.devices.terminal
+    async with terminal_at(tmp_path / "lane", pin_of(site.server), signer, air) as again:
+        await site.approve()
+        assert (await again.terminal.payment(payment, wait_s=20))["paid"]
+        assert (await again.charge("coffee"))["id"] == payment
+
+
+async def test_a_code_of_nobody_is_no_payment(site: Site) -> None:
+    with pytest.raises(CodedError) as refused:
+        await site.lane.charge("coffee", code="00" * 8)
+    assert refused.value.code is ErrorCode.CODE_UNKNOWN
+    assert site.server.rows("SELECT id FROM payments") == []

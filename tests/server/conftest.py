@@ -1,0 +1,50 @@
+"""Fixtures: a running server with enrolled and paired devices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from server.state import StateFolder
+from tests.server.bench import Bench, copied, make_folder, running
+from tests.server.devices import Devices
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[StateFolder, Devices]:
+    """The folder of a server that has stopped, and the devices that it knows."""
+    folder = make_folder(tmp_path_factory.mktemp("prepared") / "server")
+
+    async def enrol() -> Devices:
+        async with running(folder) as bench:
+            await bench.enrol()
+            return bench.devices
+
+    return folder, asyncio.run(enrol())
+
+
+@pytest.fixture
+async def bench(prepared: tuple[StateFolder, Devices], tmp_path: Path) -> AsyncIterator[Bench]:
+    """A server of the test's own."""
+    async with running(*copied(prepared, tmp_path / "server")) as bench:
+        yield bench
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def module_bench(
+    prepared: tuple[StateFolder, Devices], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Bench]:
+    path = tmp_path_factory.mktemp("module") / "server"
+    async with running(*copied(prepared, path)) as bench:
+        yield bench
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared(module_bench: Bench) -> AsyncIterator[Bench]:
+    """One server for all tests of a module, with nothing pending before and after each."""
+    yield module_bench
+    await module_bench.clear()

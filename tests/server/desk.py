@@ -1,0 +1,162 @@
+"""A server's outbox at work: its world, its processor, and what a test may replace of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from server.announcement import Announcer
+from server.notifications import OUTBOX, Notifications, payment_topic
+from server.outbox import Clearing, run_worker
+from server.processors.port import (
+    Abilities,
+    CaptureOrder,
+    ChargeOrder,
+    Outcome,
+    Processor,
+    VoidOrder,
+)
+from server.processors.simulated import SimulatedProcessor
+from server.reconciler import run_reconciler
+from server.schema import metadata
+from server.store import Store
+from tests.server.world import World
+from twochannel.protocol.payment import CaptureMode
+from twochannel.trace import Trace, wall_ms
+
+DEADLINE_S = 20
+
+
+class Wrapped:
+    """A processor whose calls a test can replace one by one; the rest reach the real books."""
+
+    def __init__(self, inner: Processor, abilities: Abilities | None = None) -> None:
+        self.inner = inner
+        self.abilities = abilities or inner.abilities
+        self.calls: list[str] = []
+        self.lookups: list[str] = []
+        self.instead_of_charge: list[Callable[[ChargeOrder], Awaitable[Outcome]]] = []
+        self.instead_of_capture: list[Callable[[CaptureOrder], Awaitable[Outcome]]] = []
+        self.instead_of_lookup: list[Callable[[str], Awaitable[Outcome | None]]] = []
+
+    async def charge(self, order: ChargeOrder) -> Outcome:
+        self.calls.append(order.idempotency_key)
+        act = self.instead_of_charge.pop(0) if self.instead_of_charge else self.inner.charge
+        return await act(order)
+
+    async def capture(self, order: CaptureOrder) -> Outcome:
+        self.calls.append(order.idempotency_key)
+        act = self.instead_of_capture.pop(0) if self.instead_of_capture else self.inner.capture
+        return await act(order)
+
+    async def void(self, order: VoidOrder) -> Outcome:
+        self.calls.append(order.idempotency_key)
+        return await self.inner.void(order)
+
+    async def lookup(self, idempotency_key: str) -> Outcome | None:
+        self.lookups.append(idempotency_key)
+        act = self.instead_of_lookup.pop(0) if self.instead_of_lookup else self.inner.lookup
+        return await act(idempotency_key)
+
+
+def raises(error: Exception) -> Callable[[Any], Awaitable[Any]]:
+    async def act(_: object) -> Any:
+        raise error
+
+    return act
+
+
+def answers(outcome: Outcome | None) -> Callable[[Any], Awaitable[Any]]:
+    async def act(_: object) -> Any:
+        return outcome
+
+    return act
+
+
+async def never(_: object) -> Any:
+    await asyncio.Event().wait()
+
+
+class Desk:
+    """One server's world, processor and clearing."""
+
+    def __init__(self, world: World, processor: Wrapped, notifications: Notifications) -> None:
+        self.world = world
+        self.processor = processor
+        self.notifications = notifications
+        self.trace = Trace("server", None, boot="test")
+        self.announce = Announcer(self.trace, notifications)
+        self.clearing = Clearing(
+            store=world.store,
+            processor=processor,
+            issuer=world.issuer,
+            announce=self.announce,
+            notifications=notifications,
+            trace=self.trace,
+            clock_ms=wall_ms,
+            jitter=lambda: 0.5,
+            timeout_s=0.1,
+        )
+
+    @asynccontextmanager
+    async def running(self, *, reconciler: bool = True) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run_worker(self.clearing))]
+            if reconciler:
+                tasks.append(group.create_task(run_reconciler(self.clearing)))
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    def confirmed(
+        self,
+        token: str = "tok_success",
+        mode: CaptureMode = CaptureMode.AUTOMATIC,
+        value: int = 450,
+    ) -> str:
+        payment = self.world.request(value, mode)
+        self.world.confirm(payment, token=token)
+        self.notifications.wake(OUTBOX)
+        return payment
+
+    async def until(self, payment: str, **expected: object) -> dict[str, object]:
+        """The payment's row, once it has these values."""
+        return await self._until(payment, lambda: self.world.payment(payment), expected)
+
+    async def until_outbox(
+        self, payment: str, operation: str = "charge", **expected: object
+    ) -> None:
+        """Return once the outbox row of the operation has these values."""
+        await self._until(payment, lambda: self.outbox(payment, operation), expected)
+
+    async def _until(
+        self, payment: str, look: Callable[[], dict[str, object]], expected: dict[str, object]
+    ) -> dict[str, object]:
+        with self.notifications.listen(payment_topic(payment)) as listener:
+            async with asyncio.timeout(DEADLINE_S):
+                while not expected.items() <= (row := look()).items():
+                    await listener.wait(0.02)
+        return row
+
+    def outbox(self, payment: str, operation: str = "charge") -> dict[str, object]:
+        sql = "SELECT * FROM outbox WHERE payment_id = ? AND operation = ?"
+        return self.world.rows(sql, payment, operation)[0]
+
+    def history(self, payment: str) -> list[object]:
+        sql = "SELECT to_status FROM payment_events WHERE payment_id = ? ORDER BY seq"
+        return [row["to_status"] for row in self.world.rows(sql, payment)]
+
+
+@asynccontextmanager
+async def open_desk(folder: Path) -> AsyncIterator[Desk]:
+    store = Store(f"sqlite:///{folder / 'server.sqlite3'}")
+    metadata.create_all(store.engine)
+    with SimulatedProcessor(folder / "processor.sqlite3", hang_s=60) as simulated:
+        world = World(store, now_ms=wall_ms())
+        yield Desk(world, Wrapped(simulated), Notifications())
+        await store.close()

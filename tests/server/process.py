@@ -1,0 +1,65 @@
+"""The server as its operator has it: a process of its own, started from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEADLINE_S = 30.0
+
+
+@dataclass
+class Process:
+    """A running ``cigarjack-server run`` and what it said when it was ready."""
+
+    popen: subprocess.Popen[str]
+    ready: dict[str, Any]
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal; the exit code."""
+        self.popen.send_signal(number)
+        return self.popen.wait(DEADLINE_S)
+
+
+def command(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "server", "--state", str(state), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        env=environment(),
+    )
+
+
+def environment() -> dict[str, str]:
+    """This process's, without settings of a server that happens to be around."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("CIGARJACK_SERVER_")}
+
+
+@contextmanager
+def started(state: Path, *flags: str) -> Iterator[Process]:
+    """``run`` while the block runs; killed at its end if it still runs."""
+    popen = subprocess.Popen(
+        [sys.executable, "-m", "server", "--state", str(state), "run", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
+    )
+    assert popen.stdout is not None
+    try:
+        yield Process(popen, json.loads(popen.stdout.readline()))
+    finally:
+        popen.kill()
+        popen.wait(DEADLINE_S)
+        popen.stdout.close()

@@ -1,0 +1,73 @@
+"""The published client before a server that answers nonsense: no answer is what that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fieldkit.specimens import NOW_S, Specimens, specimen_id, specimen_signer
+from server.client import ServerClient, ServerPin, ServerUnreachableError
+from twochannel import tls
+from twochannel.serving import Address, serve
+
+_KEY = ec.generate_private_key(ec.SECP256R1())
+_CERTIFICATE = tls.make_certificate(_KEY, "server", serial=1)
+_NONSENSE = [b"", b"not json", b"[1]", b"null", b'"text"', b"\xff"]
+
+
+async def _repeat(request: Request) -> Response:
+    """Answer with the body that the path names."""
+    return Response(_NONSENSE[int(request.path_params["number"])])
+
+
+async def _events(_request: Request) -> Response:
+    return Response("id: 1\nevent: payment\ndata: [1]\n\n", media_type="text/event-stream")
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[ServerClient]:
+    app = Starlette(
+        routes=[
+            Route("/v1/events", _events),
+            Route("/{number:int}", _repeat, methods=["GET", "POST"]),
+        ]
+    )
+    async with serve(app, Address(), tls.server_context(_CERTIFICATE, _KEY)) as served:
+        pin = ServerPin(
+            url=f"https://127.0.0.1:{served.port}",
+            server=Specimens().server,
+            key=specimen_signer("server").key,
+            certificate=_CERTIFICATE,
+            identity="",
+            rotation_exponent=8,
+        )
+        signer = specimen_signer("phone")
+        async with ServerClient(
+            pin, signer, new_id=lambda: specimen_id(1), wall_ms=lambda: NOW_S * 1000
+        ) as client:
+            yield client
+
+
+@pytest.mark.parametrize("number", range(len(_NONSENSE)))
+async def test_an_answer_that_is_no_object_is_no_answer(client: ServerClient, number: int) -> None:
+    with pytest.raises(ServerUnreachableError):
+        await client.send(f"/{number}", "a.b.c")
+    with pytest.raises(ServerUnreachableError):
+        await client.get(f"/{number}")
+
+
+async def test_an_event_that_is_no_object_ends_the_stream_not_the_phone(
+    client: ServerClient,
+) -> None:
+    kinds = []
+    async for event in client.events():
+        kinds.append(event.kind)
+        if len(kinds) == 4:
+            break
+    assert kinds == ["connected", "lost", "connected", "lost"]

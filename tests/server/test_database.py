@@ -1,0 +1,78 @@
+"""The schema by migration is the schema in the code."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from server.database import REVISIONS, DatabaseError, check_version, migrate
+from server.schema import metadata
+from server.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+
+
+def definitions(store: Store) -> dict[str, list[str]]:
+    """Each table and index as the sorted lines of its definition."""
+
+    def read(connection: Connection) -> dict[str, list[str]]:
+        query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+        rows = connection.exec_driver_sql(query)
+        return {name: sorted(re.findall(r"[^\n,]+", sql)) for name, sql in rows}
+
+    found = store.read_now(read)
+    del found["sqlite_sequence"]
+    found.pop("alembic_version", None)
+    return {name: sorted(line.strip() for line in lines) for name, lines in found.items()}
+
+
+def test_migrations_from_nothing_give_the_schema(store: Store, tmp_path: Path) -> None:
+    migrate(store)
+    differences = store.read_now(
+        lambda c: compare_metadata(MigrationContext.configure(c), metadata)
+    )
+    assert differences == []
+    direct = Store(f"sqlite:///{tmp_path / 'direct.sqlite3'}")
+    direct.write_now(metadata.create_all)
+    # Alembic's comparison passes over CHECK constraints.
+    assert definitions(store) == definitions(direct)
+    store.close_now()
+    direct.close_now()
+
+
+def test_the_revisions_are_those_of_the_migrations() -> None:
+    script = ScriptDirectory(str(files("server") / "migrations"))
+    assert tuple(r.revision for r in reversed(list(script.walk_revisions()))) == REVISIONS
+
+
+def test_migrating_again_changes_nothing(store: Store) -> None:
+    migrate(store)
+    before = definitions(store)
+    migrate(store)
+    check_version(store)
+    assert definitions(store) == before
+    store.close_now()
+
+
+def test_an_older_or_empty_database_is_refused(store: Store) -> None:
+    with pytest.raises(DatabaseError, match="cigarjack-server migrate"):
+        check_version(store)
+    store.close_now()
+
+
+def test_a_newer_database_is_refused(store: Store) -> None:
+    migrate(store)
+    store.write_now(lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseError, match="newer version"):
+        check_version(store)
+    store.close_now()

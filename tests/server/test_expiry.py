@@ -1,0 +1,80 @@
+"""What time ends, with the clock turned by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.expiry import due, sweep
+from server.schema import Operation, metadata
+from server.store import Store
+from tests.server.world import World
+from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
+from twochannel.protocol.limits import CHALLENGE_LIFETIME_S, HOLD_LIFETIME_S
+from twochannel.protocol.payment import CaptureMode, Event, Status
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    store = Store(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+    store.write_now(metadata.create_all)
+    yield World(store)
+    store.close_now()
+
+
+def sweep_now(world: World) -> list[Status]:
+    found = world.store.read_now(lambda c: due(c, world.now_ms))
+    changes = world.store.write_now(lambda c: sweep(c, world.now_ms, world.issuer))
+    assert found == bool(changes)
+    return [Status(change.row.status) for change in changes]
+
+
+def hold(world: World) -> str:
+    payment = world.request(8000, CaptureMode.MANUAL)
+    world.confirm(payment)
+    world.settle(payment, Event.AUTHORIZE)
+    return payment
+
+
+def test_a_payment_expires_with_its_challenge(world: World) -> None:
+    payment = world.request()
+    world.now_ms += CHALLENGE_LIFETIME_S * 1000 - 1
+    assert sweep_now(world) == []
+    world.now_ms += 1
+    assert sweep_now(world) == [Status.EXPIRED]
+    assert world.payment(payment)["reason"] == "nobody_answered"
+    assert sweep_now(world) == []
+
+
+def test_a_confirmation_that_comes_first_after_the_time_is_too_late(world: World) -> None:
+    """By commit order: also when the sweeper has not come by."""
+    payment = world.request()
+    world.method()
+    world.now_ms += CHALLENGE_LIFETIME_S * 1000
+    with pytest.raises(StatementError) as refused:
+        world.confirm(payment)
+    assert refused.value.code is ErrorCode.STATEMENT_EXPIRED
+    assert world.payment(payment)["status"] == "pending"
+
+
+def test_a_hold_that_nobody_captures_is_released_once(world: World) -> None:
+    payment = hold(world)
+    world.now_ms += HOLD_LIFETIME_S * 1000 - 1
+    assert sweep_now(world) == []
+    world.now_ms += 1
+    assert sweep_now(world) == [Status.AUTHORIZED]
+    assert world.payment(payment)["operation"] == Operation.VOID.value
+    assert sweep_now(world) == []
+    with pytest.raises(PaymentError) as refused:
+        world.capture(payment, 1)
+    assert refused.value.code is ErrorCode.PAYMENT_STATE
+
+
+def test_a_hold_past_its_time_cannot_be_captured_any_more(world: World) -> None:
+    payment = hold(world)
+    world.now_ms += HOLD_LIFETIME_S * 1000
+    with pytest.raises(PaymentError) as refused:
+        world.capture(payment, 1)
+    assert refused.value.code is ErrorCode.PAYMENT_STATE

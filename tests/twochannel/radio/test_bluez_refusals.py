@@ -1,0 +1,39 @@
+"""What bluetoothd's errors mean, in sentences."""
+
+from __future__ import annotations
+
+import pytest
+
+from twochannel.radio import bluez_names as names
+from twochannel.radio.bluez_refusals import BluezError, meaning
+from twochannel.radio.port import RadioError
+
+
+@pytest.mark.parametrize(
+    ("error_name", "advice"),
+    [
+        (names.SERVICE_UNKNOWN, "systemctl start bluetooth"),
+        (names.NO_REPLY, "systemctl start bluetooth"),
+        (names.ACCESS_DENIED, "group `bluetooth`"),
+        (names.BLOCKED, "rfkill unblock bluetooth"),
+        (names.NOT_READY, "bluetoothctl power on"),
+        (names.NOT_PERMITTED, "end the programs that advertise"),
+        (names.IN_PROGRESS, "another program's scan"),
+    ],
+)
+def test_a_known_error_says_what_to_do(error_name: str, advice: str) -> None:
+    assert advice in meaning(error_name, "whatever", names.REGISTER)
+
+
+def test_an_unknown_error_says_what_was_asked_and_where_to_look() -> None:
+    text = meaning("org.bluez.Error.Failed", "Failed to register", names.REGISTER)
+    assert "RegisterAdvertisement" in text
+    assert "Failed to register" in text
+    assert "journalctl" in text
+
+
+def test_an_error_is_a_sentence_about_the_radio() -> None:
+    error = BluezError("bluez:hci0", "is switched off", names.NOT_READY)
+    assert isinstance(error, RadioError)
+    assert str(error) == 'The radio "bluez:hci0" is switched off.'
+    assert (error.reason, error.error_name) == ("is switched off", names.NOT_READY)

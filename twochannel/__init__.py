@@ -1,0 +1,1 @@
+"""What all parties of the method share: the protocol, radios, key stores and process shells."""

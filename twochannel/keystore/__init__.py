@@ -1,0 +1,1 @@
+"""Where a device keeps its private keys."""

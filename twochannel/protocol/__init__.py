@@ -1,0 +1,1 @@
+"""The method as pure code: no I/O, no clock, no randomness, no environment."""

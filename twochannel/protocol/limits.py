@@ -1,0 +1,40 @@
+"""Every limit of the protocol in one place, each with its reason (docs/protocol.md, Limits)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: The largest statement, a pairing acceptance, nests two others and stays under 4 KiB.
+MAX_STATEMENT_BYTES: Final = 8 * 1024
+#: No request body of the protocol needs more than a statement and its envelope.
+MAX_BODY_BYTES: Final = 64 * 1024
+#: A body that has not arrived by then is cut off: one byte a second must not hold a worker.
+BODY_TIMEOUT_S: Final = 10.0
+#: How long the owner has to answer: PSD2 lets five minutes pass, a queue of cars does not.
+CHALLENGE_LIFETIME_S: Final = 60
+#: A payment request waits no longer than its challenge.
+REQUEST_LIFETIME_S: Final = 60
+#: Proofs cover one HTTP request; a minute allows for a slow mobile network.
+PROOF_LIFETIME_S: Final = 60
+#: How far the clock of a device may be from the server's before it is told to correct it.
+MAX_CLOCK_SKEW_S: Final = 60
+#: An operator types or scans an enrolment code within this time.
+ENROLMENT_CODE_LIFETIME_S: Final = 15 * 60
+#: The pairing window: long enough to walk to the car's socket with a phone.
+PAIRING_WINDOW_S: Final = 60
+#: 128-bit claim secrets cannot be guessed in five tries; five allow for typing errors.
+MAX_CLAIM_TRIES: Final = 5
+#: The jack remembers a lane nonce for one challenge lifetime.
+LANE_NONCE_MEMORY_S: Final = 60.0
+#: Ten times the lane frame's interval, with room for loss; longer would hold up a queue.
+PRESENCE_WAIT_S: Final = 2.0
+#: A time statement that took longer than this to arrive says too little about now.
+MAX_TIME_ROUND_TRIP_S: Final = 10.0
+#: A hold that was never captured is released after this time: card networks allow seven days.
+HOLD_LIFETIME_S: Final = 7 * 24 * 3600
+#: The largest amount of one payment, in minor units of any currency: well inside 2^53.
+MAX_AMOUNT_MINOR: Final = 10**12
+#: `Prefer: wait=N` longer than this is shortened: proxies cut idle requests at 60 s.
+MAX_WAIT_S: Final = 55
+#: Nesting of JSON that any statement needs, plus one.
+MAX_JSON_DEPTH: Final = 8

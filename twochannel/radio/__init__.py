@@ -1,0 +1,1 @@
+"""Bluetooth LE behind one small port."""

@@ -1,0 +1,65 @@
+"""The D-Bus object by which bluetoothd learns what to advertise.
+
+Annotations are not deferred here: the library reads them, and a deferred None is none to it.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from dbus_fast import PropertyAccess, Variant
+from dbus_fast.annotations import DBusSignature, DBusStr, DBusUInt32
+from dbus_fast.service import ServiceInterface, dbus_method, dbus_property
+
+from twochannel.radio import bluez_names as names
+from twochannel.radio.port import Broadcast
+
+_Strings = Annotated[list[str], DBusSignature("as")]
+_Variants = Annotated[dict[str, Variant], DBusSignature("a{sv}")]
+
+_READ = PropertyAccess.READ
+
+
+class Advertisement(ServiceInterface):
+    """One broadcast, for one registration.
+
+    Its advert is that of ``adverts.advertising_data``: a 16-bit service is also listed, a
+    128-bit one has no room for that. ``on_release`` is called when bluetoothd drops it.
+    """
+
+    def __init__(self, broadcast: Broadcast, on_release: Callable[[], None]) -> None:
+        super().__init__(names.ADVERTISEMENT)
+        self._broadcast = broadcast
+        self._on_release = on_release
+
+    @dbus_property(_READ, names.TYPE)
+    def kind(self) -> DBusStr:
+        return names.TYPE_BROADCAST
+
+    @dbus_property(_READ, names.SERVICE_UUIDS)
+    def service_uuids(self) -> _Strings:
+        uuid = self._broadcast.service_uuid
+        return [_uuid_text(uuid)] if uuid < 1 << 16 else []
+
+    @dbus_property(_READ, names.SERVICE_DATA)
+    def service_data(self) -> _Variants:
+        data = Variant("ay", self._broadcast.service_data)
+        return {_uuid_text(self._broadcast.service_uuid): data}
+
+    @dbus_property(_READ, names.MIN_INTERVAL)
+    def min_interval_ms(self) -> DBusUInt32:
+        return self._broadcast.interval_ms
+
+    @dbus_property(_READ, names.MAX_INTERVAL)
+    def max_interval_ms(self) -> DBusUInt32:
+        return self._broadcast.interval_ms
+
+    @dbus_method(names.RELEASE)
+    def release(self) -> None:
+        self._on_release()
+
+
+def _uuid_text(uuid: int) -> str:
+    if uuid < 1 << 16:
+        return f"{uuid:04x}"
+    digits = f"{uuid:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -1,0 +1,86 @@
+"""Every D-Bus name of the BlueZ backend, with the document that defines it.
+
+D-Bus: https://dbus.freedesktop.org/doc/dbus-specification.html, "Message Bus Messages" and
+"Standard Interfaces". BlueZ: https://github.com/bluez/bluez/tree/master/doc, the file named at
+each group.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The message bus.
+BUS: Final = "org.freedesktop.DBus"
+BUS_PATH: Final = "/org/freedesktop/DBus"
+BUS_INTERFACE: Final = "org.freedesktop.DBus"
+GET_NAME_OWNER: Final = "GetNameOwner"
+ADD_MATCH: Final = "AddMatch"
+NAME_OWNER_CHANGED: Final = "NameOwnerChanged"
+NAME_HAS_NO_OWNER: Final = "org.freedesktop.DBus.Error.NameHasNoOwner"
+SERVICE_UNKNOWN: Final = "org.freedesktop.DBus.Error.ServiceUnknown"
+NO_REPLY: Final = "org.freedesktop.DBus.Error.NoReply"
+ACCESS_DENIED: Final = "org.freedesktop.DBus.Error.AccessDenied"
+
+# Standard interfaces.
+PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+GET_ALL: Final = "GetAll"
+SET: Final = "Set"
+PROPERTIES_CHANGED: Final = "PropertiesChanged"
+OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
+GET_MANAGED_OBJECTS: Final = "GetManagedObjects"
+
+BLUEZ: Final = "org.bluez"
+ROOT_PATH: Final = "/"
+
+# org.bluez.Adapter.rst
+ADAPTER: Final = "org.bluez.Adapter1"
+ADDRESS: Final = "Address"
+POWERED: Final = "Powered"
+#: Since BlueZ 5.65, experimental: bluetoothd has it only when started with -E.
+POWER_STATE: Final = "PowerState"
+OFF_BLOCKED: Final = "off-blocked"
+DISCOVERING: Final = "Discovering"
+
+# org.bluez.Device.rst
+DEVICE: Final = "org.bluez.Device1"
+DEVICE_ADAPTER: Final = "Adapter"
+CONNECTED: Final = "Connected"
+RSSI: Final = "RSSI"
+
+# org.bluez.LEAdvertisingManager.rst
+ADVERTISING_MANAGER: Final = "org.bluez.LEAdvertisingManager1"
+REGISTER: Final = "RegisterAdvertisement"
+UNREGISTER: Final = "UnregisterAdvertisement"
+ACTIVE_INSTANCES: Final = "ActiveInstances"
+#: Listed by bluetoothd only for controllers with extended advertising.
+SECONDARY_CHANNELS: Final = "SupportedSecondaryChannels"
+
+# org.bluez.LEAdvertisement.rst. The intervals are experimental before BlueZ 5.77: bluetoothd then
+# reads them only when it was started with -E.
+ADVERTISEMENT: Final = "org.bluez.LEAdvertisement1"
+TYPE: Final = "Type"
+TYPE_BROADCAST: Final = "broadcast"
+SERVICE_UUIDS: Final = "ServiceUUIDs"
+SERVICE_DATA: Final = "ServiceData"
+MIN_INTERVAL: Final = "MinInterval"
+MAX_INTERVAL: Final = "MaxInterval"
+RELEASE: Final = "Release"
+
+# org.bluez.AdvertisementMonitorManager.rst and org.bluez.AdvertisementMonitor.rst
+MONITOR_MANAGER: Final = "org.bluez.AdvertisementMonitorManager1"
+REGISTER_MONITOR: Final = "RegisterMonitor"
+UNREGISTER_MONITOR: Final = "UnregisterMonitor"
+MONITOR: Final = "org.bluez.AdvertisementMonitor1"
+TYPE_OR_PATTERNS: Final = "or_patterns"
+PATTERNS: Final = "Patterns"
+ACTIVATE: Final = "Activate"
+DEVICE_FOUND: Final = "DeviceFound"
+DEVICE_LOST: Final = "DeviceLost"
+
+# Errors, from the same files.
+FAILED: Final = "org.bluez.Error.Failed"
+BLOCKED: Final = "org.bluez.Error.Blocked"
+IN_PROGRESS: Final = "org.bluez.Error.InProgress"
+NOT_PERMITTED: Final = "org.bluez.Error.NotPermitted"
+NOT_READY: Final = "org.bluez.Error.NotReady"
+DOES_NOT_EXIST: Final = "org.bluez.Error.DoesNotExist"

@@ -1,0 +1,49 @@
+"""What bluetoothd's errors mean to whoever runs the agent, as pure text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twochannel.radio import bluez_names as names
+from twochannel.radio.port import RadioError
+
+NO_SERVICE: Final = "finds no bluetoothd: start it with `systemctl start bluetooth`"
+
+_MEANINGS: Final = {
+    names.NAME_HAS_NO_OWNER: NO_SERVICE,
+    names.SERVICE_UNKNOWN: NO_SERVICE,
+    names.NO_REPLY: NO_SERVICE,  # it went away before it had answered
+    names.ACCESS_DENIED: (
+        "is not allowed to use bluetoothd: run the agent as root or as a member of the group "
+        "`bluetooth`"
+    ),
+    names.BLOCKED: "is switched off by rfkill: run `rfkill unblock bluetooth`",
+    names.NOT_READY: "is switched off: run `bluetoothctl power on`",
+    names.NOT_PERMITTED: (
+        "has no free slot for another advert: end the programs that advertise on this adapter"
+    ),
+    names.IN_PROGRESS: (
+        "is busy with another program's scan: end that program, or wait until it has finished"
+    ),
+}
+SCANNED_BY_OTHERS: Final = (
+    "cannot change its address because another program scans on this adapter: end that program"
+)
+NO_ANSWER: Final = "gets no answer from bluetoothd: run `systemctl restart bluetooth`"
+
+
+class BluezError(RadioError):
+    """bluetoothd refused something. ``reason``: why, as the end of a sentence; see the text."""
+
+    def __init__(self, radio: str, reason: str, error_name: str = "") -> None:
+        super().__init__(f'The radio "{radio}" {reason}.')
+        self.reason = reason
+        self.error_name = error_name
+
+
+def meaning(error_name: str, text: str, what: str) -> str:
+    """The end of a sentence for a D-Bus error that came of ``what``, a D-Bus method's name."""
+    known = _MEANINGS.get(error_name)
+    if known is not None:
+        return known
+    return f"was refused {what} by bluetoothd ({error_name}: {text}): see `journalctl -u bluetooth`"

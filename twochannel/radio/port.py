@@ -1,0 +1,129 @@
+"""The radio port: what the agents ask of Bluetooth LE, and nothing more.
+
+A backend is one adapter that can broadcast and scan at the same time. It is opened with
+``twochannel.radio.backends.open_radio(name)``, for example ``bumble:tcp-client:127.0.0.1:9000``
+or ``bluez:AA:BB:CC:DD:EE:FF``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class RadioError(Exception):
+    """The adapter is missing, refused a command, or went away. The text says what to do next.
+
+    Unless the backend mends it (see ``Radio.health``), a radio that went away stays lost: close it
+    and open it again. That never hurts.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One advert as it was received: never a merged or cached state.
+
+    ``service_uuid``: 16-bit (``0xFEAA``) or 128-bit UUID as an integer.
+    ``service_data``: the payload after the UUID.
+    ``heard_at_s``: CLOCK_MONOTONIC seconds of this machine at reception.
+    """
+
+    address: str
+    service_uuid: int
+    service_data: bytes
+    rssi_dbm: int
+    heard_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """What to advertise: non-connectable, one service data element, no name, no static address.
+
+    Each call of ``Advertiser.broadcast`` draws a fresh non-resolvable private address, so that
+    no address outlives the payload it was sent with.
+    """
+
+    service_uuid: int
+    service_data: bytes
+    interval_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a radio can do its work now.
+
+    ``detail``: what is wrong and what to do, a sentence; empty if nothing is.
+    ``since_s``: CLOCK_MONOTONIC seconds since which it is like this.
+    """
+
+    ok: bool
+    detail: str
+    since_s: float
+
+
+class Advertiser(Protocol):
+    """Sends one broadcast at a time on its adapter."""
+
+    async def broadcast(self, broadcast: Broadcast) -> None:
+        """Replace what is on the air by ``broadcast``, under a fresh private address.
+
+        Returns once the controller has accepted it. A caller that is cancelled meanwhile leaves
+        either the old or the new broadcast, never half of one. Raises RadioError, and
+        ValueError if the payload passes one advert or the interval is not 20 to 10240 ms.
+        """
+        ...
+
+    async def silence(self) -> None:
+        """Take the broadcast off the air. Silent already is fine. Raises RadioError."""
+        ...
+
+
+class Scanner(Protocol):
+    """Hears every advert with service data; delivers each received packet once.
+
+    It listens from the moment the radio is opened until it is closed.
+    """
+
+    def sightings(self) -> AsyncIterator[Sighting]:
+        """Adverts from now on, oldest first, for one consumer; ends when the radio closes.
+
+        Iteration raises RadioError once the adapter is lost. A second call takes over: the
+        first iteration ends. A slow consumer loses the oldest beyond 4096 waiting adverts;
+        ``lost`` counts them.
+        """
+        ...
+
+    @property
+    def lost(self) -> int:
+        """Sightings dropped so far because the consumer was slow."""
+        ...
+
+    @property
+    def last_heard_at_s(self) -> float | None:
+        """CLOCK_MONOTONIC seconds of the last advert of any kind, the sign of life of a radio."""
+        ...
+
+
+class Radio(Protocol):
+    """One adapter. ``async with`` it; after the block it is silent and closed."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def advertiser(self) -> Advertiser: ...
+
+    @property
+    def scanner(self) -> Scanner: ...
+
+    @property
+    def health(self) -> Health:
+        """How the radio is, for watchdogs. Some backends mend themselves and recover from False;
+        the others stay lost.
+        """
+        ...
+
+    async def __aenter__(self) -> Radio: ...
+
+    async def __aexit__(self, *failure: object) -> None: ...

@@ -1,0 +1,120 @@
+"""The trace of an agent: JSON lines that a field kit collects (docs/trace.md).
+
+Each line: ``v`` schema version, ``party``, ``event``, ``payment`` (id or null), ``mono_ns``
+(CLOCK_MONOTONIC), ``wall_ms`` (this machine's wall clock, right or wrong), ``boot`` (boot id) and
+``clock`` (how far the wall clock is trusted), then fields of the event. Never keys, claim
+secrets, auth codes or whole beacon codes.
+
+A trace is for looking back. Where the disk is full lines are lost, which the log tells, and the
+payment goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+_log = logging.getLogger(__name__)
+
+SCHEMA_VERSION: Final = 1
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
+
+
+class ClockTrust(StrEnum):
+    """``system``: as the operating system has it. ``server``: corrected by the server's time.
+
+    ``unsynchronised``: known to be meaningless (a jack before it has met its phone).
+    """
+
+    SYSTEM = "system"
+    SERVER = "server"
+    UNSYNCHRONISED = "unsynchronised"
+
+
+def wall_ms() -> int:
+    """Unix milliseconds of the system's wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+class Trace:
+    """Appends events to a file; each line is handed to the operating system at once."""
+
+    def __init__(
+        self,
+        party: str,
+        path: Path | None,
+        *,
+        boot: str,
+        wall: Callable[[], int] = wall_ms,
+        trust: Callable[[], ClockTrust] = lambda: ClockTrust.SYSTEM,
+    ) -> None:
+        """``path`` None: nothing is written. Its directory is made. Raises OSError."""
+        self._party = party
+        self._boot = boot
+        self._wall = wall
+        self._trust = trust
+        self._descriptor = _open(path) if path else None
+        #: Whether the last line is not, or not wholly, in the file.
+        self._losing = False
+
+    def event(self, event: str, payment: str | None = None, **fields: object) -> None:
+        """Write one line. ``fields`` are JSON values; names end in their unit."""
+        if self._descriptor is None:
+            return
+        line: dict[str, object] = {
+            "v": SCHEMA_VERSION,
+            "party": self._party,
+            "event": event,
+            "payment": payment,
+            "mono_ns": time.monotonic_ns(),
+            "wall_ms": self._wall(),
+            "boot": self._boot,
+            "clock": self._trust().value,
+        }
+        self._append(self._descriptor, _ENCODER.encode(line | fields) + "\n")
+
+    def _append(self, descriptor: int, line: str) -> None:
+        """One write for each line, so that a killed agent leaves whole ones."""
+        # What a full disk has cut short ends here, or it would spoil the next line too.
+        data = (("\n" if self._losing else "") + line).encode()
+        try:
+            whole, reason = os.write(descriptor, data) == len(data), "the disk is full"
+        except OSError as error:
+            whole, reason = False, str(error)
+        if not whole and not self._losing:
+            _log.error("trace_incomplete", extra={"party": self._party, "reason": reason})
+        self._losing = not whole
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Who paid where and when is nobody else's business.
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
