@@ -13,7 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-LOCKED := --require-hashes -r constraints.txt
+# The lock is complete, so nothing is left for pip to resolve; asked to, pip 23 looks for newer ones of
+# what is wanted with an extra, and stops at their missing hashes.
+LOCKED := --require-hashes --no-deps -r constraints.txt
 
 .PHONY: help demo test car check format lock clean
 

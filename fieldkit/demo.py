@@ -97,8 +97,10 @@ async def _run_in(folder: Path, cast: Cast, options: DemoOptions) -> DemoOutcome
             raise DemoFailedError("\n".join(_what_failed(stage, error))) from None
         lines = _summary(result, stage, options)
         if options.keep:
+            # Before it is said that Ctrl-C ends it, for whoever reads that may press it at once.
+            interrupted = _interruption()
             print("\n".join((*lines, *_by_hand(stage))), flush=True)
-            await _until_interrupted()
+            await interrupted.wait()
             return DemoOutcome(result, folder, ["", f"Stopped. State and logs are in {folder}"])
     return DemoOutcome(result, None if result.ok else folder, lines)
 
@@ -210,8 +212,9 @@ def _stop_on_sigterm() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-async def _until_interrupted() -> None:
+def _interruption() -> asyncio.Event:
+    """Set by Ctrl-C and by SIGTERM, from now on in place of an end at once."""
     interrupted = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
-    await interrupted.wait()
+    return interrupted
