@@ -8,8 +8,18 @@ or ``bluez:AA:BB:CC:DD:EE:FF``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+#: The link's GATT service (docs/protocol.md, Phone and jack over GATT); random version 4 UUIDs.
+LINK_SERVICE_UUID: Final = 0x6B1F7C52_8B0A_4E0B_9C0E_2F4D8A51E3C1
+#: The phone writes requests here (write, and write without response).
+LINK_REQUEST_UUID: Final = 0x6B1F7C53_8B0A_4E0B_9C0E_2F4D8A51E3C1
+#: The jack notifies answers here.
+LINK_ANSWER_UUID: Final = 0x6B1F7C54_8B0A_4E0B_9C0E_2F4D8A51E3C1
+#: What a link carries at the least: the default ATT_MTU of 23 bytes, less 3 of its header.
+LEAST_PACKET_LIMIT_BYTES: Final = 20
 
 
 class RadioError(Exception):
@@ -17,6 +27,13 @@ class RadioError(Exception):
 
     Unless the backend mends it (see ``Radio.health``), a radio that went away stays lost: close it
     and open it again. That never hurts.
+    """
+
+
+class LinkError(Exception):
+    """A connection could not be made, or has ended; the radio itself is well.
+
+    The text says why. Try again, or another way.
     """
 
 
@@ -102,6 +119,51 @@ class Scanner(Protocol):
     @property
     def last_heard_at_s(self) -> float | None:
         """CLOCK_MONOTONIC seconds of the last advert of any kind, the sign of life of a radio."""
+        ...
+
+
+class Link(Protocol):
+    """One GATT connection as an ordered pipe of packets. It keeps no secrets by itself."""
+
+    @property
+    def packet_limit_bytes(self) -> int:
+        """Of the longest packet that ``send`` takes: ATT_MTU - 3, from 20 to 512."""
+        ...
+
+    async def send(self, packet: bytes) -> None:
+        """Send 1 to ``packet_limit_bytes`` bytes. Raises LinkError once the connection is lost."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next packet of the other side. Raises LinkError once the connection is lost."""
+        ...
+
+
+class Peripheral(Protocol):
+    """Takes connections: the jack's side of the link."""
+
+    def inviting(self, invitation: Broadcast) -> AbstractAsyncContextManager[AsyncIterator[Link]]:
+        """Advertise ``invitation`` connectably while the block runs; the connections made by it.
+
+        Its advert is that of ``adverts.advertising_data``, with Flags before it where the stack
+        demands them, so that a 128-bit service has 10 bytes of data. Silence the advertiser
+        before: one adapter has one advert, and the broadcast's address must not be seen with it.
+        Leave it silent until the block ends. While a connection lasts nothing is advertised;
+        after it has ended the invitation is back on the air. Leaving the block ends a connection
+        that is still there. Raises RadioError.
+        """
+        ...
+
+
+class Central(Protocol):
+    """Makes connections: the phone's side of the link."""
+
+    def connected(self, invitation: Sighting) -> AbstractAsyncContextManager[Link]:
+        """A connection to whoever sent ``invitation``, ended with the block.
+
+        Gives up after 5 s. Raises LinkError if it cannot be made or what answers has no link
+        service, RadioError if the radio is lost.
+        """
         ...
 
 
