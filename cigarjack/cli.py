@@ -19,6 +19,7 @@ from twochannel.console import (
     state_option,
     tell_ready,
 )
+from twochannel.doctor.command import doctor_options, run_doctor
 
 if TYPE_CHECKING:
     from cigarjack.config import JackSettings
@@ -135,6 +136,21 @@ def status(folder: StateFolder, as_json: bool) -> None:
     """Show what the running jack does: clock, beacon, radio, owner."""
     answer = ask(folder, "GET", "/v1/status")
     say(answer, listed(answer), as_json=as_json)
+
+
+@main.command()
+@doctor_options("its radio, Wi-Fi and mDNS, its clock, voltage and disk", "about 20 s")
+@click.option("--radio", help="Adapter to examine instead of the one in the settings.")
+@click.pass_obj
+def doctor(folder: StateFolder, radio: str | None, quick: bool, as_json: bool) -> None:
+    from cigarjack.doctor import examine
+
+    settings = read_settings(folder, {"radio": radio})
+    run_doctor(
+        COMMAND,
+        lambda progress: examine(settings, folder, progress, quick=quick),
+        as_json=as_json,
+    )
 
 
 def read_settings(folder: StateFolder, flags: dict[str, Any]) -> JackSettings:

@@ -1,4 +1,6 @@
-"""The parts of docs/protocol.md that the code writes: statements, life cycle, limits, errors.
+"""The parts of documents that the code writes.
+
+docs/protocol.md: statements, life cycle, limits, errors. docs/doctor.md: checks, known-bad pairs.
 
 ``python -m fieldkit.docs`` rewrites them in place; ``--check`` fails when they are out of date.
 """
@@ -8,19 +10,24 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fieldkit.specimens import Specimens
+from twochannel.doctor.catalogue import CHECKS
+from twochannel.doctor.known_bad import KNOWN_BAD
 from twochannel.protocol import limits
 from twochannel.protocol.envelope import Statement
 from twochannel.protocol.errors import PROBLEMS
 from twochannel.protocol.payment import FINAL, INITIAL, TRANSITIONS
 from twochannel.protocol.wire import from_base64url
 
-PROTOCOL = Path(__file__).parent.parent / "docs" / "protocol.md"
+_DOCS = Path(__file__).parent.parent / "docs"
+PROTOCOL = _DOCS / "protocol.md"
+DOCTOR = _DOCS / "doctor.md"
 
 
 def statements_section() -> str:
@@ -122,34 +129,69 @@ def errors_section() -> str:
     return f"| code | status | meaning | what to do |\n|---|---|---|---|\n{rows}\n"
 
 
-def written(text: str) -> str:
-    """``text`` of the protocol document with its generated sections as the code has them."""
-    sections = {
-        "statements": statements_section(),
-        "life-cycle": life_cycle_section(),
-        "limits": limits_section(),
-        "errors": errors_section(),
-    }
-    for name, section in sections.items():
+def checks_section() -> str:
+    """Every check of the doctor: what it looks at and expects, why, and what to do."""
+    return "\n".join(
+        f"### `{check.name}`: {check.title}\n\n"
+        f"- Looked at: {check.looked_at}{f' ({check.unit})' if check.unit else ''}.\n"
+        f"- Expected: {check.expected}.\n"
+        f"- Why: {check.means}\n"
+        f"- What to do, unless the row knows better: {check.do}\n"
+        for check in CHECKS
+    )
+
+
+def known_bad_section() -> str:
+    """Kernels and BlueZ releases that do not work."""
+    rows = "\n".join(
+        f"| {', '.join(map(str, bad.kernels))} | {bad.bluez} | {bad.state} "
+        f"| {bad.what} | {bad.do} | {bad.source} |"
+        for bad in KNOWN_BAD
+    )
+    titles = "| kernel | BlueZ | state | what happens | what to do | reported |"
+    return f"{titles}\n{'|---' * 6}|\n{rows}\n"
+
+
+#: What each document has, by the name between its markers.
+_SECTIONS: dict[Path, dict[str, Callable[[], str]]] = {
+    PROTOCOL: {
+        "statements": statements_section,
+        "life-cycle": life_cycle_section,
+        "limits": limits_section,
+        "errors": errors_section,
+    },
+    DOCTOR: {"checks": checks_section, "known-bad": known_bad_section},
+}
+
+
+def written(text: str, document: Path = PROTOCOL) -> str:
+    """``text`` of a document with its generated sections as the code has them."""
+    for name, section in _SECTIONS[document].items():
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
-        text = f"{head}{begin}\n{section}{end}{tail}"
+        text = f"{head}{begin}\n{section()}{end}{tail}"
     return text
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; fail if the document is out of date.")
+@click.option("--check", is_flag=True, help="Change nothing; fail if a document is out of date.")
 def main(check: bool) -> None:
-    """Write the generated sections of docs/protocol.md."""
-    text = PROTOCOL.read_text(encoding="utf-8")
-    if written(text) == text:
-        click.echo("docs/protocol.md is up to date")
+    """Write the generated sections of docs/protocol.md and docs/doctor.md."""
+    for document in _SECTIONS:
+        _write(document, check=check)
+
+
+def _write(document: Path, *, check: bool) -> None:
+    name = f"docs/{document.name}"
+    text = document.read_text(encoding="utf-8")
+    if written(text, document) == text:
+        click.echo(f"{name} is up to date")
     elif check:
-        raise click.ClickException("docs/protocol.md is out of date; run: python -m fieldkit.docs")
+        raise click.ClickException(f"{name} is out of date; run: python -m fieldkit.docs")
     else:
-        PROTOCOL.write_text(written(text), encoding="utf-8")
-        click.echo("docs/protocol.md rewritten")
+        document.write_text(written(text, document), encoding="utf-8")
+        click.echo(f"{name} rewritten")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from twochannel.console import (
     state_option,
     tell_ready,
 )
+from twochannel.doctor.command import doctor_options, run_doctor
 
 if TYPE_CHECKING:
     from payment_device.config import TerminalSettings
@@ -248,6 +249,21 @@ def status(state: Path, as_json: bool) -> None:
     """Show the running terminal: lane, server, radio, open payment."""
     answer = ask(state, "GET", "/v1/status")
     say(answer, listed(answer), as_json=as_json)
+
+
+@main.command()
+@doctor_options("its radio, its server, its clock, voltage and disk", "about 15 s")
+@click.option("--radio", help="Adapter to examine instead of the one in the settings.")
+@click.pass_obj
+def doctor(state: Path, radio: str | None, quick: bool, as_json: bool) -> None:
+    from payment_device.doctor import examine
+
+    settings = read_settings(state, {"radio": radio})
+    run_doctor(
+        COMMAND,
+        lambda progress: examine(settings, state, progress, quick=quick),
+        as_json=as_json,
+    )
 
 
 def _is_open(payment: dict[str, Any]) -> bool:

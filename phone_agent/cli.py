@@ -22,6 +22,7 @@ from twochannel.console import (
     tell_ready,
 )
 from twochannel.control import ControlError, ask
+from twochannel.doctor.command import doctor_options, run_doctor
 from twochannel.state_folder import make
 
 if TYPE_CHECKING:
@@ -345,6 +346,23 @@ def _status_text(answer: dict[str, Any]) -> str:
         *(f"Waits for you: {payment}" for payment in answer["waiting"]),
     ]
     return "\n".join(lines)
+
+
+@main.command()
+@doctor_options(
+    "its Wi-Fi, its jacks, its server, its clock, voltage and disk, and its radio if it has one",
+    "about 15 s more",
+)
+@click.pass_obj
+def doctor(state: Path, quick: bool, as_json: bool) -> None:
+    from phone_agent.doctor import examine
+
+    settings = _settings(state)
+    run_doctor(
+        _AGENT,
+        lambda progress: examine(settings, state, progress, quick=quick),
+        as_json=as_json,
+    )
 
 
 def _settings(state: Path, **flags: object) -> PhoneSettings:

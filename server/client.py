@@ -146,6 +146,16 @@ class ServerClient:
         """Learn the server's time, and open the connection that payments will use."""
         await self._request("GET", "/.well-known/cigarjack", 0)
 
+    async def clock_offset_ms(self) -> int:
+        """Ask for the server's time; by how much it is ahead of this machine's.
+
+        Raises CodedError, and ServerUnreachableError also for an answer without a time.
+        """
+        await self.synchronise()
+        if self._offset_ms is None:
+            raise ServerUnreachableError("the server's answer tells no time")
+        return self._offset_ms
+
     async def events(self, last_event_id: str | None = None) -> AsyncIterator[ServerEvent]:
         """The phone's event stream, reconnecting for ever with back-off and ``Last-Event-ID``.
 

@@ -28,6 +28,11 @@ NAMELESS = {"base", "common", "helpers", "manager", "misc", "shared", "utils"}
 #: Modules that decide and touch nothing: time, nonces and ids reach them as arguments.
 PURE = (
     "twochannel/protocol/*.py",
+    "twochannel/doctor/*_rules.py",
+    "twochannel/doctor/catalogue.py",
+    "twochannel/doctor/findings.py",
+    "twochannel/doctor/known_bad.py",
+    "twochannel/doctor/readings.py",
     "twochannel/radio/adverts.py",
     "cigarjack/*_rules.py",
     "cigarjack/lane_memory.py",

@@ -13,10 +13,16 @@ from twochannel.control import SOCKET_NAME
 
 #: sockaddr_un holds 108 bytes; a few are left for tools that append to a path.
 MAX_SOCKET_PATH_BYTES: Final = 100
+#: What the machine does not tell.
+UNKNOWN: Final = "unknown"
 
 
 class StateFolderError(Exception):
     """The folder cannot be used. The text says what to do next."""
+
+
+class FolderInUseError(StateFolderError):
+    """A running agent has it."""
 
 
 def default_folder(command: str, environment: Mapping[str, str]) -> Path:
@@ -77,6 +83,23 @@ def _lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise StateFolderError(
+        raise FolderInUseError(
             f"an agent is already running in {folder}; stop it, or choose another --state"
         ) from None
+
+
+def filesystem_of(folder: Path, mounts: str) -> str:
+    """The type of the file system that ``folder`` lies on, from the text of ``/proc/mounts``.
+
+    On a ``tmpfs`` an fsync costs nothing, so no figure means anything without this.
+    """
+    found, depth = UNKNOWN, -1
+    for line in mounts.splitlines():
+        columns = line.split()
+        if len(columns) < 3:
+            continue
+        point = Path(columns[1].replace("\\040", " "))
+        # A later mount on the same point hides the earlier one.
+        if folder.is_relative_to(point) and len(point.parts) >= depth:
+            found, depth = columns[2], len(point.parts)
+    return found

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_UNKNOWN: Final = "unknown"
+from twochannel.state_folder import UNKNOWN, filesystem_of
+
 #: x86 has the model under the first name, a Raspberry Pi under one of the others.
 _MODEL_FIELDS: Final = ("model name", "Model", "Hardware")
 
@@ -50,21 +51,4 @@ def cpu_model(cpuinfo: str) -> str:
         name, colon, value = line.partition(":")
         if colon:
             fields.setdefault(name.strip(), value.strip())
-    return next((fields[name] for name in _MODEL_FIELDS if fields.get(name)), _UNKNOWN)
-
-
-def filesystem_of(folder: Path, mounts: str) -> str:
-    """The type of the file system that ``folder`` lies on, from the text of ``/proc/mounts``.
-
-    On a ``tmpfs`` an fsync costs nothing, so no figure means anything without this.
-    """
-    found, depth = _UNKNOWN, -1
-    for line in mounts.splitlines():
-        columns = line.split()
-        if len(columns) < 3:
-            continue
-        point = Path(columns[1].replace("\\040", " "))
-        # A later mount on the same point hides the earlier one.
-        if folder.is_relative_to(point) and len(point.parts) >= depth:
-            found, depth = columns[2], len(point.parts)
-    return found
+    return next((fields[name] for name in _MODEL_FIELDS if fields.get(name)), UNKNOWN)

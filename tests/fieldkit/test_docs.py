@@ -1,19 +1,33 @@
-"""The protocol document is what the code says."""
+"""The documents are what the code says."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
-from fieldkit.docs import PROTOCOL, errors_section, life_cycle_section, main, written
+from fieldkit.docs import (
+    DOCTOR,
+    PROTOCOL,
+    checks_section,
+    errors_section,
+    known_bad_section,
+    life_cycle_section,
+    main,
+    written,
+)
+from twochannel.doctor.catalogue import CHECKS
+from twochannel.doctor.known_bad import KNOWN_BAD
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.payment import TRANSITIONS
 
 
-def test_the_generated_sections_are_up_to_date() -> None:
-    text = PROTOCOL.read_text(encoding="utf-8")
-    assert written(text) == text
+@pytest.mark.parametrize("document", [PROTOCOL, DOCTOR])
+def test_the_generated_sections_are_up_to_date(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert written(text, document) == text
     outcome = CliRunner().invoke(main, ["--check"])
     assert outcome.exit_code == 0, outcome.output
 
@@ -21,6 +35,17 @@ def test_the_generated_sections_are_up_to_date() -> None:
 def test_an_outdated_document_is_noticed() -> None:
     text = PROTOCOL.read_text(encoding="utf-8")
     assert written(text.replace("pending --> confirmed", "pending --> captured")) == text
+
+
+def test_an_outdated_doctor_is_noticed() -> None:
+    text = DOCTOR.read_text(encoding="utf-8")
+    assert written(text.replace("6.18.34", "6.18.33"), DOCTOR) == text
+
+
+def test_every_check_and_every_known_bad_pair_is_documented() -> None:
+    names = re.findall(r"^### `(\S+)`: ", checks_section(), re.MULTILINE)
+    assert names == [check.name for check in CHECKS]
+    assert all(bad.source in known_bad_section() for bad in KNOWN_BAD)
 
 
 def test_the_diagram_has_every_transition_and_no_other() -> None:

@@ -15,6 +15,7 @@ from twochannel.state_folder import (
     MAX_SOCKET_PATH_BYTES,
     StateFolderError,
     default_folder,
+    filesystem_of,
     held,
     make,
 )
@@ -82,3 +83,30 @@ def test_where_the_state_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     chosen = {"XDG_STATE_HOME": str(tmp_path)}
     assert default_folder("payment-device", chosen) == tmp_path / "payment-device"
     assert default_folder("payment-device", {}) == Path.home() / ".local/state/payment-device"
+
+
+_MOUNTS = """/dev/vda / ext4 rw 0 0
+tmpfs /run tmpfs rw 0 0
+/dev/vdb /run/my\\040state btrfs rw 0 0
+tmpfs /tmp tmpfs rw 0 0
+/dev/vdc /tmp xfs rw 0 0
+short line
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/home/someone", "ext4"),
+        ("/run/agent", "tmpfs"),
+        ("/run/my state/jack", "btrfs"),
+        ("/runner", "ext4"),
+        ("/tmp/bench", "xfs"),
+    ],
+)
+def test_the_deepest_and_latest_mount_counts(folder: str, kind: str) -> None:
+    assert filesystem_of(Path(folder), _MOUNTS) == kind
+
+
+def test_no_mount_is_unknown() -> None:
+    assert filesystem_of(Path("/"), "") == "unknown"

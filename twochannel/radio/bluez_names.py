@@ -40,6 +40,10 @@ POWERED: Final = "Powered"
 POWER_STATE: Final = "PowerState"
 OFF_BLOCKED: Final = "off-blocked"
 DISCOVERING: Final = "Discovering"
+#: usb:v1D6Bp0246dXXYY: bluetoothd's version in hexadecimal, unless main.conf sets a DeviceID.
+MODALIAS: Final = "Modalias"
+MANUFACTURER: Final = "Manufacturer"
+VERSION: Final = "Version"
 
 # org.bluez.Device.rst
 DEVICE: Final = "org.bluez.Device1"
@@ -52,6 +56,10 @@ ADVERTISING_MANAGER: Final = "org.bluez.LEAdvertisingManager1"
 REGISTER: Final = "RegisterAdvertisement"
 UNREGISTER: Final = "UnregisterAdvertisement"
 ACTIVE_INSTANCES: Final = "ActiveInstances"
+#: Those that are still free.
+SUPPORTED_INSTANCES: Final = "SupportedInstances"
+#: Experimental until the advertising intervals became stable, in the same release.
+SUPPORTED_CAPABILITIES: Final = "SupportedCapabilities"
 #: Listed by bluetoothd only for controllers with extended advertising.
 SECONDARY_CHANNELS: Final = "SupportedSecondaryChannels"
 

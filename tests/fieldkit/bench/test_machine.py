@@ -21,13 +21,6 @@ BogoMIPS\t: 108.00
 Hardware\t: BCM2835
 Model\t\t: Raspberry Pi 4 Model B Rev 1.4
 """
-_MOUNTS = """/dev/vda / ext4 rw 0 0
-tmpfs /run tmpfs rw 0 0
-/dev/vdb /run/my\\040state btrfs rw 0 0
-tmpfs /tmp tmpfs rw 0 0
-/dev/vdc /tmp xfs rw 0 0
-short line
-"""
 
 
 @pytest.mark.parametrize(
@@ -36,24 +29,6 @@ short line
 )
 def test_the_processor_is_named(cpuinfo: str, model: str) -> None:
     assert machine.cpu_model(cpuinfo) == model
-
-
-@pytest.mark.parametrize(
-    ("folder", "kind"),
-    [
-        ("/home/someone", "ext4"),
-        ("/run/agent", "tmpfs"),
-        ("/run/my state/jack", "btrfs"),
-        ("/runner", "ext4"),
-        ("/tmp/bench", "xfs"),
-    ],
-)
-def test_the_deepest_and_latest_mount_counts(folder: str, kind: str) -> None:
-    assert machine.filesystem_of(Path(folder), _MOUNTS) == kind
-
-
-def test_no_mount_is_unknown() -> None:
-    assert machine.filesystem_of(Path("/"), "") == "unknown"
 
 
 def test_this_machine_is_described_without_its_name(tmp_path: Path) -> None:

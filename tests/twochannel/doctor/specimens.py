@@ -1,0 +1,20 @@
+"""Readings of a fine machine, to be changed by each test in one thing."""
+
+from __future__ import annotations
+
+from twochannel.doctor.readings import AdapterReading, BluezReading
+
+#: Like a Raspberry Pi's: no extended advertising.
+ADAPTER = AdapterReading(
+    name="hci0",
+    address="AA:AA:AA:AA:AA:01",
+    powered=True,
+    discovering=False,
+    extended=False,
+    intervals=True,
+    monitors=True,
+    active_adverts=0,
+    free_slots=5,
+    hardware="manufacturer 15, HCI version 9",
+)
+BLUEZ = BluezReading((5, 66, 0), (ADAPTER,), ADAPTER)

@@ -1,0 +1,125 @@
+"""PURE. The rows of a radio, from what bluetoothd and the kernel say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from twochannel.doctor import catalogue
+from twochannel.doctor.findings import Absent, Missing, Refused, Row, Unread, judged
+from twochannel.doctor.readings import (
+    AdapterReading,
+    AgentRadio,
+    BluezReading,
+    RfkillSwitch,
+)
+
+BLUEZ_CHECKS: Final = (
+    *(catalogue.SERVICE, catalogue.PAIR, catalogue.ADAPTER, catalogue.FIRMWARE),
+    *(catalogue.RFKILL, catalogue.POWERED, catalogue.EXPERIMENTAL, catalogue.SLOTS),
+)
+
+
+def without_bluez(why: Missing) -> list[Row]:
+    """The rows of BlueZ for a radio that does not use it."""
+    return [check.missing(why) for check in BLUEZ_CHECKS]
+
+
+def refused(error: str) -> Refused:
+    """An error's sentence, which says what happened, a colon, and what to do."""
+    what, colon, do = error.strip().rstrip(".").rpartition(": ")
+    return Refused(what, do) if colon else Refused(do)
+
+
+def service_row(reading: BluezReading | Refused | Missing) -> Row:
+    return judged(catalogue.SERVICE, reading, lambda _known: catalogue.SERVICE.ok("it runs"))
+
+
+def adapter_row(reading: BluezReading, wanted: str) -> Row:
+    if (adapter := reading.chosen) is not None:
+        return catalogue.ADAPTER.ok(f"{adapter.name}, {adapter.address}", adapter.address)
+    there = ", ".join(f"{known.name} ({known.address})" for known in reading.adapters)
+    return catalogue.ADAPTER.failing(f'no adapter "{wanted}"; there are: {there or "none"}')
+
+
+def firmware_row(adapter: AdapterReading) -> Row:
+    return judged(catalogue.FIRMWARE, adapter.hardware, catalogue.FIRMWARE.ok)
+
+
+def rfkill_row(switches: Sequence[RfkillSwitch] | Missing) -> Row:
+    def rule(known: Sequence[RfkillSwitch]) -> Row:
+        hard = ", ".join(switch.name for switch in known if switch.hard)
+        if hard:
+            do = "switch it on with the machine's own key or switch, or in its set-up"
+            return catalogue.RFKILL.failing(f"hard blocked: {hard}", "hard", do)
+        soft = ", ".join(switch.name for switch in known if switch.soft)
+        if soft:
+            return catalogue.RFKILL.failing(f"soft blocked: {soft}", "soft")
+        return catalogue.RFKILL.ok("not blocked")
+
+    return judged(catalogue.RFKILL, switches, rule)
+
+
+def powered_row(adapter: AdapterReading) -> Row:
+    scan = "scanning" if adapter.discovering else "not scanning"
+    if adapter.powered:
+        return catalogue.POWERED.ok(f"on, {scan}", value=True)
+    return catalogue.POWERED.warning("off", value=False)
+
+
+def experimental_row(adapter: AdapterReading) -> Row:
+    parts = {"advertising intervals": adapter.intervals, "monitors": adapter.monitors}
+    missing = " and ".join(name for name, there in parts.items() if not there)
+    if missing:
+        return catalogue.EXPERIMENTAL.failing(f"no {missing}", value=False)
+    return catalogue.EXPERIMENTAL.ok("intervals and monitors", value=True)
+
+
+def slots_row(adapter: AdapterReading, *, agent_running: bool) -> Row:
+    found = f"{adapter.active_adverts} in use, {adapter.free_slots} free"
+    others = adapter.active_adverts - (1 if agent_running else 0)
+    if not adapter.free_slots and others > 0:
+        return catalogue.SLOTS.failing(found, adapter.free_slots)
+    if others > 0:
+        return catalogue.SLOTS.warning(found, adapter.free_slots)
+    return catalogue.SLOTS.ok(found, adapter.free_slots)
+
+
+def agent_row(agent: AgentRadio | Missing) -> Row:
+    def rule(known: AgentRadio) -> Row:
+        if known.problem:
+            return judged(catalogue.AGENT, refused(known.problem), catalogue.AGENT.ok)
+        return catalogue.AGENT.ok(known.detail)
+
+    return judged(catalogue.AGENT, agent, rule)
+
+
+def opens_row(opened: str | Refused | Missing) -> Row:
+    return judged(catalogue.OPENS, opened, catalogue.OPENS.ok)
+
+
+def witness_among(reading: BluezReading) -> AdapterReading | None:
+    """An adapter that hears what the chosen one sends, and that nobody else needs just now."""
+    chosen = reading.chosen
+    idle = (adapter for adapter in reading.adapters if adapter is not chosen and adapter.idle)
+    return next(idle, None) if chosen is not None else None
+
+
+def adapter_rows(reading: BluezReading, wanted: str, *, agent_running: bool) -> list[Row]:
+    """Adapter, firmware, power, experimental interfaces, slots; without an adapter, why not."""
+    adapter = reading.chosen
+    first = adapter_row(reading, wanted)
+    if adapter is None:
+        why = Unread("there is no adapter")
+        rest = (catalogue.FIRMWARE, catalogue.POWERED, catalogue.EXPERIMENTAL, catalogue.SLOTS)
+        return [first, *(check.missing(why) for check in rest)]
+    return [
+        first,
+        firmware_row(adapter),
+        powered_row(adapter),
+        experimental_row(adapter),
+        slots_row(adapter, agent_running=agent_running),
+    ]
+
+
+NO_RADIO: Final = Absent("no radio is set")
