@@ -28,6 +28,14 @@ PAIR: Final = Check(
     "Some pairs refuse to advertise or lose their scan, whatever an agent does.",
     "sudo apt update && sudo apt full-upgrade, then reboot",
 )
+RFKILL: Final = Check(
+    "radio.rfkill",
+    "rfkill",
+    "the Bluetooth switches in /sys/class/rfkill",
+    "neither soft nor hard blocked",
+    "A blocked adapter cannot be switched on by any agent.",
+    "rfkill unblock bluetooth",
+)
 ADAPTER: Final = Check(
     "radio.adapter",
     "Adapter",
@@ -44,14 +52,6 @@ FIRMWARE: Final = Check(
     "is told; nothing is judged",
     "What a report about the radio should name.",
     "run the doctor with sudo",
-)
-RFKILL: Final = Check(
-    "radio.rfkill",
-    "rfkill",
-    "the Bluetooth switches in /sys/class/rfkill",
-    "neither soft nor hard blocked",
-    "A blocked adapter cannot be switched on by any agent.",
-    "rfkill unblock bluetooth",
 )
 POWERED: Final = Check(
     "radio.powered",
@@ -241,7 +241,7 @@ DISK_SYNC: Final = Check(
 )
 
 CHECKS: Final = (
-    *(SERVICE, PAIR, ADAPTER, FIRMWARE, RFKILL, POWERED, EXPERIMENTAL, SLOTS),
+    *(SERVICE, PAIR, RFKILL, ADAPTER, FIRMWARE, POWERED, EXPERIMENTAL, SLOTS),
     *(AGENT, OPENS, HEARS, BLIND, RSSI_STEP, ADVERTISES, INTERVAL),
     *(WIFI_BAND, WIFI_POWER_SAVE, MDNS, SERVER_REACHABLE, SERVER_PIN, SERVER_CLOCK),
     *(CLOCK_SOURCE, CLOCK_SYNCHRONISED, CLOCK_TRUST, VOLTAGE, DISK_SYNC),

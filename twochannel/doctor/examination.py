@@ -58,9 +58,9 @@ class Patient:
         return isinstance(self.agent, AgentRadio | Unread)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """What opening the radio showed; each Missing until it was tried."""
+    """What the open radio showed."""
 
     opened: str | Refused | Missing
     heard: Listening | Missing
@@ -146,19 +146,15 @@ def _bluez_rows(
         return radio_rules.without_bluez(bluez)
     version = bluez.version if isinstance(bluez, BluezReading) else Unread("bluetoothd is silent")
     reading = bluez if isinstance(bluez, BluezReading) else BluezReading(version, (), None)
-    accepted = isinstance(measured.sent, Broadcasting)
-    first, *rest = radio_rules.adapter_rows(
-        reading, patient.radio or "", agent_running=patient.running
-    )
-    firmware, *powered_and_after = rest
-    kernel = machine.kernel(patient.roots)
     return [
         radio_rules.service_row(bluez),
-        known_bad.pair_row(kernel, version, advert_accepted=accepted),
-        first,
-        firmware,
+        known_bad.pair_row(
+            machine.kernel(patient.roots),
+            version,
+            advert_accepted=isinstance(measured.sent, Broadcasting),
+        ),
         radio_rules.rfkill_row(machine.rfkill(patient.roots)),
-        *powered_and_after,
+        *radio_rules.adapter_rows(reading, patient.radio or "", agent_running=patient.running),
     ]
 
 
@@ -166,22 +162,20 @@ async def _measure(patient: Patient, bluez: BluezReading | Refused | Missing) ->
     if patient.running:
         busy = Unread("not measured: the agent runs and has the radio; stop it for that")
         return Measured(busy, busy, busy)
-    quick = Unread("not measured: --quick")
-    unopened = Unread("not measured: the radio does not open")
     if patient.quick:
-        return Measured(quick, quick, quick)
+        left_out = Unread("not measured: --quick")
+        return Measured(left_out, left_out, left_out)
     patient.progress("Opening the radio", _OPEN_S)
-    measured = Measured(quick, unopened, unopened)
     try:
         async with open_radio(patient.radio or "") as radio:
-            measured.opened = radio.name
             patient.progress("Listening", LISTEN_S)
-            measured.heard = await listen(radio)
+            heard = await listen(radio)
             patient.progress("Advertising", BROADCAST_S)
-            measured.sent = await broadcast(radio, patient.interval_ms, _witness(bluez))
+            sent = await broadcast(radio, patient.interval_ms, _witness(bluez))
+            return Measured(radio.name, heard, sent)
     except RadioError as error:
-        measured.opened = radio_rules.refused(str(error))
-    return measured
+        unopened = Unread("not measured: the radio does not open, or was lost")
+        return Measured(radio_rules.refused(str(error)), unopened, unopened)
 
 
 def _witness(bluez: BluezReading | Refused | Missing) -> str | None:

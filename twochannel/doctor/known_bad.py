@@ -122,9 +122,7 @@ def bluez_version(modalias: str) -> Version | Missing:
     return int(found[1], 16), int(found[2], 16), 0
 
 
-def pair_row(
-    kernel: Kernel | Missing, bluez: Version | Missing, *, advert_accepted: bool | None
-) -> Row:
+def pair_row(kernel: Kernel | Missing, bluez: Version | Missing, *, advert_accepted: bool) -> Row:
     """``advert_accepted``: whether an advert was just seen to be accepted; that beats the table."""
     check = catalogue.PAIR
     for reading in (kernel, bluez):

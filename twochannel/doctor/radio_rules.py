@@ -15,8 +15,8 @@ from twochannel.doctor.readings import (
 )
 
 BLUEZ_CHECKS: Final = (
-    *(catalogue.SERVICE, catalogue.PAIR, catalogue.ADAPTER, catalogue.FIRMWARE),
-    *(catalogue.RFKILL, catalogue.POWERED, catalogue.EXPERIMENTAL, catalogue.SLOTS),
+    *(catalogue.SERVICE, catalogue.PAIR, catalogue.RFKILL, catalogue.ADAPTER),
+    *(catalogue.FIRMWARE, catalogue.POWERED, catalogue.EXPERIMENTAL, catalogue.SLOTS),
 )
 
 

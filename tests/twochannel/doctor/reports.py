@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -68,14 +68,23 @@ class Ended:
 
 
 async def doctor(
-    package: str, state: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    package: str,
+    state: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+    **process_options: Any,
 ) -> Ended:
-    """``<agent> doctor``; ``package``: the agent's, like ``cigarjack``."""
+    """``<agent> doctor``; ``package``: the agent's, like ``cigarjack``.
+
+    ``before``: a program that runs it. ``process_options``: of the process, like its user.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", package, "--state", str(state), "doctor", *arguments),
+        *(*before, sys.executable, "-m", package, "--state", str(state), "doctor", *arguments),
         env=os.environ | dict(environment or {}),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        **process_options,
     )
     async with asyncio.timeout(DEADLINE_S):
         stdout, stderr = await process.communicate()

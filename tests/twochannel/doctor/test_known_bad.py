@@ -73,7 +73,7 @@ def test_the_modalias_of_an_administrator_tells_nothing(modalias: str) -> None:
     ],
 )
 def test_the_table(kernel: tuple[int, int, int], bluez: tuple[int, int, int], state: State) -> None:
-    row = pair_row(Kernel("6.x+rpt", kernel), bluez, advert_accepted=None)
+    row = pair_row(Kernel("6.x+rpt", kernel), bluez, advert_accepted=False)
     assert row.state is state
     assert bool(row.do) is (state is not State.OK)
     assert f"BlueZ {bluez[0]}.{bluez[1]}" in row.found
@@ -88,8 +88,8 @@ def test_an_advert_that_was_accepted_beats_the_table() -> None:
 @pytest.mark.parametrize("why", [Unread("no"), Absent("none")])
 def test_what_is_not_known_is_not_judged(why: Missing) -> None:
     known = Kernel("6.18.34", (6, 18, 34))
-    assert pair_row(known, why, advert_accepted=None).found == why.reason
-    assert pair_row(why, (5, 82, 0), advert_accepted=None).found == why.reason
+    assert pair_row(known, why, advert_accepted=False).found == why.reason
+    assert pair_row(why, (5, 82, 0), advert_accepted=False).found == why.reason
 
 
 @pytest.mark.parametrize(
