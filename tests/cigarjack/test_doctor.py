@@ -130,3 +130,17 @@ async def test_an_interface_that_is_not_there_fails(car: Car) -> None:
     )
     assert ended.failing() == {"radio.opens", "network.mdns"}
     assert "No backend serves" in ended.rows["radio.opens"]["found"]
+
+
+async def test_bluez_without_a_system_bus(tmp_path: Path) -> None:
+    ended = await doctor(
+        "cigarjack",
+        tmp_path,
+        *("--json", "--radio", "bluez:hci0"),
+        environment=ENVIRONMENT | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/bus"},
+    )
+    assert ended.failing() == {"radio.service", "radio.opens"}
+    for name in ("radio.service", "radio.opens"):
+        assert "systemctl start dbus" in ended.rows[name]["do"]
+    assert ended.rows["radio.slots"]["found"] == "bluetoothd does not answer"
+    assert ended.rows["radio.interval"]["state"] == "unknown"

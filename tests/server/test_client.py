@@ -30,14 +30,24 @@ async def _events(_request: Request) -> Response:
     return Response("id: 1\nevent: payment\ndata: [1]\n\n", media_type="text/event-stream")
 
 
+async def _well_known(request: Request) -> Response:
+    """The time is told only to those who have asked before."""
+    asked = request.app.state.asked
+    request.app.state.asked = True
+    ahead_ms = str((NOW_S + 90) * 1000)
+    return Response(b"{}", headers={"cigarjack-time": ahead_ms} if asked else {})
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[ServerClient]:
     app = Starlette(
         routes=[
+            Route("/.well-known/cigarjack", _well_known),
             Route("/v1/events", _events),
             Route("/{number:int}", _repeat, methods=["GET", "POST"]),
         ]
     )
+    app.state.asked = False
     async with serve(app, Address(), tls.server_context(_CERTIFICATE, _KEY)) as served:
         pin = ServerPin(
             url=f"https://127.0.0.1:{served.port}",
@@ -71,3 +81,9 @@ async def test_an_event_that_is_no_object_ends_the_stream_not_the_phone(
         if len(kinds) == 4:
             break
     assert kinds == ["connected", "lost", "connected", "lost"]
+
+
+async def test_the_offset_of_the_clocks_is_told_or_missed(client: ServerClient) -> None:
+    with pytest.raises(ServerUnreachableError, match="tells no time"):
+        await client.clock_offset_ms()
+    assert await client.clock_offset_ms() == 90_000

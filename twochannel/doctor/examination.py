@@ -125,8 +125,8 @@ async def _bluez_of(radio: str, roots: Roots) -> BluezReading | Refused | Missin
         return Absent(f"the radio is {radio}, not BlueZ")
     try:
         choice = AdapterChoice.parse(adapter)
-    except ValueError as error:
-        return Refused(f"the setting `radio` is {radio}, and {error}")
+    except ValueError:
+        choice = AdapterChoice(name=adapter)  # which no adapter has; opening the radio says more
     return await read_bluez(choice, roots)
 
 
@@ -144,8 +144,9 @@ def _bluez_rows(
 ) -> list[Row]:
     if isinstance(bluez, Absent):
         return radio_rules.without_bluez(bluez)
-    version = bluez.version if isinstance(bluez, BluezReading) else Unread("bluetoothd is silent")
-    reading = bluez if isinstance(bluez, BluezReading) else BluezReading(version, (), None)
+    silent = Unread("bluetoothd does not answer")
+    version = bluez.version if isinstance(bluez, BluezReading) else silent
+    reading = bluez if isinstance(bluez, BluezReading) else silent
     return [
         radio_rules.service_row(bluez),
         known_bad.pair_row(

@@ -14,9 +14,11 @@ from twochannel.doctor.readings import (
     RfkillSwitch,
 )
 
-BLUEZ_CHECKS: Final = (
-    *(catalogue.SERVICE, catalogue.PAIR, catalogue.RFKILL, catalogue.ADAPTER),
+_OF_AN_ADAPTER: Final = (
     *(catalogue.FIRMWARE, catalogue.POWERED, catalogue.EXPERIMENTAL, catalogue.SLOTS),
+)
+BLUEZ_CHECKS: Final = (
+    *(catalogue.SERVICE, catalogue.PAIR, catalogue.RFKILL, catalogue.ADAPTER, *_OF_AN_ADAPTER),
 )
 
 
@@ -105,16 +107,16 @@ def witness_among(reading: BluezReading) -> AdapterReading | None:
     return next(idle, None) if chosen is not None else None
 
 
-def adapter_rows(reading: BluezReading, wanted: str, *, agent_running: bool) -> list[Row]:
+def adapter_rows(reading: BluezReading | Unread, wanted: str, *, agent_running: bool) -> list[Row]:
     """Adapter, firmware, power, experimental interfaces, slots; without an adapter, why not."""
+    if isinstance(reading, Unread):
+        return [check.missing(reading) for check in (catalogue.ADAPTER, *_OF_AN_ADAPTER)]
     adapter = reading.chosen
-    first = adapter_row(reading, wanted)
     if adapter is None:
         why = Unread("there is no adapter")
-        rest = (catalogue.FIRMWARE, catalogue.POWERED, catalogue.EXPERIMENTAL, catalogue.SLOTS)
-        return [first, *(check.missing(why) for check in rest)]
+        return [adapter_row(reading, wanted), *(check.missing(why) for check in _OF_AN_ADAPTER)]
     return [
-        first,
+        adapter_row(reading, wanted),
         firmware_row(adapter),
         powered_row(adapter),
         experimental_row(adapter),

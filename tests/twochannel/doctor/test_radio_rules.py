@@ -54,6 +54,9 @@ def test_a_missing_adapter_is_told_with_those_that_are_there() -> None:
     assert first.state is State.FAILING
     assert first.found == 'no adapter "bluez:hci7"; there are: hci0 (AA:AA:AA:AA:AA:01)'
     assert {row.state for row in rest} == {State.UNKNOWN}
+    silent = radio_rules.adapter_rows(Unread("silent"), "bluez", agent_running=False)
+    assert {row.state for row in silent} == {State.UNKNOWN}
+    assert [row.check for row in silent] == [row.check for row in (first, *rest)]
     none = dataclasses.replace(BLUEZ, adapters=(), chosen=None)
     assert radio_rules.adapter_row(none, "bluez").found.endswith("there are: none")
 
