@@ -135,10 +135,10 @@ class CarBluetooth:
 
     # --- bluetoothd
 
-    async def start_bluetoothd(self) -> None:
+    async def start_bluetoothd(self, *, experimental: bool = True) -> None:
         with (self._folder / "bluetoothd.log").open("ab") as log:
             self._daemon = await asyncio.create_subprocess_exec(
-                _BLUETOOTHD, "-n", "-E", stdout=log, stderr=log
+                *(_BLUETOOTHD, "-n", *(["-E"] if experimental else [])), stdout=log, stderr=log
             )
 
     async def kill_bluetoothd(self) -> None:
