@@ -28,6 +28,8 @@ from twochannel.protocol.wire import from_base64url
 _DOCS = Path(__file__).parent.parent / "docs"
 PROTOCOL = _DOCS / "protocol.md"
 DOCTOR = _DOCS / "doctor.md"
+#: What begins with one of these is a command.
+_PROGRAMS = {"bluetoothctl", "rfkill", "sudo"}
 
 
 def statements_section() -> str:
@@ -136,9 +138,14 @@ def checks_section() -> str:
         f"- Looked at: {check.looked_at}{f' ({check.unit})' if check.unit else ''}.\n"
         f"- Expected: {check.expected}.\n"
         f"- Why: {check.means}\n"
-        f"- What to do, unless the row knows better: {check.do}\n"
+        f"- What to do, unless the row knows better: {_as_typed(check.do)}\n"
         for check in CHECKS
     )
+
+
+def _as_typed(do: str) -> str:
+    """A command as code, which leaves its characters alone."""
+    return f"`{do}`" if do.partition(" ")[0] in _PROGRAMS else f"{do}."
 
 
 def known_bad_section() -> str:

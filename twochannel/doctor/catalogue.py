@@ -12,6 +12,8 @@ ENABLE_EXPERIMENTAL: Final = (
     " && sudo systemctl restart bluetooth"
 )
 
+UPGRADE: Final = "sudo apt update && sudo apt full-upgrade && sudo reboot"
+
 SERVICE: Final = Check(
     "radio.service",
     "bluetoothd",
@@ -26,7 +28,7 @@ PAIR: Final = Check(
     "the running kernel and the running bluetoothd, against the table of known-bad ones below",
     "a kernel and a BlueZ that work together",
     "Some pairs refuse to advertise or lose their scan, whatever an agent does.",
-    "sudo apt update && sudo apt full-upgrade, then reboot",
+    UPGRADE,
 )
 RFKILL: Final = Check(
     "radio.rfkill",

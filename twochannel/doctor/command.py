@@ -45,10 +45,13 @@ def run_doctor(
 ) -> None:
     """Examine, tell, and end with the exit code. ``agent``: the name of its command."""
     import asyncio
+    import logging
 
     from twochannel.doctor import findings
     from twochannel.doctor.steps import accompanied
 
+    # What a radio or mDNS would log, the rows tell.
+    logging.basicConfig(handlers=[logging.NullHandler()])
     running, rows = asyncio.run(accompanied(examine, quiet=as_json))
     say(findings.members(agent, running, rows), shown(running, rows), as_json=as_json)
     raise SystemExit(findings.exit_code(rows))

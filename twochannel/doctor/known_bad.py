@@ -63,8 +63,8 @@ KNOWN_BAD: Final = (
         kernels=(Range((6, 12, 93), (6, 12, LATEST)), Range((6, 18, 34), (6, 18, 35))),
         bluez=Range(_EARLIEST, (5, 86, LATEST)),
         what="the kernel refuses every advert of this BlueZ (MGMT 0x0055, status 0x0d)",
-        do="sudo apt update && sudo apt full-upgrade, then reboot: it takes kernel 6.18.36 or "
-        "BlueZ 5.87. Until then, boot the kernel before it",
+        do=f"{catalogue.UPGRADE}, for kernel 6.18.36 or BlueZ 5.87; until they are there, boot an "
+        "older kernel",
         source="https://github.com/raspberrypi/linux/issues/7473 and "
         "https://github.com/bluez/bluez/issues/2269",
     ),
@@ -81,7 +81,7 @@ KNOWN_BAD: Final = (
         kernels=(Range((6, 1, 0), (6, 1, 56)),),
         bluez=ANY,
         what="after a while discovery may not start again (InProgress) until the next boot",
-        do="sudo apt update && sudo apt full-upgrade, then reboot: it takes kernel 6.1.57",
+        do=f"{catalogue.UPGRADE}, for kernel 6.1.57",
         source="https://github.com/home-assistant/core/issues/92379",
         state=State.WARNING,
     ),
