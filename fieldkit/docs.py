@@ -86,14 +86,23 @@ def _kind(part: dict[str, Any], schema: dict[str, Any]) -> str:
 
 def _bounds(part: dict[str, Any]) -> str:
     if "pattern" in part:
-        return f" `{part['pattern']}`".replace("|", "\\|")
+        return f" `{part['pattern']}`".replace("|", "\\|") + _length(part)
     low = part.get("minimum", part.get("exclusiveMinimum"))
     high = part.get("maximum", part.get("exclusiveMaximum"))
     if low is not None or high is not None:
         return f" {'>' if 'exclusiveMinimum' in part else '≥'} {low}" + (
             f", {'<' if 'exclusiveMaximum' in part else '≤'} {high}" if high is not None else ""
         )
-    return f" of at most {part['maxLength']} characters" if "maxLength" in part else ""
+    return _length(part)
+
+
+def _length(part: dict[str, Any]) -> str:
+    if "maxLength" not in part:
+        return ""
+    if "pattern" not in part:
+        return f" of at most {part['maxLength']} characters"
+    least = f"{part['minLength']} to " if "minLength" in part else "at most "
+    return f", {least}{part['maxLength']} characters"
 
 
 def life_cycle_section() -> str:

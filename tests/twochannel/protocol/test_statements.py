@@ -17,6 +17,7 @@ from twochannel.protocol.statements import (
     Challenge,
     Confirmation,
     Enrolment,
+    PairingRequest,
     PaymentRequest,
     Proof,
     Receipt,
@@ -125,6 +126,15 @@ def test_a_decline_needs_neither_auth_code_nor_method(decided_by: str) -> None:
         "payment_method": None,
     }
     assert Confirmation.from_claims(declined).decision == "decline"
+
+
+@pytest.mark.parametrize("length", [199, 2001])
+def test_a_certificate_has_the_length_of_one(length: int) -> None:
+    claims = SPECIMENS[PairingRequest].statement.claims()
+    for sound in (200, 2000):
+        PairingRequest.from_claims(claims | {"tls_certificate": "A" * sound})
+    with pytest.raises(StatementError):
+        PairingRequest.from_claims(claims | {"tls_certificate": "A" * length})
 
 
 @given(st.text())
