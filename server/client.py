@@ -201,7 +201,8 @@ class ServerClient:
                     raise_problem(answer)
                 yield ServerEvent("", "connected", {})
                 async for event in EventSource(answer).aiter_sse():
-                    if event.event != "ping":
+                    # A ping is a comment. Once it saw an id, httpx-sse makes an empty event of it.
+                    if event.data:
                         yield ServerEvent(event.id, event.event, _event_data(event.data))
         except (httpx.HTTPError, SSEError) as error:
             raise ServerUnreachableError(

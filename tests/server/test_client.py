@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,16 +42,37 @@ async def _well_known(request: Request) -> Response:
     return Response(b"{}", headers={"cigarjack-time": ahead_ms} if asked else {})
 
 
+async def _events_around_pings(_request: Request) -> Response:
+    pings, pinged = itertools.count(), asyncio.Event()
+
+    def ping() -> ServerSentEvent:
+        if next(pings) > 0:  # the one before has been sent
+            pinged.set()
+        return ServerSentEvent(comment="ping", sep="\n")
+
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        yield ServerSentEvent("{}", event="payment", id="1", sep="\n")
+        await pinged.wait()
+        yield ServerSentEvent("{}", event="payment", id="2", sep="\n")
+
+    return EventSourceResponse(events(), ping=0.01, ping_message_factory=ping)
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[ServerClient]:
-    app = Starlette(
-        routes=[
-            Route("/.well-known/cigarjack", _well_known),
-            Route("/v1/events", _events),
-            Route("/{number:int}", _repeat, methods=["GET", "POST"]),
-        ]
-    )
+    routes = [
+        Route("/.well-known/cigarjack", _well_known),
+        Route("/v1/events", _events),
+        Route("/{number:int}", _repeat, methods=["GET", "POST"]),
+    ]
+    app = Starlette(routes=routes)
     app.state.asked = False
+    async with _client_of(app) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _client_of(app: Starlette) -> AsyncIterator[ServerClient]:
     async with serve(app, Address(), tls.server_context(_CERTIFICATE, _KEY)) as served:
         pin = ServerPin(
             url=f"https://127.0.0.1:{served.port}",
@@ -87,3 +112,14 @@ async def test_the_offset_of_the_clocks_is_told_or_missed(client: ServerClient) 
     with pytest.raises(ServerUnreachableError, match="tells no time"):
         await client.clock_offset_ms()
     assert await client.clock_offset_ms() == 90_000
+
+
+async def test_pings_do_not_end_the_stream() -> None:
+    app = Starlette(routes=[Route("/v1/events", _events_around_pings)])
+    async with _client_of(app) as client:
+        kinds = []
+        async for event in client.events():
+            kinds.append(event.kind)
+            if len(kinds) == 3:
+                break
+    assert kinds == ["connected", "payment", "payment"]
