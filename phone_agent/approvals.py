@@ -290,6 +290,7 @@ class Approvals:
         payment = question.challenge.sub
         text = self.question(payment)
         if text is not None:
+            # Logged first: log and question may share a terminal, and the question comes last.
+            _log.info("owner_asked", extra={"payment": payment})
             self._screen.ask(payment, text)
             self._trace.event("prompt_shown", payment)
-            _log.info("owner_asked", extra={"payment": payment})

@@ -192,7 +192,7 @@ async def test_an_answer_that_the_server_refuses_is_a_failure(
 
 @asynccontextmanager
 async def started(
-    state: Path, stdin: int = subprocess.DEVNULL
+    state: Path, stdin: int = subprocess.DEVNULL, stderr: int = subprocess.PIPE
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """`phone-agent run`, ready; killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
@@ -200,7 +200,7 @@ async def started(
         env=os.environ | {"PHONE_AGENT_INTERFACES": "127.0.0.1"},
         stdin=stdin,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
     )
     assert process.stdout is not None
     try:
@@ -293,6 +293,18 @@ async def test_the_owner_answers_on_the_terminal(
             await asyncio.to_thread(read_until, keyboard, "This question is closed.")
     assert (confirmation.sub, confirmation.decided_by) == (first.sub, DecidedBy.OWNER)
     assert confirmation.decision is Decision.APPROVE
+
+
+async def test_the_question_comes_after_its_log_line(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    """Log and question share the owner's terminal, who types behind the question."""
+    phone.pair(jack, server)
+    with terminal() as (keyboard, descriptor):
+        async with served(jack), started(phone.state, descriptor, stderr=descriptor):
+            server.ask(server.challenge(jack.id, phone.id))
+            shown = await asyncio.to_thread(read_until, keyboard, "Approve? [y/n] ")
+    assert "owner_asked" in shown.partition("Approve?")[0]
 
 
 # --- with the real server and a real jack
