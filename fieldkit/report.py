@@ -78,10 +78,14 @@ class _Journey:
 
     @property
     def amount(self) -> str:
-        if self.result.payment is None:
+        """What was taken if that is less than what was asked, else what was asked."""
+        payment = self.result.payment
+        if payment is None:
             return "—"
-        amount = self.result.payment["amount"]
-        return _money(amount["value"], amount["currency"])
+        currency, asked = payment["amount"]["currency"], payment["amount"]["value"]
+        taken = payment["captured_minor"]
+        of = f"{format_minor(taken, currency)} of " if 0 < taken < asked else ""
+        return of + _money(asked, currency)
 
     @property
     def sentence(self) -> str:

@@ -243,6 +243,14 @@ def test_the_headline_is_the_verdict() -> None:
     assert "one too many" in rendered(journey(), findings=("one is missing", "one too many"))
 
 
+def test_the_overview_says_what_was_taken_of_a_hold() -> None:
+    payment = journey().payment
+    assert payment
+    part = {"amount": {"value": 8000, "currency": "EUR"}, "captured_minor": 4217}
+    assert "42.17 of 80.00 EUR" in Reading(rendered(journey(payment={**payment, **part}))).texts
+    assert "4.50 EUR" in Reading(rendered(journey())).texts
+
+
 def test_each_party_has_its_lane_and_each_message_an_end_in_two() -> None:
     page = Reading(rendered(journey()))
     for party in ("terminal", "server", "phone", "jack"):
