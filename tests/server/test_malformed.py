@@ -1,6 +1,6 @@
 """What no door lets in: every malformed statement, at every door, answered with its code.
 
-Whatever is refused leaves every table as it was.
+Whatever is refused leaves every table as it was, and in the end the audit is clean.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
+from tests.adversaries.scene import findings
 from tests.server.bench import Bench, check_problem, make_folder, running
 from tests.server.devices import Claims, Devices, new_id, new_signer, now_s, seal
 from twochannel.keystore.file import FileSigner
@@ -119,6 +120,8 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         scene = Scene(bench)
         await scene.prepare()
         yield scene
+        await bench.clear()
+        assert findings(bench.folder) == []
 
 
 def flipped(compact: str) -> str:
