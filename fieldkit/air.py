@@ -41,11 +41,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fieldkit import air_commands
 from fieldkit.air_commands import CommandError, Refusal
 from fieldkit.air_control import ControlPort
+from fieldkit.ether import Clock, Ether
 from fieldkit.hci_port import LOOPBACK, HciPort
 from fieldkit.motion import Position
 from fieldkit.propagation import Propagation
 from fieldkit.vhci_port import VhciPort
-from fieldkit.virtual_controller import Clock, Ether, VirtualController
+from fieldkit.virtual_controller import VirtualController
 
 #: The plan that is run when none is given.
 EXAMPLE: Final = Path(__file__).parent / "templates" / "air.toml"

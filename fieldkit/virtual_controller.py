@@ -6,6 +6,8 @@ Bumble's controller, with a physical layer. What differs from Bumble 0.0.236:
 - non-connectable and scannable adverts are sent, each received once under its own type, and a
   scan response only by a scanner that asks for it;
 - RSSI and loss of each packet come from ``fieldkit.propagation``;
+- connections (``fieldkit.virtual_connection``) are made on hearing a connectable advert, which ends
+  the advertising, and are lost when the two no longer hear each other;
 - no extended advertising and no link-layer privacy; the random address cannot change while the
   controller advertises, scans or initiates (Core spec, Vol 4 Part E section 7.8.4);
 - a reset, or the loss of its host, puts the controller into its initial state.
@@ -15,18 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from bumble import hci, ll
-from bumble.controller import Connection, Controller, LegacyAdvertiser
-from bumble.core import InvalidArgumentError, PhysicalTransport
-from bumble.link import LocalLink
+from bumble.controller import Controller, LegacyAdvertiser
 
 from fieldkit import motion, propagation
+from fieldkit.ether import Ether
 from fieldkit.motion import Position
-from fieldkit.propagation import Propagation
+from fieldkit.virtual_connection import ConnectionEnd
 
 SLOT_S = 0.000_625
 # Core spec, Vol 4 Part E section 7.8.5.
@@ -41,14 +40,6 @@ _REPORT_TYPES: dict[int, int] = {
     _AdvertisingType.ADV_SCAN_IND: _ReportType.ADV_SCAN_IND,
     _AdvertisingType.ADV_NONCONN_IND: _ReportType.ADV_NONCONN_IND,
 }
-
-
-class Clock(Protocol):
-    """What the air needs of an event loop, so that tests can turn the time by hand."""
-
-    def time(self) -> float: ...
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.Handle: ...
 
 
 @dataclass(frozen=True)
@@ -94,60 +85,6 @@ def _report_head(event_type: int, address: hci.Address, data: bytes) -> bytes:
     return bytes(hci.HCI_LE_Advertising_Report_Event(reports=[report]))[:-1]
 
 
-class Ether(LocalLink):
-    """The medium all controllers of one air share. Connections work as on Bumble's link."""
-
-    def __init__(self, site: Propagation, seed: int, clock: Clock) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.site = site
-        self.seed = seed
-        self.clock = clock
-        self._members: list[VirtualController] = []
-
-    def join(self, member: VirtualController) -> None:
-        """Put a controller on the air; receivers hear a packet in the order they joined."""
-        self.add_controller(member)
-        self._members.append(member)
-
-    def send_acl_data(
-        self,
-        sender_controller: Controller,
-        destination_address: hci.Address,
-        transport: PhysicalTransport,
-        data: bytes,
-    ) -> None:
-        """Deliver connection data from the address the connection was made with.
-
-        Bumble takes the sender's random address of the moment, so that a jack that changes its
-        beacon's address would fall silent in its connections.
-        """
-        connection = sender_controller.le_connections.get(destination_address)
-        receiver = self.find_le_controller(destination_address)
-        if connection is not None and receiver is not None:
-            source = connection.self_address
-            self.clock.call_at(
-                self.clock.time(), lambda: receiver.on_link_acl_data(source, transport, data)
-            )
-
-    def radiate(self, sender: VirtualController, packet_number: int, advert: Advert) -> None:
-        """Deliver one advert to everyone who listens and is lucky enough to hear it."""
-        here = sender.position
-        for receiver in self._members:
-            if receiver is sender or not receiver.listening:
-                continue
-            rssi_dbm = propagation.received_rssi_dbm(
-                self.site,
-                self.seed,
-                sender.name,
-                receiver.name,
-                packet_number,
-                sender.tx_power_dbm,
-                motion.distance_m(here, receiver.position),
-            )
-            if rssi_dbm is not None:
-                receiver.hear(advert, rssi_dbm)
-
-
 class VirtualAdvertiser(LegacyAdvertiser):
     """Sends adverts when a real controller would."""
 
@@ -166,7 +103,7 @@ class VirtualAdvertiser(LegacyAdvertiser):
     def _on_timer_fired(self) -> None:
         ether = self.controller.ether
         interval_s = self.advertising_interval_min * SLOT_S
-        number = self.controller.events_sent
+        number = self.controller.packets_sent
         delay_s = propagation.advertising_delay_s(ether.seed, self.controller.name, number)
         # From when this event was due, not from when the loop got round to it; but a process
         # that was stopped for a while must not make up for the events it missed.
@@ -179,15 +116,13 @@ class VirtualAdvertiser(LegacyAdvertiser):
         self.timer_handle = clock.call_at(self._due_s, self._on_timer_fired)
 
     def send_advertising_data(self) -> None:
-        number = self.controller.events_sent
-        self.controller.events_sent += 1
         # Directed advertising is not modelled, as in Bumble.
         report_type = _REPORT_TYPES.get(self.advertising_type)
         if report_type is not None and not self.controller.muted:
             advert = Advert(
                 report_type, self.address, self.advertising_data, self.scan_response_data
             )
-            self.controller.ether.radiate(self.controller, number, advert)
+            self.controller.ether.radiate(self.controller, advert)
 
 
 class VirtualController(Controller):
@@ -206,7 +141,7 @@ class VirtualController(Controller):
         self.link = self.ether = ether
         self.tx_power_dbm = tx_power_dbm
         self.muted = False
-        self.events_sent = 0  # survives resets, so that no two packets share their fading
+        self.packets_sent = 0  # survives resets, so that no two packets share their fading
         self.le_legacy_advertiser = VirtualAdvertiser(self)
         self._drive = motion.parked(at)
         self._heard: set[bytes] = set()
@@ -241,9 +176,26 @@ class VirtualController(Controller):
             self._to_host(advert.report(rssi_dbm))
             if advert.scannable and self.le_scan_type:
                 self._to_host(advert.scan_response(rssi_dbm))
-        wanted = self.pending_le_connection
-        if wanted and advert.connectable and wanted.peer_address == advert.address:
-            self.create_le_connection(advert.address)
+
+    @property
+    def wanted(self) -> hci.HCI_LE_Create_Connection_Command | None:
+        """The connection that its host waits for."""
+        pending = self.pending_le_connection
+        return pending if isinstance(pending, hci.HCI_LE_Create_Connection_Command) else None
+
+    def wants(self, advert: Advert) -> bool:
+        """True if its host waits for a connection to whoever sent this."""
+        return (
+            self.wanted is not None
+            and advert.connectable
+            and self.wanted.peer_address == advert.address
+            and advert.address not in self.le_connections
+        )
+
+    def count_packet(self) -> int:
+        """The number of the packet that is sent now."""
+        self.packets_sent += 1
+        return self.packets_sent - 1
 
     def _is_duplicate(self, advert: Advert) -> bool:
         if not self.filter_duplicates:
@@ -270,17 +222,51 @@ class VirtualController(Controller):
         self.filter_duplicates = False
         self.pending_le_connection = None
         self.random_address = _NO_ADDRESS
-        for connection in tuple(self.le_connections.values()):
-            self._drop(connection)
+        self.le_connections.clear()
 
-    def _drop(self, connection: Connection) -> None:
-        del self.le_connections[connection.peer_address]
-        try:
-            connection.send_ll_control_pdu(
-                ll.TerminateInd(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
+    # --- connections
+
+    def own_address(self, own_address_type: int) -> hci.Address:
+        """The address that a host means by an own address type."""
+        public = own_address_type == hci.OwnAddressType.PUBLIC
+        return self.public_address if public else self.random_address
+
+    def enter_connection(
+        self,
+        role: hci.Role,
+        self_address: hci.Address,
+        peer_address: hci.Address,
+        parameters: hci.HCI_LE_Create_Connection_Command,
+    ) -> ConnectionEnd:
+        """Be one end of a connection from now on, and tell the host."""
+        end = ConnectionEnd(self, role, self_address, peer_address)
+        self.le_connections[peer_address] = end
+        self._report_connection(
+            hci.HCI_ErrorCode.SUCCESS, end.handle, role, peer_address, parameters
+        )
+        return end
+
+    def _report_connection(
+        self,
+        status: hci.HCI_ErrorCode,
+        handle: int,
+        role: hci.Role,
+        peer_address: hci.Address,
+        parameters: hci.HCI_LE_Create_Connection_Command,
+    ) -> None:
+        self.send_hci_packet(
+            hci.HCI_LE_Connection_Complete_Event(
+                status=status,
+                connection_handle=handle,
+                role=role,
+                peer_address_type=peer_address.address_type,
+                peer_address=peer_address,
+                connection_interval=parameters.connection_interval_min,
+                peripheral_latency=parameters.max_latency,
+                supervision_timeout=parameters.supervision_timeout,
+                central_clock_accuracy=0,
             )
-        except InvalidArgumentError:
-            return  # the peer is gone as well
+        )
 
     # --- HCI commands, by the names under which Bumble calls them
 
@@ -338,6 +324,39 @@ class VirtualController(Controller):
         return hci.HCI_LE_Read_Advertising_Physical_Channel_Tx_Power_ReturnParameters(
             status=hci.HCI_ErrorCode.SUCCESS, tx_power_level=self.tx_power_dbm
         )
+
+    def on_hci_le_create_connection_command(
+        self, command: hci.HCI_LE_Create_Connection_Command
+    ) -> None:
+        if self._lacks_address(command.own_address_type):
+            self._send_hci_command_status(
+                hci.HCI_ErrorCode.INVALID_COMMAND_PARAMETERS_ERROR, command.op_code
+            )
+        else:
+            super().on_hci_le_create_connection_command(command)
+
+    def on_hci_le_create_connection_cancel_command(
+        self, _command: hci.HCI_LE_Create_Connection_Cancel_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        wanted, self.pending_le_connection = self.wanted, None
+        if wanted is None:
+            return _status(hci.HCI_ErrorCode.COMMAND_DISALLOWED_ERROR)
+        cancelled = hci.HCI_ErrorCode.UNKNOWN_CONNECTION_IDENTIFIER_ERROR
+        # Once the command was answered.
+        asyncio.get_running_loop().call_soon(
+            lambda: self._report_connection(
+                cancelled, 0, hci.Role.CENTRAL, wanted.peer_address, wanted
+            )
+        )
+        return _status(hci.HCI_ErrorCode.SUCCESS)
+
+    def on_hci_disconnect_command(self, command: hci.HCI_Disconnect_Command) -> None:
+        connection = self.find_le_connection_by_handle(command.connection_handle)
+        status = hci.HCI_ErrorCode.UNKNOWN_CONNECTION_IDENTIFIER_ERROR
+        if connection is not None:
+            status = hci.HCI_ErrorCode.SUCCESS  # so far
+            connection.send_ll_control_pdu(ll.TerminateInd(command.reason))
+        self._send_hci_command_status(status, command.op_code)
 
     def _lacks_address(self, own_address_type: int) -> bool:
         return own_address_type == hci.OwnAddressType.RANDOM and self.random_address == _NO_ADDRESS
