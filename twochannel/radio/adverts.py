@@ -12,7 +12,8 @@ A broadcast of ours holds, in this order:
 - 128-bit service: ``<len> 21 <uuid LE> <service data>``. There is no room for a list.
 
 Flags are left out: they are optional in a non-connectable advert (CSS Part A section 1.3), and
-a broadcaster must not claim to be discoverable (Vol 3 Part C section 9.1.1).
+a broadcaster must not claim to be discoverable (Vol 3 Part C section 9.1.1). An invitation, which
+is connectable, has them before everything else, as stacks demand of it: ``02 01 06``.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from dataclasses import dataclass
 
 ADVERTISING_DATA_LIMIT_BYTES = 31  # Core spec, Vol 6 Part B section 2.3.1
 
+FLAGS = 0x01
 COMPLETE_16_BIT_SERVICES = 0x03
 SERVICE_DATA_16_BIT = 0x16
 SERVICE_DATA_128_BIT = 0x21
+
+# LE General Discoverable Mode, BR/EDR Not Supported (CSS Part A section 1.3.2).
+_LE_ONLY_DISCOVERABLE = b"\x06"
 
 # HCI event packet (0x04), LE Meta event (0x3E), subevent LE Advertising Report (0x02):
 # Core spec, Vol 4 Part E section 7.7.65.2.
@@ -43,6 +48,7 @@ class Report:
     address: str
     advertising_data: bytes
     rssi_dbm: int
+    random_address: bool
 
 
 def advertising_data(service_uuid: int, service_data: bytes) -> bytes:
@@ -59,6 +65,19 @@ def advertising_data(service_uuid: int, service_data: bytes) -> bytes:
         data = _element(SERVICE_DATA_128_BIT, service_uuid.to_bytes(16, "little") + service_data)
     else:
         raise ValueError("a service UUID has 16 or 128 bits")
+    return _within_limit(data)
+
+
+def invitation_data(service_uuid: int, service_data: bytes) -> bytes:
+    """The advertising data of one invitation: that of a broadcast with Flags before it.
+
+    Raises ValueError as ``advertising_data`` does.
+    """
+    data = advertising_data(service_uuid, service_data)
+    return _within_limit(_element(FLAGS, _LE_ONLY_DISCOVERABLE) + data)
+
+
+def _within_limit(data: bytes) -> bytes:
     if len(data) > ADVERTISING_DATA_LIMIT_BYTES:
         raise ValueError(f"an advert holds 31 bytes, this one would need {len(data)}")
     return data
@@ -102,6 +121,7 @@ def reports(packet: bytes) -> Iterator[Report]:
             address=packet[offset + 2 : offset + 8][::-1].hex(":").upper(),
             advertising_data=packet[data_at:rssi_at],
             rssi_dbm=int.from_bytes(packet[rssi_at : rssi_at + 1], "little", signed=True),
+            random_address=bool(packet[offset + 1] & 1),  # public, random, or one resolved to them
         )
         offset = rssi_at + 1
 

@@ -106,7 +106,9 @@ class BumbleScanner:
         for report in adverts.reports(packet):
             service = adverts.first_service_data(report.advertising_data)
             if service is not None:
-                sighting = Sighting(report.address, *service, report.rssi_dbm, now_s)
+                sighting = Sighting(
+                    *(report.address, *service, report.rssi_dbm, now_s, report.random_address)
+                )
                 self._lost += self._stream.put(sighting)
 
     def end(self, failure: str | None = None) -> None:

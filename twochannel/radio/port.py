@@ -44,6 +44,8 @@ class Sighting:
     ``service_uuid``: 16-bit (``0xFEAA``) or 128-bit UUID as an integer.
     ``service_data``: the payload after the UUID.
     ``heard_at_s``: CLOCK_MONOTONIC seconds of this machine at reception.
+    ``random_address``: False if ``address`` is a public one, the adapter's own for good. The same
+    48 bits may be either, so that no connection can be made without knowing which.
     """
 
     address: str
@@ -51,6 +53,7 @@ class Sighting:
     service_data: bytes
     rssi_dbm: int
     heard_at_s: float
+    random_address: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,10 @@ class Link(Protocol):
 
     async def receive(self) -> bytes:
         """The next packet of the other side. Raises LinkError once the connection is lost."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up; ``send`` and ``receive`` raise LinkError from then on. Never raises."""
         ...
 
 

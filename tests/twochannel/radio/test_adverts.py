@@ -11,6 +11,7 @@ from twochannel.radio.adverts import (
     Report,
     advertising_data,
     first_service_data,
+    invitation_data,
     is_advertising_report,
     reports,
 )
@@ -71,30 +72,40 @@ def test_the_first_readable_service_data_counts() -> None:
     assert first_service_data(data) == (EDDYSTONE, b"\x30")
 
 
-def encoded(*heard: tuple[str, bytes, int]) -> bytes:
+def test_an_invitation_has_flags_before_a_broadcasts_data() -> None:
+    ten = bytes(range(10))
+    data = invitation_data(LANE, ten)
+    assert data == bytes.fromhex("020106") + advertising_data(LANE, ten)
+    assert len(data) == 31
+    assert first_service_data(data) == (LANE, ten)
+    with pytest.raises(ValueError, match="31 bytes"):
+        invitation_data(LANE, ten + b"x")
+
+
+def encoded(*heard: tuple[str, bytes, int, bool]) -> bytes:
     """An advertising report as Bumble's codec writes it."""
     return bytes(
         hci.HCI_LE_Advertising_Report_Event(
             reports=[
                 hci.HCI_LE_Advertising_Report_Event.Report(
                     event_type=3,
-                    address_type=hci.Address.RANDOM_DEVICE_ADDRESS,
+                    address_type=address_type,
                     address=hci.Address(address),
                     data=data,
                     rssi=rssi_dbm,
                 )
-                for address, data, rssi_dbm in heard
+                for address, data, rssi_dbm, address_type in heard
             ]
         )
     )
 
 
 addresses = st.binary(min_size=6, max_size=6).map(lambda raw: raw.hex(":").upper())
-one_heard = st.tuples(addresses, st.binary(max_size=31), st.integers(-127, 20))
+one_heard = st.tuples(addresses, st.binary(max_size=31), st.integers(-127, 20), st.booleans())
 
 
 @given(st.lists(one_heard, min_size=1, max_size=6))
-def test_reports_are_read_as_bumble_writes_them(heard: list[tuple[str, bytes, int]]) -> None:
+def test_reports_are_read_as_bumble_writes_them(heard: list[tuple[str, bytes, int, bool]]) -> None:
     packet = encoded(*heard)
     assert is_advertising_report(packet)
     assert list(reports(packet)) == [Report(3, *one) for one in heard]
@@ -102,7 +113,7 @@ def test_reports_are_read_as_bumble_writes_them(heard: list[tuple[str, bytes, in
 
 @given(st.lists(one_heard, min_size=1, max_size=6), st.data())
 def test_a_report_cut_short_gives_what_is_whole(
-    heard: list[tuple[str, bytes, int]], data: st.DataObject
+    heard: list[tuple[str, bytes, int, bool]], data: st.DataObject
 ) -> None:
     packet = encoded(*heard)
     cut = packet[: data.draw(st.integers(5, len(packet) - 1))]
