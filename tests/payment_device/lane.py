@@ -28,7 +28,14 @@ from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.lane import LaneFrame
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import Status
-from twochannel.radio.port import Broadcast, Health, RadioError, Sighting
+from twochannel.radio.port import (
+    Broadcast,
+    Central,
+    Health,
+    Peripheral,
+    RadioError,
+    Sighting,
+)
 from twochannel.radio.sighting_stream import SightingStream
 from twochannel.trace import Trace, wall_ms
 
@@ -47,6 +54,14 @@ class MemoryRadio:
         self.health = Health(ok=True, detail="", since_s=time.monotonic())
         self._air = air
         self._stream = SightingStream()
+
+    @property
+    def peripheral(self) -> Peripheral:
+        raise RadioError("a lane makes no links")
+
+    @property
+    def central(self) -> Central:
+        raise RadioError("a lane makes no links")
 
     async def __aenter__(self) -> MemoryRadio:
         if self._air.unplugged:

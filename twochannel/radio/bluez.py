@@ -12,7 +12,9 @@ from twochannel.radio.bluez_adapters import AdapterChoice
 from twochannel.radio.bluez_advertiser import BluezAdvertiser
 from twochannel.radio.bluez_keeper import BluezKeeper
 from twochannel.radio.bluez_scanner import BluezScanner
-from twochannel.radio.port import Health
+from twochannel.radio.port import Central, Health, Peripheral, RadioError
+
+_NO_LINKS = "Links over BlueZ are not there yet: use a radio of Bumble's for them."
 
 
 class BluezRadio:
@@ -37,6 +39,16 @@ class BluezRadio:
     def scanner(self) -> BluezScanner:
         """See ``port.Radio``. RuntimeError before the radio was opened."""
         return self._opened()[2]
+
+    @property
+    def peripheral(self) -> Peripheral:
+        """See ``port.Radio``. RadioError: this backend makes no links yet."""
+        raise RadioError(_NO_LINKS)
+
+    @property
+    def central(self) -> Central:
+        """See ``port.Radio``. RadioError: this backend makes no links yet."""
+        raise RadioError(_NO_LINKS)
 
     @property
     def health(self) -> Health:

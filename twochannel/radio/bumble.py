@@ -1,71 +1,84 @@
-"""Radio backend on Bumble: virtual controllers over TCP, and USB or serial HCI dongles.
-
-Legacy advertising and scanning commands are used on every controller, as they are the ones that
-all of them have (Core spec, Vol 4 Part E section 7.8.5 ff.).
-"""
+"""Radio backend on Bumble: virtual controllers over TCP, and USB or serial HCI dongles."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
-from bumble import hci
-
-from twochannel.radio import adverts
+from twochannel.radio import adverts, hci_commands
 from twochannel.radio.hci_adapter import HciAdapter
-from twochannel.radio.port import Broadcast, Health, Sighting
+from twochannel.radio.port import Broadcast, Health, RadioError, Sighting
 from twochannel.radio.sighting_stream import SightingStream
 
-# Interval and window in units of 0.625 ms; equal, so that the receiver never sleeps.
-# 60 ms is what the kernel and phones use: long enough to catch all three channels in turn.
-_SCAN_INTERVAL_SLOTS = 96
-
-# Core spec, Vol 4 Part E section 7.8.5: 0x0020 to 0x4000 slots of 0.625 ms.
-ADVERTISING_INTERVAL_MS = range(20, 10_241)
-_ALL_CHANNELS = 0b111
-_SLOT_US = 625
+if TYPE_CHECKING:
+    from twochannel.radio.bumble_link import BumbleCentral, BumbleLinks, BumblePeripheral
 
 
 class BumbleAdvertiser:
-    """The adapter's one broadcast."""
+    """The adapter's one advert: a broadcast, or an invitation while links are welcome."""
 
     def __init__(self, adapter: HciAdapter) -> None:
         self._adapter = adapter
-        self._on_air = False
+        self._inviting = False
+        self.on_air = False
 
     async def broadcast(self, broadcast: Broadcast) -> None:
         """See ``port.Advertiser``. ValueError: payload over 31 bytes, interval not 20..10240 ms."""
-        if broadcast.interval_ms not in ADVERTISING_INTERVAL_MS:
-            raise ValueError("an advertising interval is 20 to 10240 ms")
+        slots = hci_commands.interval_slots(broadcast.interval_ms)
         data = adverts.advertising_data(broadcast.service_uuid, broadcast.service_data)
-        slots = broadcast.interval_ms * 1000 // _SLOT_US
         await self._adapter.exclusively(lambda: self._replace(data, slots))
 
     async def silence(self) -> None:
         """See ``port.Advertiser``."""
-        await self._adapter.exclusively(self._stop)
+        await self._adapter.exclusively(self._stop_broadcast)
 
-    async def _replace(self, data: bytes, interval_slots: int) -> None:
+    # --- for the peripheral, within a sequence of the adapter
+
+    async def invite(self, invitation: Broadcast) -> None:
+        """Put an invitation on the air, which stays the only advert until ``stop_inviting``."""
+        slots = hci_commands.interval_slots(invitation.interval_ms)
+        data = adverts.invitation_data(invitation.service_uuid, invitation.service_data)
+        self._inviting = False
+        await self._replace(data, slots, connectable=True)
+        self._inviting = True
+
+    def note_connection(self) -> None:
+        """The controller has taken the invitation off the air for a connection."""
+        self.on_air = False
+
+    async def stop_inviting(self) -> None:
+        """Take the invitation off the air; broadcasts are welcome again."""
+        self._inviting = False
+        await self._stop()
+
+    # --- sequences
+
+    async def _stop_broadcast(self) -> None:
+        if not self._inviting:
+            await self._stop()
+
+    async def _replace(self, data: bytes, slots: int, *, connectable: bool = False) -> None:
+        if self._inviting:
+            raise RadioError("The radio invites: leave that block before broadcasting.")
         # The old payload leaves the air before the address changes and the new one enters after,
         # so that no advert links the two. Scanning pauses for the address command alone.
         send = self._adapter.send
         await self._stop()
-        await send(_advertising_parameters(interval_slots))
-        await send(hci.HCI_LE_Set_Advertising_Data_Command(advertising_data=data))
-        await send(_scan_enable(on=False))
+        await send(hci_commands.advertising_parameters(slots, connectable=connectable))
+        await send(hci_commands.advertising_data(data))
+        await send(hci_commands.scan_enable(on=False))
         try:
-            await send(_fresh_address())
+            await send(hci_commands.fresh_address())
         finally:
-            await send(_scan_enable(on=True))
-        await send(hci.HCI_LE_Set_Advertising_Enable_Command(advertising_enable=1))
-        self._on_air = True
+            await send(hci_commands.scan_enable(on=True))
+        await send(hci_commands.advertising_enable(on=True))
+        self.on_air = True
 
     async def _stop(self) -> None:
-        if self._on_air:
-            await self._adapter.send(
-                hci.HCI_LE_Set_Advertising_Enable_Command(advertising_enable=0)
-            )
-            self._on_air = False
+        if self.on_air:
+            await self._adapter.send(hci_commands.advertising_enable(on=False))
+            self.on_air = False
 
 
 class BumbleScanner:
@@ -125,6 +138,7 @@ class BumbleRadio:
         self._name = name
         self._transport = transport
         self._parts: tuple[HciAdapter, BumbleAdvertiser, BumbleScanner] | None = None
+        self._links: BumbleLinks | None = None
         self._health = Health(ok=True, detail="", since_s=time.monotonic())
 
     @property
@@ -148,6 +162,25 @@ class BumbleRadio:
         self._opened()
         return self._health
 
+    @property
+    def peripheral(self) -> BumblePeripheral:
+        """See ``port.Radio``. RuntimeError before the radio was opened."""
+        return self._linked().peripheral
+
+    @property
+    def central(self) -> BumbleCentral:
+        """See ``port.Radio``. RuntimeError before the radio was opened."""
+        return self._linked().central
+
+    def _linked(self) -> BumbleLinks:
+        adapter, advertiser, _ = self._opened()
+        if self._links is None:
+            # Only now: whoever never links loads no GATT.
+            from twochannel.radio.bumble_link import BumbleLinks
+
+            self._links = BumbleLinks(adapter, advertiser)
+        return self._links
+
     def _opened(self) -> tuple[HciAdapter, BumbleAdvertiser, BumbleScanner]:
         if self._parts is None:
             raise RuntimeError("open the radio with `async with` first")
@@ -164,6 +197,7 @@ class BumbleRadio:
             await adapter.close()
             raise
         self._parts = adapter, BumbleAdvertiser(adapter), scanner
+        self._links = None
         return self
 
     def _lose(self, scanner: BumbleScanner, failure: str) -> None:
@@ -173,45 +207,12 @@ class BumbleRadio:
     async def __aexit__(self, *failure: object) -> None:
         adapter, _, scanner = self._opened()
         scanner.end()
+        if self._links is not None:
+            self._links.close()
         await adapter.close()
 
 
 async def _start_scanning(adapter: HciAdapter) -> None:
-    # Scanning under a random address, as dongles without an address of their own need one;
-    # a passive scanner never sends it.
-    await adapter.send(_fresh_address())
-    await adapter.send(
-        hci.HCI_LE_Set_Scan_Parameters_Command(
-            le_scan_type=hci.HCI_LE_Set_Scan_Parameters_Command.PASSIVE_SCANNING,
-            le_scan_interval=_SCAN_INTERVAL_SLOTS,
-            le_scan_window=_SCAN_INTERVAL_SLOTS,
-            own_address_type=hci.OwnAddressType.RANDOM,
-            scanning_filter_policy=hci.HCI_LE_Set_Scan_Parameters_Command.BASIC_UNFILTERED_POLICY,
-        )
-    )
-    await adapter.send(_scan_enable(on=True))
-
-
-def _advertising_parameters(interval_slots: int) -> hci.HCI_LE_Set_Advertising_Parameters_Command:
-    kind = hci.HCI_LE_Set_Advertising_Parameters_Command.AdvertisingType
-    return hci.HCI_LE_Set_Advertising_Parameters_Command(
-        advertising_interval_min=interval_slots,
-        advertising_interval_max=interval_slots,
-        advertising_type=kind.ADV_NONCONN_IND,
-        own_address_type=hci.OwnAddressType.RANDOM,
-        peer_address_type=hci.Address.PUBLIC_DEVICE_ADDRESS,
-        peer_address=hci.Address.ANY,
-        advertising_channel_map=_ALL_CHANNELS,
-        advertising_filter_policy=0,
-    )
-
-
-def _scan_enable(*, on: bool) -> hci.HCI_LE_Set_Scan_Enable_Command:
-    return hci.HCI_LE_Set_Scan_Enable_Command(le_scan_enable=int(on), filter_duplicates=0)
-
-
-def _fresh_address() -> hci.HCI_LE_Set_Random_Address_Command:
-    """A non-resolvable private address: 46 random bits below two zero bits (Vol 6 Part B 1.3.2)."""
-    return hci.HCI_LE_Set_Random_Address_Command(
-        random_address=hci.Address.generate_private_address()
-    )
+    await adapter.send(hci_commands.fresh_address())
+    await adapter.send(hci_commands.scan_parameters())
+    await adapter.send(hci_commands.scan_enable(on=True))

@@ -1,7 +1,7 @@
 """One HCI controller behind a Bumble transport: virtual over TCP, or a USB or serial dongle.
 
-Only Bumble's ``Host`` is used, not its ``Device``, which loads GATT, SMP and classic profiles
-that neither a beacon nor a scanner needs. Advertising reports do not pass through ``Host``
+Only Bumble's ``Host`` is used, not its ``Device``, which loads SMP and classic profiles that
+neither a beacon nor a scanner nor a link needs. Advertising reports do not pass through ``Host``
 at all: it decodes and formats every packet, and a busy site sends thousands of adverts a second.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from bumble import hci
 from bumble.host import Host
@@ -26,6 +26,9 @@ OPEN_TIMEOUT_S = 10.0  # a USB dongle enumerates in under 2 s; a TCP peer answer
 RESET_TIMEOUT_S = 30.0  # Intel and Realtek dongles load their firmware here
 COMMAND_TIMEOUT_S = 5.0  # a healthy controller answers in milliseconds
 CLOSE_TIMEOUT_S = 1.0
+
+_T = TypeVar("_T")
+_Command: TypeAlias = hci.HCI_SyncCommand[Any] | hci.HCI_AsyncCommand
 
 _SILENT = "does not answer: unplug it, plug it back in"
 
@@ -44,7 +47,7 @@ class HciAdapter:
         self._transport: Transport | None = None
         self._host = Host()
         self._lock = asyncio.Lock()
-        self._sequences: set[asyncio.Task[None]] = set()
+        self._sequences: set[asyncio.Task[Any]] = set()
         self._closed = False
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -133,7 +136,12 @@ class HciAdapter:
 
     # --- commands to the controller
 
-    async def exclusively(self, sequence: Callable[[], Awaitable[None]]) -> None:
+    @property
+    def host(self) -> Host:
+        """Bumble's own side, for connections: their events and data."""
+        return self._host
+
+    async def exclusively(self, sequence: Callable[[], Awaitable[_T]]) -> _T:
         """Run a sequence of commands alone, and to its end even if the caller is cancelled.
 
         Half a sequence would leave the radio deaf. Raises RadioError.
@@ -143,21 +151,25 @@ class HciAdapter:
         task = asyncio.create_task(self._alone(sequence))
         self._sequences.add(task)
         task.add_done_callback(self._sequences.discard)
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    async def _alone(self, sequence: Callable[[], Awaitable[None]]) -> None:
+    async def _alone(self, sequence: Callable[[], Awaitable[_T]]) -> _T:
         async with self._lock:
-            await sequence()
+            return await sequence()
 
-    async def send(self, command: hci.HCI_SyncCommand[Any]) -> None:
+    async def send(self, command: _Command) -> None:
         """Send one command and wait until the controller has accepted it. Raises RadioError."""
         await self._send(command, COMMAND_TIMEOUT_S)
 
-    async def _send(self, command: hci.HCI_SyncCommand[Any], timeout_s: float) -> None:
+    async def _send(self, command: _Command, timeout_s: float) -> None:
         if self.lost.done():
             raise RadioError(self.lost.result())
+        if isinstance(command, hci.HCI_AsyncCommand):
+            exchange: Awaitable[Any] = self._host.send_async_command(command)
+        else:
+            exchange = self._host.send_sync_command(command)
         try:
-            await self._answered(self._host.send_sync_command(command), timeout_s)
+            await self._answered(exchange, timeout_s)
         except hci.HCI_Error as error:
             raise RadioError(
                 f'The radio "{self._name}" refused {command.name} ({error.error_name}): '

@@ -187,6 +187,12 @@ class Radio(Protocol):
     def scanner(self) -> Scanner: ...
 
     @property
+    def peripheral(self) -> Peripheral: ...
+
+    @property
+    def central(self) -> Central: ...
+
+    @property
     def health(self) -> Health:
         """How the radio is, for watchdogs. Some backends mend themselves and recover from False;
         the others stay lost.
