@@ -14,7 +14,8 @@ from typing import Final, Protocol
 
 #: The link's GATT service (docs/protocol.md, Phone and jack over GATT); random version 4 UUIDs.
 LINK_SERVICE_UUID: Final = 0x6B1F7C52_8B0A_4E0B_9C0E_2F4D8A51E3C1
-#: The phone writes requests here (write, and write without response).
+#: The phone writes requests here (write, and write without response). Once it has subscribed to the
+#: answers it writes an empty one, by which a jack learns of it; that is no packet of the link.
 LINK_REQUEST_UUID: Final = 0x6B1F7C53_8B0A_4E0B_9C0E_2F4D8A51E3C1
 #: The jack notifies answers here.
 LINK_ANSWER_UUID: Final = 0x6B1F7C54_8B0A_4E0B_9C0E_2F4D8A51E3C1
