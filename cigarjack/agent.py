@@ -22,10 +22,10 @@ from cigarjack.lane_ear import LaneEar
 from cigarjack.memory import Memory
 from cigarjack.pairing import PairingDesk
 from cigarjack.pairing_rules import Owner
-from cigarjack.radio_watch import RadioWatch, all_of
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.radio.port import Radio
+from twochannel.radio.watch import RadioWatch, all_of
 from twochannel.state_folder import held
 from twochannel.trace import ClockTrust, Trace, boot_id, wall_ms
 

@@ -6,16 +6,16 @@ import asyncio
 
 import pytest
 
-from cigarjack import radio_watch
-from cigarjack.radio_watch import RadioWatch, all_of
 from fieldkit.air import Air, AirPlan, ControllerPlan
+from twochannel.radio import watch
 from twochannel.radio.backends import open_radio
 from twochannel.radio.port import Radio, RadioError
+from twochannel.radio.watch import RadioWatch, all_of
 
 
 async def test_a_radio_that_went_away_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(radio_watch, "FIRST_RETRY_S", 0.01)
-    monkeypatch.setattr(radio_watch, "LAST_RETRY_S", 0.05)
+    monkeypatch.setattr(watch, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(watch, "LAST_RETRY_S", 0.05)
     opened: asyncio.Queue[str] = asyncio.Queue()
 
     async def listen(radio: Radio) -> None:
@@ -26,14 +26,14 @@ async def test_a_radio_that_went_away_is_opened_again(monkeypatch: pytest.Monkey
     plan = AirPlan(controllers=(ControllerPlan(name="jack"),))
     async with Air(plan) as air:
         transport = air.transports["jack"]
-        watch = RadioWatch(lambda: open_radio(f"bumble:{transport}"), listen)
-        task = asyncio.create_task(watch.run())
+        keeper = RadioWatch(lambda: open_radio(f"bumble:{transport}"), listen)
+        task = asyncio.create_task(keeper.run())
         async with asyncio.timeout(10):
             await opened.get()
-        problems = [watch.problem]
+        problems = [keeper.problem]
     async with asyncio.timeout(10):
-        await watch.tried.wait()
-    problems.append(watch.problem)
+        await keeper.tried.wait()
+    problems.append(keeper.problem)
     assert problems[0] is None
     assert "disconnected" in (problems[1] or "")
     port = int(transport.rpartition(":")[2])
@@ -50,9 +50,9 @@ async def test_a_bug_is_not_taken_for_a_radio_failure() -> None:
         async def stumble(_radio: Radio) -> None:
             raise ZeroDivisionError
 
-        watch = RadioWatch(lambda: open_radio(f"bumble:{air.transports['jack']}"), stumble)
+        keeper = RadioWatch(lambda: open_radio(f"bumble:{air.transports['jack']}"), stumble)
         with pytest.raises(ZeroDivisionError):
-            await watch.run()
+            await keeper.run()
 
 
 async def test_when_one_duty_fails_the_others_end() -> None:
