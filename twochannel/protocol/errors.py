@@ -4,6 +4,7 @@
 
     ProtocolError
     +-- FrameError        an advert is not one of ours: drop it and count it
+    +-- SessionError      what came over GATT is not of this session: end the connection
     +-- StatementError    a statement or message is refused: answer its ``code``
     +-- PaymentError      the payment cannot do that now: answer its ``code``
 
@@ -216,6 +217,10 @@ class ProtocolError(Exception):
 
 class FrameError(ProtocolError):
     """The bytes of an advert are not a frame of ours: stay silent and count it."""
+
+
+class SessionError(ProtocolError):
+    """What came over a link is malformed or not sealed for it: the session is over."""
 
 
 class CodedError(ProtocolError):

@@ -38,3 +38,19 @@ MAX_AMOUNT_MINOR: Final = 10**12
 MAX_WAIT_S: Final = 55
 #: Nesting of JSON that any statement needs, plus one.
 MAX_JSON_DEPTH: Final = 8
+#: Over GATT: a statement with its request line, or the answer to a pairing, sealed; 16 KiB bound
+#: what a stranger can make a jack keep.
+MAX_RECORD_BYTES: Final = 16 * 1024
+#: From the connection to the phone's first sealed record: two hellos and a request. Whoever takes
+#: longer keeps the owner's phone out.
+LINK_HANDSHAKE_S: Final = 3.0
+#: Between two requests over GATT the phone asks the server for the time, over a slow network.
+LINK_IDLE_S: Final = 10.0
+#: A pairing at 20 bytes a packet takes ten seconds; nobody holds the only link for longer.
+LINK_SESSION_S: Final = 30.0
+#: How far a call's time may be from the jack's: the phone's offset is known to a few seconds.
+MAX_CALL_SKEW_S: Final = 30
+#: How long a jack that was called takes connections: a connection is given up after 5 s.
+CALLED_S: Final = 6.0
+#: Wi-Fi that has shown no sign of life by then gets GATT for company, within the 2 s promised.
+WIFI_PATIENCE_S: Final = 1.5
