@@ -18,18 +18,22 @@ from cigarjack.beaconing import Beaconing
 from cigarjack.chip import Chip
 from cigarjack.clock import JackClock, boottime_ms
 from cigarjack.config import JackSettings, StateFolder
+from cigarjack.inviting import Inviting
 from cigarjack.lane_ear import LaneEar
+from cigarjack.link_service import LinkService
 from cigarjack.memory import Memory
 from cigarjack.pairing import PairingDesk
 from cigarjack.pairing_rules import Owner
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
-from twochannel.radio.port import Radio
+from twochannel.radio.port import Radio, RadioError, Sighting
 from twochannel.radio.watch import RadioWatch, all_of
 from twochannel.state_folder import held
 from twochannel.trace import ClockTrust, Trace, boot_id, wall_ms
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from cigarjack.services import Services
 
 _log = logging.getLogger(__name__)
@@ -67,12 +71,15 @@ class JackAgent:
             self._clock,
             self._trace,
             identity=self._identity.statement(new_id),
+            certificate=self._identity.certificate,
             new_id=new_id,
             random_bytes=secrets.token_bytes,
             on_paired=self._on_paired,
         )
         self._radio = RadioWatch(lambda: open_radio(settings.radio), self._on_air)
         self._services: Services | None = None
+        self._inviting: Inviting | None = None
+        self._hospitable = asyncio.Event()
 
     # --- running
 
@@ -119,8 +126,11 @@ class JackAgent:
         from cigarjack.operator_service import operator_app
         from twochannel.serving import Address, serve
 
-        async with self._wifi_services() as services:
+        paired_app, pairing_app = self._applications()
+        async with self._wifi_services(paired_app, pairing_app) as services:
             self._services = services
+            self._inviting = self._invitations(paired_app, pairing_app)
+            self._hospitable.set()
             self._desk.tidy()
             if self._memory.pairing_state().owner is None:
                 await self._open_first_window(services)
@@ -132,10 +142,9 @@ class JackAgent:
                 finally:
                     self._folder.control.unlink(missing_ok=True)
 
-    def _wifi_services(self) -> Services:
-        from cigarjack.announcement import INSTANCE_BYTES, Announcement
+    def _applications(self) -> tuple[ASGIApp, ASGIApp]:
+        """For the owner's phone, and for whoever pairs: over Wi-Fi and over GATT the same."""
         from cigarjack.local_service import PairedService, PairingService
-        from cigarjack.services import Services
 
         chip = Chip(
             self._memory,
@@ -153,17 +162,43 @@ class JackAgent:
             self._trace,
             random_bytes=secrets.token_bytes,
             condition=self._condition,
-            on_synchronised=self._beaconing.reconsider,
+            on_synchronised=self._reconsider,
         )
+        return paired.app(), PairingService(self._desk).app()
+
+    def _wifi_services(self, paired_app: ASGIApp, pairing_app: ASGIApp) -> Services:
+        from cigarjack.announcement import INSTANCE_BYTES, Announcement
+        from cigarjack.services import Services
+
         return Services(
             self._identity,
             self._memory,
             self._desk,
             Announcement(secrets.token_hex(INSTANCE_BYTES), self._settings.interfaces),
-            paired_app=paired.app(),
-            pairing_app=PairingService(self._desk).app(),
+            paired_app=paired_app,
+            pairing_app=pairing_app,
             host=self._settings.host,
             port=self._settings.port,
+        )
+
+    def _invitations(self, paired_app: ASGIApp, pairing_app: ASGIApp) -> Inviting:
+        service = LinkService(
+            self._memory,
+            self._identity.agreement,
+            self._desk,
+            self._trace,
+            paired_app=paired_app,
+            pairing_app=pairing_app,
+        )
+        return Inviting(
+            self._identity.jack,
+            self._memory,
+            self._clock,
+            self._desk.window,
+            self._beaconing,
+            service,
+            self._trace,
+            random_bytes=secrets.token_bytes,
         )
 
     async def _open_first_window(self, services: Services) -> None:
@@ -173,12 +208,39 @@ class JackAgent:
             _log.warning("pairing_stays_closed", extra={"reason": error.detail})
 
     async def _on_air(self, radio: Radio) -> None:
-        await all_of(self._ear.listen(radio.scanner), self._beaconing.run(radio.advertiser))
+        duties = [
+            self._ear.listen(radio.scanner, self._called),
+            self._beaconing.run(radio.advertiser),
+        ]
+        if self._settings.gatt:
+            duties.append(self._invite(radio))
+        await all_of(*duties)
+
+    async def _invite(self, radio: Radio) -> None:
+        """Once there is something to serve, and unless the radio makes no links."""
+        await self._hospitable.wait()
+        try:
+            peripheral = radio.peripheral
+        except RadioError as error:
+            _log.warning("gatt_unavailable", extra={"reason": str(error)})
+            return
+        if self._inviting is not None:
+            await self._inviting.run(peripheral)
+
+    def _called(self, sighting: Sighting) -> None:
+        if self._inviting is not None:
+            self._inviting.take(sighting)
 
     # --- what the parts tell each other
 
-    async def _on_paired(self, owner: Owner) -> int:
+    def _reconsider(self) -> None:
+        """Pairing or clock has changed."""
         self._beaconing.reconsider()
+        if self._inviting is not None:
+            self._inviting.reconsider()
+
+    async def _on_paired(self, owner: Owner) -> int:
+        self._reconsider()
         _log.info("paired", extra={"epoch": owner.epoch})
         return await self._running_services().serve_owner(owner)
 
@@ -214,6 +276,7 @@ class JackAgent:
         return self._condition() | {
             "phone": state.owner.phone if state.owner else None,
             "silent_because": None if self._beaconing.broadcasting else str(shown),
+            "inviting": self._inviting and self._inviting.shown,
             "radio_problem": self._radio.problem,
             "port": services.port,
             "pairing_port": services.pairing_port,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -34,6 +36,7 @@ class Silence(StrEnum):
     CLOCK_OUT_OF_RANGE = "clock_out_of_range"
     STORAGE = "storage"
     KEY_STORE = "key_store"
+    INVITING = "inviting"
     RADIO_OFF = "radio_off"
 
 
@@ -92,6 +95,8 @@ class Beaconing:
         self._trace = trace
         self._tx_power_dbm = tx_power_dbm
         self._changed = asyncio.Event()
+        self._pauses = 0
+        self._silent = asyncio.Event()
         self.settled = asyncio.Event()
         self.shown: OnAir | Silence = Silence.STARTING
 
@@ -103,9 +108,22 @@ class Beaconing:
         """Pairing or clock has changed: decide anew, at once."""
         self._changed.set()
 
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Nothing of ours is on the air while the block runs. It begins only while ``run`` does."""
+        self._pauses += 1
+        self.reconsider()
+        try:
+            await self._silent.wait()
+            yield
+        finally:
+            self._pauses -= 1
+            self.reconsider()
+
     async def run(self, advertiser: Advertiser) -> None:
         """Keep ``advertiser`` right until cancelled. Raises RadioError when the radio fails."""
         self.shown = Silence.STARTING
+        self._silent.clear()
         try:
             while True:
                 self._changed.clear()
@@ -121,6 +139,8 @@ class Beaconing:
             owner = self._memory.pairing_state().owner
             key = derive(self._agreement, owner) if owner else None
             wanted = plan(key, self._clock.now_s(), self._tx_power_dbm)
+            if self._pauses and isinstance(wanted, OnAir):
+                return Silence.INVITING
             if isinstance(wanted, OnAir) and wanted != self.shown:
                 # On disk before it is on the air: no later boot may come back to an earlier slot.
                 self._clock.checkpoint()
@@ -136,11 +156,13 @@ class Beaconing:
         if wanted == self.shown:
             return
         if isinstance(wanted, OnAir):
+            self._silent.clear()
             await advertiser.broadcast(
                 Broadcast(beacon.SERVICE_UUID, wanted.frame.encode(), INTERVAL_MS)
             )
         else:
             await advertiser.silence()
+            self._silent.set()
         self._note(wanted)
 
     def _note(self, shown: OnAir | Silence) -> None:

@@ -82,6 +82,7 @@ def label(folder: StateFolder, as_json: bool) -> None:
 @click.option("--host", help="Address to listen on for phones.  [default: every address]")
 @click.option("--port", type=int, help="Port for the paired phone.  [default: any free one]")
 @click.option("--interface", "interfaces", multiple=True, help="Own address to announce on.")
+@click.option("--gatt/--no-gatt", default=None, help="Let phones come over GATT as well.")
 @click.option("--tx-power", "tx_power_dbm", type=int, help="RSSI at 0 m that the beacon states.")
 @click.pass_obj
 def run(folder: StateFolder, /, **flags: Any) -> None:

@@ -36,6 +36,8 @@ class JackSettings(Settings):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     #: Own IPv4 addresses on which mDNS announces; empty is all but loopback.
     interfaces: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    #: Whether phones may also come over Bluetooth GATT, by the same adapter.
+    gatt: bool = True
     #: Measured RSSI at 0 m, for the frame; -10 is usual for a small dongle at full power.
     tx_power_dbm: Annotated[int, Field(ge=MIN_TX_POWER_DBM, le=MAX_TX_POWER_DBM)] = -10
     #: Where the signing and the beacon key are: "file", or a pkcs11: URI (docs/keys.md).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 from cigarjack.lane_memory import LaneMemory
@@ -29,10 +30,15 @@ class LaneEar:
         self.adverts_heard = 0
         self.frames_refused = 0
 
-    async def listen(self, scanner: Scanner) -> None:
-        """Take in what ``scanner`` hears, until cancelled. Raises RadioError when it ends."""
+    async def listen(self, scanner: Scanner, *others: Callable[[Sighting], None]) -> None:
+        """Take in what ``scanner`` hears, until cancelled. Raises RadioError when it ends.
+
+        A scanner has one consumer: ``others`` are given each advert too.
+        """
         async for sighting in scanner.sightings():
             self.take(sighting)
+            for take in others:
+                take(sighting)
         raise RadioError("the radio has stopped listening")
 
     def take(self, sighting: Sighting) -> None:

@@ -31,6 +31,11 @@ class PairingWindow:
         self._ends_s = 0.0
         self._opened = asyncio.Event()
         self._closed = asyncio.Event()
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have ``changed`` called whenever the window was opened or closed, but for its time."""
+        self._watchers.append(changed)
 
     @property
     def is_open(self) -> bool:
@@ -44,11 +49,17 @@ class PairingWindow:
         self._ends_s = time.monotonic() + PAIRING_WINDOW_S
         self._closed.clear()
         self._opened.set()
+        self._tell()
 
     def close(self) -> None:
         self._ends_s = 0.0
         self._opened.clear()
         self._closed.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        for changed in self._watchers:
+            changed()
 
     async def wait_open(self) -> None:
         await self._opened.wait()
@@ -67,7 +78,8 @@ class PairingWindow:
 class PairingDesk:
     """Admits a phone, makes what it admitted durable, and only then answers.
 
-    ``identity``: the jack's identity statement. ``random_bytes``: secret bytes of a length.
+    ``identity``: the jack's identity statement. ``certificate``: its TLS certificate (DER), which
+    the identity vouches for. ``random_bytes``: secret bytes of a length.
     ``on_paired``: makes the new pairing effective; returns the port of the paired service.
     """
 
@@ -79,6 +91,7 @@ class PairingDesk:
         trace: Trace,
         *,
         identity: str,
+        certificate: bytes,
         new_id: Callable[[], str],
         random_bytes: Callable[[int], bytes],
         on_paired: Callable[[Owner], Awaitable[int]],
@@ -90,6 +103,7 @@ class PairingDesk:
         self._new_id = new_id
         self._random_bytes = random_bytes
         self._on_paired = on_paired
+        self._certificate = certificate
         self.identity = identity
         self.window = PairingWindow()
 
@@ -125,6 +139,7 @@ class PairingDesk:
             "pairing": self._statement(owner),
             "link_key": base64url(owner.link_key),
             "port": port,
+            "certificate": base64url(self._certificate),
         }
 
     def _admit(self, request: PairingRequest) -> Owner:

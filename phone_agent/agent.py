@@ -20,6 +20,7 @@ from phone_agent.database import FILE_NAME, Database
 from phone_agent.identity import PhoneIdentity, load
 from phone_agent.jack_care import JackCare
 from phone_agent.jack_finder import Endpoint, JackFinder
+from phone_agent.jack_radio import JackRadio, listening
 from phone_agent.ledger import Ledger
 from phone_agent.local_api import local_api, payment_view
 from phone_agent.registration import Registration
@@ -60,6 +61,7 @@ class Agent:
     jacks: JackCare
     approvals: Approvals
     trace: Trace
+    radio: JackRadio | None = None
     connected: bool = False
     _sweep: asyncio.Task[None] | None = None
 
@@ -69,6 +71,7 @@ class Agent:
             "phone": self.identity.phone,
             "server": {"url": self.server.pin.url, "connected": self.connected},
             "jacks": self.jacks.report(),
+            "radio_problem": self.radio.problem if self.radio else None,
             "waiting": [payment for payment in open_payments if self.approvals.question(payment)],
         }
 
@@ -130,7 +133,7 @@ class Agent:
 async def run(state: Path, settings: PhoneSettings, ready: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT. ``ready`` is told the phone's id once all is started.
 
-    Raises AgentError, StateFolderError, DatabaseError, KeyStoreError, OSError.
+    Raises AgentError, StateFolderError, DatabaseError, KeyStoreError, RadioError, OSError.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -178,7 +181,8 @@ async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]
             ServerClient(pin, identity.signer, new_id=new_id, wall_ms=wall_ms)
         )
         finder = await stack.enter_async_context(JackFinder(settings.interfaces))
-        agent = _assembled(database, wallet, identity, server, finder, trace, settings)
+        radio = await stack.enter_async_context(listening(settings.radio, server.now_s))
+        agent = _assembled(database, wallet, identity, server, finder, radio, trace, settings)
         stack.push_async_callback(agent.close)
         if (descriptor := terminal()) is not None:
             screen = TerminalScreen(descriptor, agent.approvals.answer_on_screen)
@@ -203,6 +207,7 @@ def _assembled(
     identity: PhoneIdentity,
     server: ServerClient,
     finder: JackFinder,
+    radio: JackRadio | None,
     trace: Trace,
     settings: PhoneSettings,
 ) -> Agent:
@@ -210,7 +215,7 @@ def _assembled(
         wallet.keep_address(jack, *endpoint)
 
     ledger = Ledger(database)
-    jacks = JackCare(finder, identity, server, trace, remember)
+    jacks = JackCare(finder, identity, server, trace, remember, radio)
     confirmations = Confirmations(
         identity=identity,
         server=server,
@@ -230,4 +235,4 @@ def _assembled(
         prompt_s=settings.prompt_s,
     )
     registration = Registration(wallet, identity, server, new_id)
-    return Agent(identity, server, wallet, ledger, registration, jacks, approvals, trace)
+    return Agent(identity, server, wallet, ledger, registration, jacks, approvals, trace, radio)

@@ -19,6 +19,7 @@ from phone_agent import consent
 from phone_agent.challenges import kept_challenge, read_challenge
 from phone_agent.confirmations import Confirmations
 from phone_agent.consent import Answer, Reason
+from phone_agent.fallback import Path
 from phone_agent.jack_care import JackCare
 from phone_agent.ledger import KeptPayment, Ledger, check_unanswered
 from phone_agent.screen import NoScreen, Screen
@@ -273,9 +274,12 @@ class Approvals:
         """Put the auth code into the question, or return the answer to a final refusal."""
         challenge = question.challenge
         self._trace.event("auth_code_asked", challenge.sub)
+        path: Path | None = None
         while question.auth_code is None:
             try:
-                question.auth_code = await self._jacks.auth_code(challenge.aud, question.compact)
+                question.auth_code, path = await self._jacks.auth_code(
+                    challenge.aud, challenge.sub, question.compact
+                )
             except CodedError as error:
                 _log.warning("jack_refused", extra={"payment": challenge.sub, "reason": str(error)})
                 if (answer := consent.refusal_answer(error.code)) is not None:
@@ -283,7 +287,9 @@ class Approvals:
                 await asyncio.sleep(_JACK_RETRY_S)
         auth_code = AuthCode.from_claims(unverified_claims(question.auth_code))
         question.presence = presence_proven(challenge, auth_code)
-        self._trace.event("auth_code_received", challenge.sub, presence=question.presence)
+        self._trace.event(
+            "auth_code_received", challenge.sub, presence=question.presence, path=path
+        )
         return None
 
     def _ask_owner(self, question: _Question) -> None:

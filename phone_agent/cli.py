@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _AGENT = "phone-agent"
 _PREFIX = "PHONE_AGENT"
+_RADIO_HELP = "Bluetooth adapter for where there is no Wi-Fi: bluez, bumble:usb:0, …"
 
 
 def failures() -> Failures:
@@ -84,10 +85,15 @@ def enroll(state: Path, url: str, code: str, as_json: bool) -> None:
 @main.command()
 @click.argument("label")
 @click.option("--address", metavar="HOST:PORT", help="Where the jack's pairing listener is.")
+@click.option("--radio", metavar="NAME", help=_RADIO_HELP)
 @json_option
 @click.pass_obj
-def pair(state: Path, label: str, address: str | None, as_json: bool) -> None:
-    """Pair with the jack whose LABEL (CJ1:…) you have in hand, while its window is open."""
+def pair(state: Path, label: str, address: str | None, radio: str | None, as_json: bool) -> None:
+    """Pair with the jack whose LABEL (CJ1:…) you have in hand, while its window is open.
+
+    It is looked for on Wi-Fi and, with a radio, over Bluetooth. An agent that runs has the
+    adapter: stop it before you pair over Bluetooth.
+    """
     from cigarjack.client import parse_label
     from phone_agent import onboarding
 
@@ -96,11 +102,9 @@ def pair(state: Path, label: str, address: str | None, as_json: bool) -> None:
     if endpoint is None:
         _tell_progress("Looking for the jack (up to a minute) …")
     with _wallet(state) as (_, wallet):
-        settings = _settings(state)
+        settings = _settings(state, radio=radio)
         result = asyncio.run(
-            onboarding.pair(
-                state, wallet, label, endpoint, settings.interfaces, _tell_progress, settings.keys
-            )
+            onboarding.pair(state, wallet, label, endpoint, settings, _tell_progress)
         )
     _tell_agent(state)
     text = (
@@ -237,11 +241,16 @@ def forget_merchant(state: Path, merchant_id: str, as_json: bool) -> None:
 @main.command()
 @click.option("--interface", "interfaces", multiple=True, metavar="ADDRESS",
               help="Own address to look for jacks on; may be repeated.")  # fmt: skip
+@click.option("--radio", metavar="NAME", help=_RADIO_HELP)
 @click.option("--prompt-s", type=float, help="How long a question stays open, in seconds.")
 @click.option("--log-level", help="DEBUG, INFO, WARNING or ERROR.")
 @click.pass_obj
 def run(
-    state: Path, interfaces: tuple[str, ...], prompt_s: float | None, log_level: str | None
+    state: Path,
+    interfaces: tuple[str, ...],
+    radio: str | None,
+    prompt_s: float | None,
+    log_level: str | None,
 ) -> None:
     """Run in the foreground until stopped: answer challenges, keep the jack's clock right.
 
@@ -251,7 +260,11 @@ def run(
     from twochannel.logs import configure
 
     settings = _settings(
-        state, interfaces=interfaces or None, prompt_s=prompt_s, log_level=log_level
+        state,
+        interfaces=interfaces or None,
+        radio=radio,
+        prompt_s=prompt_s,
+        log_level=log_level,
     )
     configure(settings.log_level)
     asyncio.run(
@@ -328,6 +341,10 @@ def status(state: Path, as_json: bool) -> None:
     say(answer, _status_text(answer), as_json=as_json)
 
 
+_PATHS = {"wifi": "Wi-Fi", "gatt": "Bluetooth"}
+_NO_JACK = "No jack is paired: phone-agent pair 'CJ1:…'"
+
+
 def _status_text(answer: dict[str, Any]) -> str:
     server = answer["server"]
     rows = [
@@ -336,13 +353,15 @@ def _status_text(answer: dict[str, Any]) -> str:
             "reachable" if jack["reachable"] else "NOT reachable",
             jack["address"] or "",
             f"clock {jack['clock'] or 'unknown'}",
+            f"last by {_PATHS[jack['path']]}" if jack["path"] else "",
         )
         for jack in answer["jacks"]
     ]
     lines = [
         f"Phone   {answer['phone']}",
         f"Server  {server['url']}  {'connected' if server['connected'] else 'NOT connected'}",
-        table(("jack", "", "address", ""), rows, "No jack is paired: phone-agent pair 'CJ1:…'"),
+        table(("jack", "Wi-Fi", "address", "", ""), rows, _NO_JACK),
+        *([f"Bluetooth: {answer['radio_problem']}"] if answer["radio_problem"] else []),
         *(f"Waits for you: {payment}" for payment in answer["waiting"]),
     ]
     return "\n".join(lines)

@@ -13,12 +13,14 @@ from twochannel.settings import Settings
 class PhoneSettings(Settings):
     """``interfaces``: addresses of the interfaces on which jacks are looked for; empty: all.
 
+    ``radio``: the Bluetooth adapter for jacks that Wi-Fi does not reach; None: Wi-Fi alone.
     ``prompt_s``: how long a question to the owner stays open, at most until its challenge
     expires. ``keys``: where the signing key is: "file", or a pkcs11: URI (docs/keys.md). The
     server and the jacks are not settings: they are pinned in the wallet.
     """
 
     interfaces: tuple[str, ...] = ()
+    radio: str | None = None
     prompt_s: Annotated[float, Field(gt=0, le=300)] = 60.0
     keys: str = FILE
     log_level: str = "INFO"

@@ -1,4 +1,8 @@
-"""Care of the paired jacks: each kept in reach, its clock kept right (docs/protocol.md, Time)."""
+"""Care of the paired jacks: each kept in reach, its clock kept right (docs/protocol.md, Time).
+
+Over GATT a jack is asked only for an auth code that Wi-Fi does not bring, and given the time when
+it invites for want of it. It is not connectable for a status that nobody needs.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cigarjack.client import JackClientError
+from cigarjack.client import JackClient, JackClientError, JackPin
+from phone_agent.fallback import Path, first_answer
 from phone_agent.identity import PhoneIdentity
 from phone_agent.jack_finder import Endpoint, JackFinder
 from phone_agent.jack_link import JackLink
+from phone_agent.jack_radio import JackRadio
 from phone_agent.wallet import KeptJack
 from server.client import ServerClient, ServerUnreachableError
 from twochannel.protocol.errors import CodedError, ErrorCode
@@ -25,6 +31,8 @@ CARE_INTERVAL_S: Final = 15.0
 ALARM_INTERVAL_S: Final = 1.0
 #: How long a payment waits before it tries a lost jack again, unless something new is heard.
 RETRY_S: Final = 0.25
+#: Between two visits to a jack that goes on inviting; less than the alarm, or it were not heard.
+_VISIT_INTERVAL_S: Final = 0.5
 #: Values of ``clock`` in a jack's status.
 _TRUSTED: Final = "trusted"
 _UNSYNCHRONISED: Final = "unsynchronised"
@@ -33,15 +41,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Charge:
-    """A jack in care. ``status``: its last one, None while it is out of reach."""
+    """A jack in care. ``status``: its last one, None while Wi-Fi does not reach it.
+
+    ``path``: by which it was reached last.
+    """
 
     link: JackLink
     task: asyncio.Task[None] | None = None
     status: dict[str, object] | None = None
+    path: Path | None = None
 
 
 class JackCare:
-    """All paired jacks. Call ``take_on`` with the wallet's jacks, now and when they change."""
+    """All paired jacks. Call ``take_on`` with the wallet's jacks, now and when they change.
+
+    ``radio``: for GATT, where the phone has Bluetooth.
+    """
 
     def __init__(
         self,
@@ -50,12 +65,14 @@ class JackCare:
         server: ServerClient,
         trace: Trace,
         remember: Callable[[str, Endpoint], None],
+        radio: JackRadio | None = None,
     ) -> None:
         self._finder = finder
         self._identity = identity
         self._server = server
         self._trace = trace
         self._remember = remember
+        self._radio = radio
         self._charges: dict[str, _Charge] = {}
 
     async def take_on(self, jacks: list[KeptJack]) -> None:
@@ -76,22 +93,44 @@ class JackCare:
         return jack in self._charges
 
     def report(self) -> list[dict[str, Any]]:
-        """For people: jack, reachable, address, clock (None while unknown)."""
+        """For people: jack, reachable over Wi-Fi, address, clock (None while unknown), path."""
         return [_reported(jack, charge) for jack, charge in self._charges.items()]
 
-    async def auth_code(self, jack: str, challenge: str) -> str:
-        """The jack's auth code for a verified challenge; a lost jack is tried until cancelled.
+    async def auth_code(self, jack: str, payment: str, challenge: str) -> tuple[str, Path]:
+        """The jack's auth code for a payment's verified challenge, and by which path it came.
 
-        Raises CodedError when the jack refuses.
+        A lost jack is tried until cancelled. Raises CodedError when the jack refuses.
         """
         while (charge := self._charges.get(jack)) is not None:
             tried = charge.link.candidates()
             try:
-                return await charge.link.call(lambda client: client.auth_code(challenge))
+                compact, charge.path = await self._ask_for_auth_code(charge, payment, challenge)
             except JackClientError as error:
                 _log.info("auth_code_not_reached", extra={"jack": jack, "reason": str(error)})
-            await _pause(charge.link, tried, RETRY_S)
+                await _news(charge.link, tried, RETRY_S)
+            else:
+                return compact, charge.path
         raise CodedError(ErrorCode.EPOCH_OUTDATED, "the jack is no longer this phone's")
+
+    async def _ask_for_auth_code(
+        self, charge: _Charge, payment: str, challenge: str
+    ) -> tuple[str, Path]:
+        link, radio = charge.link, self._radio
+
+        async def ask(client: JackClient) -> str:
+            return await client.auth_code(challenge)
+
+        if radio is None or radio.problem is not None:
+            return await link.call(ask), Path.WIFI
+
+        async def over_gatt() -> str:
+            self._trace.event("gatt_tried", payment)
+            return await radio.call(link.pin, ask)
+
+        compact, path = await first_answer(lambda: link.call(ask), link.lives, over_gatt)
+        if path is Path.GATT:
+            await link.doubt()
+        return compact, path
 
     def _begin(self, kept: KeptJack) -> None:
         link = JackLink(kept, self._finder, self._identity, self._trace, self._remember)
@@ -106,32 +145,78 @@ class JackCare:
         await charge.link.close()
 
     async def _tend(self, charge: _Charge) -> None:
+        invites = False
         while True:
             tried = charge.link.candidates()
             try:
                 await self._look_after(charge)
+                if invites and charge.status is None:
+                    await self._synchronise_over_gatt(charge)
             except Exception:
                 # Whatever it was, the next round may do better; without care no payment works.
                 _log.exception("care_broke", extra={"jack": charge.link.pin.jack})
-            await _pause(charge.link, tried, _interval_s(charge))
+            invites = await self._pause(charge, tried)
 
     async def _look_after(self, charge: _Charge) -> None:
         try:
             charge.status = await charge.link.call(lambda client: client.status())
+            charge.path = Path.WIFI
             if charge.status.get("clock") == _UNSYNCHRONISED:
-                await self._tell_time(charge, str(charge.status.get("time_nonce")))
+                nonce = str(charge.status.get("time_nonce"))
+                compact = await self._server.time_statement(charge.link.pin.jack, nonce)
+                await charge.link.call(lambda client: client.put_time(compact))
+                charge.status |= {"clock": _TRUSTED}
+                self._synchronised(charge)
         except JackClientError:
             charge.status = None
         except (CodedError, ServerUnreachableError) as error:
             _log.warning("care_failed", extra={"jack": charge.link.pin.jack, "reason": str(error)})
 
-    async def _tell_time(self, charge: _Charge, nonce: str) -> None:
+    async def _synchronise_over_gatt(self, charge: _Charge) -> None:
+        """The jack invites though nobody has called it: it waits for the time."""
         jack = charge.link.pin.jack
-        compact = await self._server.time_statement(jack, nonce)
-        await charge.link.call(lambda client: client.put_time(compact))
-        charge.status = (charge.status or {}) | {"clock": _TRUSTED}
+
+        async def tell_time(client: JackClient) -> None:
+            status = await client.status()
+            if status.get("clock") == _UNSYNCHRONISED:
+                nonce = str(status.get("time_nonce"))
+                await client.put_time(await self._server.time_statement(jack, nonce))
+                self._synchronised(charge)
+
+        if self._radio is None:
+            return
+        try:
+            await self._radio.visit(charge.link.pin, tell_time)
+            charge.path = Path.GATT
+        except (JackClientError, CodedError, ServerUnreachableError) as error:
+            _log.warning("care_failed", extra={"jack": jack, "reason": str(error)})
+
+    def _synchronised(self, charge: _Charge) -> None:
+        jack = charge.link.pin.jack
         self._trace.event("time_synchronised", jack=jack)
         _log.info("time_synchronised", extra={"jack": jack})
+
+    async def _pause(self, charge: _Charge, tried: list[Endpoint]) -> bool:
+        """Until it is time to look again, or the jack is announced elsewhere; or it invites: True.
+
+        A jack that goes on inviting is visited once a second and not without end.
+        """
+        news = asyncio.create_task(_news(charge.link, tried, _interval_s(charge)))
+        invited = asyncio.create_task(self._invited(charge.link.pin))
+        try:
+            await asyncio.wait({news, invited}, return_when=asyncio.FIRST_COMPLETED)
+            return invited.done()
+        finally:
+            news.cancel()
+            invited.cancel()
+            await asyncio.gather(news, invited, return_exceptions=True)
+
+    async def _invited(self, pin: JackPin) -> None:
+        if self._radio is None:
+            await asyncio.Event().wait()
+        else:
+            await asyncio.sleep(_VISIT_INTERVAL_S)
+            await self._radio.uncalled(pin)
 
 
 def _interval_s(charge: _Charge) -> float:
@@ -139,7 +224,7 @@ def _interval_s(charge: _Charge) -> float:
     return CARE_INTERVAL_S if calm else ALARM_INTERVAL_S
 
 
-async def _pause(link: JackLink, tried: list[Endpoint], longest_s: float) -> None:
+async def _news(link: JackLink, tried: list[Endpoint], longest_s: float) -> None:
     """Wait until the jack is announced somewhere else than it was tried, or ``longest_s``."""
     with suppress(TimeoutError):
         async with asyncio.timeout(longest_s):
@@ -155,4 +240,5 @@ def _reported(jack: str, charge: _Charge) -> dict[str, Any]:
         "reachable": reachable,
         "address": f"{endpoint[0]}:{endpoint[1]}" if endpoint else None,
         "clock": charge.status.get("clock") if charge.status else None,
+        "path": charge.path,
     }

@@ -1,4 +1,4 @@
-"""The connection to one paired jack, wherever it is now: kept alive, found again when lost.
+"""The Wi-Fi connection to one paired jack, wherever it is now: kept alive, found again when lost.
 
 All addresses that may be the jack's are tried at once, each briefly; the first that proves to
 be the jack wins. The address that was good last is always among them.
@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from cigarjack.client import JackClient, JackClientError
+from cigarjack.client import JackClient, JackClientError, wifi_channel
 from phone_agent.identity import PhoneIdentity
 from phone_agent.jack_finder import Endpoint, JackFinder
 from phone_agent.wallet import KeptJack
@@ -65,7 +65,8 @@ class JackLink:
         remember: Callable[[str, Endpoint], None],
     ) -> None:
         self.pin = kept.pin
-        self._last_good: Endpoint = (kept.host, kept.port)
+        # A jack that was paired with over GATT has not been met on Wi-Fi yet.
+        self._last_good: Endpoint | None = (kept.host, kept.port) if kept.host else None
         self._finder = finder
         self._identity = identity
         self._trace = trace
@@ -106,12 +107,28 @@ class JackLink:
     def candidates(self) -> list[Endpoint]:
         """Every address that may be the jack's now, the one that was good last first."""
         found = self._finder.candidates(self.pin.link_key)
-        return list(dict.fromkeys([self._last_good, *found]))
+        return list(dict.fromkeys([self._last_good, *found] if self._last_good else found))
 
     async def news(self, known: list[Endpoint]) -> None:
         """Return when the jack is announced at an address that is not among ``known``."""
         while set(self.candidates()) <= set(known):
             await self._finder.change()
+
+    async def lives(self) -> bool:
+        """Whether the jack answers anything over Wi-Fi now, however busy the open connection is."""
+        try:
+            if self._connection is None:
+                await self._connect()
+            else:
+                await (await self._first_that_answers(self.candidates())).end()
+        except JackClientError:
+            return False
+        return True
+
+    async def doubt(self) -> None:
+        """Wi-Fi did not answer when it was asked: begin anew the next time."""
+        if self._connection is not None:
+            await self._lose(self._connection, JackClientError("Wi-Fi has shown no sign of life"))
 
     async def _lose(self, connection: _Connection, error: JackClientError) -> None:
         if self._connection is connection:
@@ -150,9 +167,9 @@ class JackLink:
     async def _probe(self, endpoint: Endpoint) -> _Connection | None:
         """A connection to ``endpoint`` if the jack is there, else None."""
         async with AsyncExitStack() as stack:
-            client = JackClient(
-                *endpoint, self.pin, self._identity.certificate, self._identity.tls_key
-            )
+            identity = self._identity
+            channel = wifi_channel(*endpoint, self.pin, identity.certificate, identity.tls_key)
+            client = JackClient(channel, self.pin)
             await stack.enter_async_context(client)
             try:
                 async with asyncio.timeout(PROBE_TIMEOUT_S):

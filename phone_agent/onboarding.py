@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from cigarjack.client import parse_label
+from cigarjack.client import PairedJack, parse_label
 from phone_agent.agent import new_id, pinned_server
+from phone_agent.config import PhoneSettings
 from phone_agent.identity import PhoneIdentity, create, load
 from phone_agent.jack_finder import Endpoint, JackFinder
-from phone_agent.pairing import pairing_with, search
+from phone_agent.jack_radio import listening
+from phone_agent.pairing import Announced, Inviting, JackNotFoundError, Pairing, Source, search
 from phone_agent.registration import Registration
 from phone_agent.wallet import Wallet
 from server.client import EnrolmentCode, ServerClient, ServerUnreachableError, meet
@@ -52,26 +54,24 @@ async def pair(
     wallet: Wallet,
     label: str,
     endpoint: Endpoint | None,
-    interfaces: Sequence[str],
+    settings: PhoneSettings,
     progress: Progress,
-    keys: str = FILE,
 ) -> dict[str, Any]:
-    """Pair with the jack on the label, at ``endpoint`` or wherever it is announced.
+    """Pair with the jack on the label, at ``endpoint`` or wherever it is announced or invites.
 
     Gives ``jack``, ``epoch``, and ``registered``: False if the server does not know yet.
     Raises NotEnrolledError, JackNotFoundError, JackClientError, LabelError, CodedError,
-    KeyStoreError.
+    KeyStoreError, RadioError.
     """
     parse_label(label)
-    async with _with_server(state, wallet, progress, keys) as (identity, server):
-        attempt = pairing_with(label, identity, server.pin.identity, new_id)
+    async with _with_server(state, wallet, progress, settings.keys) as (identity, server):
+        pairing = Pairing(label, identity, server.pin.identity, new_id)
         if endpoint is None:
-            async with JackFinder(interfaces) as finder:
-                paired, endpoint = await search(finder, attempt, progress)
+            paired, host = await _searched(pairing, settings, server, progress)
         else:
-            paired = await attempt(endpoint)
+            paired, host = await pairing.at(endpoint), endpoint[0]
         registration = Registration(wallet, identity, server, new_id)
-        kept = registration.keep_pairing(paired, endpoint[0])
+        kept = registration.keep_pairing(paired, host)
         registered = True
         try:
             await registration.register_jack(kept)
@@ -79,6 +79,24 @@ async def pair(
             registered = False
             progress(str(error))
     return {"jack": kept.pin.jack, "epoch": kept.pin.epoch, "registered": registered}
+
+
+async def _searched(
+    pairing: Pairing, settings: PhoneSettings, server: ServerClient, progress: Progress
+) -> tuple[PairedJack, str]:
+    async with (
+        JackFinder(settings.interfaces) as finder,
+        listening(settings.radio, server.now_s) as radio,
+    ):
+        sources: list[Source] = [Announced(finder, pairing)]
+        if radio is not None:
+            sources.append(Inviting(radio, pairing))
+        try:
+            return await search(sources, progress)
+        except JackNotFoundError:
+            if radio is not None and radio.problem is not None:
+                progress(radio.problem)
+            raise
 
 
 async def add_method(

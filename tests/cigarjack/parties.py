@@ -11,14 +11,16 @@ from pathlib import Path
 
 import uuid6
 from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.types import ASGIApp
 
 from cigarjack import identity as identities
 from cigarjack.announcement import Announcement
 from cigarjack.chip import Chip
-from cigarjack.client import JackClient, JackPin, PairedJack, pair
+from cigarjack.client import JackClient, JackPin, PairedJack, pair, pair_over_gatt, wifi_channel
 from cigarjack.clock import JackClock
 from cigarjack.config import JackSettings, StateFolder
 from cigarjack.lane_ear import LaneEar
+from cigarjack.link_service import LinkService
 from cigarjack.local_service import PairedService, PairingService
 from cigarjack.memory import Memory
 from cigarjack.pairing import PairingDesk
@@ -40,6 +42,7 @@ from twochannel.protocol.statements import (
     Time,
 )
 from twochannel.protocol.wire import base64url
+from twochannel.radio.port import Link
 from twochannel.trace import Trace
 
 LOOPBACK = "127.0.0.1"
@@ -155,8 +158,19 @@ class Phone:
             new_id=new_id,
         )
 
+    async def pair_over_gatt(self, link: Link, label: str, server: Server) -> PairedJack:
+        return await pair_over_gatt(
+            link,
+            label,
+            phone=self.signer,
+            phone_certificate=self.certificate,
+            server_identity=server.identity(),
+            new_id=new_id,
+        )
+
     def client(self, port: int, pin: JackPin, **options: float) -> JackClient:
-        return JackClient(LOOPBACK, port, pin, self.certificate, self.tls_key, **options)
+        channel = wifi_channel(LOOPBACK, port, pin, self.certificate, self.tls_key)
+        return JackClient(channel, pin, **options)
 
     def tls_context(self, pin: JackPin) -> ssl.SSLContext:
         return tls.client_context(pin.certificate, self.certificate, self.tls_key)
@@ -188,6 +202,7 @@ class Jack:
     chip: Chip
     boottime: Boottime
     synchronised: int = 0
+    changed: Callable[[], None] = lambda: None
     services: Services | None = None
 
     @property
@@ -202,6 +217,7 @@ class Jack:
 
     def desk(self, on_paired: Callable[[Owner], object] | None = None) -> PairingDesk:
         async def paired(owner: Owner) -> int:
+            self.changed()
             if self.services is not None:
                 return await self.services.serve_owner(owner)
             if on_paired is not None:
@@ -214,6 +230,7 @@ class Jack:
             self.clock,
             silent_trace(),
             identity=self.identity.statement(new_id),
+            certificate=self.identity.certificate,
             new_id=new_id,
             random_bytes=secrets.token_bytes,
             on_paired=paired,
@@ -248,13 +265,12 @@ def a_jack(
         yield Jack(folder, identity, memory, clock, ear, chip, since_boot)
 
 
-@asynccontextmanager
-async def served(jack: Jack) -> AsyncIterator[tuple[Services, PairingDesk]]:
-    """The jack's services on real sockets and real mDNS on loopback."""
-    desk = jack.desk()
+def applications(jack: Jack, desk: PairingDesk) -> tuple[ASGIApp, ASGIApp]:
+    """For the owner's phone, and for whoever pairs."""
 
     def synchronised() -> None:
         jack.synchronised += 1
+        jack.changed()
 
     paired = PairedService(
         jack.id,
@@ -270,13 +286,34 @@ async def served(jack: Jack) -> AsyncIterator[tuple[Services, PairingDesk]]:
         },
         on_synchronised=synchronised,
     )
+    return paired.app(), PairingService(desk).app()
+
+
+def link_service(jack: Jack, desk: PairingDesk) -> LinkService:
+    """What serves a link to ``jack``."""
+    paired_app, pairing_app = applications(jack, desk)
+    return LinkService(
+        jack.memory,
+        jack.identity.agreement,
+        desk,
+        silent_trace(),
+        paired_app=paired_app,
+        pairing_app=pairing_app,
+    )
+
+
+@asynccontextmanager
+async def served(jack: Jack) -> AsyncIterator[tuple[Services, PairingDesk]]:
+    """The jack's services on real sockets and real mDNS on loopback."""
+    desk = jack.desk()
+    paired_app, pairing_app = applications(jack, desk)
     async with Services(
         jack.identity,
         jack.memory,
         desk,
         Announcement(secrets.token_hex(8), [LOOPBACK]),
-        paired_app=paired.app(),
-        pairing_app=PairingService(desk).app(),
+        paired_app=paired_app,
+        pairing_app=pairing_app,
         host=LOOPBACK,
         port=0,
     ) as services:

@@ -10,6 +10,7 @@ import pytest
 
 from cigarjack.beaconing import Beaconing, OnAir, Silence, derive, plan
 from cigarjack.memory import StorageError
+from tests.cigarjack.on_air import TX_POWER_DBM, beaconing_of
 from tests.cigarjack.parties import (
     NOW_MS,
     NOW_S,
@@ -19,7 +20,6 @@ from tests.cigarjack.parties import (
     new_id,
     new_key,
     owner_of,
-    silent_trace,
 )
 from twochannel.keystore.file import FileAgreement
 from twochannel.keystore.port import KeyStoreError
@@ -28,7 +28,6 @@ from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.statements import Time
 from twochannel.radio.port import Broadcast, RadioError
 
-TX_POWER_DBM = -20
 NONCE = "n" * 21 + "A"
 
 
@@ -59,11 +58,6 @@ class NotedAdvertiser:
 
     async def count(self, count: int) -> None:
         await self.until(lambda told: len(told) >= count)
-
-
-def beaconing_of(jack: Jack) -> Beaconing:
-    agreement = jack.identity.agreement
-    return Beaconing(jack.memory, agreement, jack.clock, silent_trace(), TX_POWER_DBM)
 
 
 @asynccontextmanager

@@ -8,7 +8,14 @@ import socket
 
 import pytest
 
-from cigarjack.client import JackClient, JackClientError, JackPin, LabelError, parse_label
+from cigarjack.client import (
+    JackClient,
+    JackClientError,
+    JackPin,
+    LabelError,
+    parse_label,
+    wifi_channel,
+)
 from tests.cigarjack.parties import LANE_NONCE, NOW_S, Jack, Phone, Server, new_key, served
 from twochannel import tls
 from twochannel.protocol import envelope
@@ -160,7 +167,9 @@ async def test_what_no_jack_would_say_is_no_jack(
         port = strange.sockets[0].getsockname()[1]
         key = new_key()
         certificate = tls.make_certificate(key, "phone", 1)
-        async with JackClient("127.0.0.1", port, _pin(unpaired), certificate, key) as client:
+        pin = _pin(unpaired)
+        channel = wifi_channel("127.0.0.1", port, pin, certificate, key)
+        async with JackClient(channel, pin) as client:
             with pytest.raises(JackClientError, match=reason):
                 await client.status()
 
@@ -185,6 +194,8 @@ LIES: list[tuple[dict[str, object], ErrorCode]] = [
     ({"link_key": "c2hvcnQ"}, ErrorCode.MESSAGE_MALFORMED),
     ({"pairing": "a.b.c"}, ErrorCode.MESSAGE_MALFORMED),
     ({"pairing": None}, ErrorCode.MESSAGE_MALFORMED),
+    ({"certificate": 7}, ErrorCode.MESSAGE_MALFORMED),
+    ({"certificate": "c2hvcnQ"}, ErrorCode.KEY_UNKNOWN),
 ]
 
 

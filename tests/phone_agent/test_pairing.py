@@ -10,8 +10,8 @@ import pytest
 
 from cigarjack.announcement import Announcement, Notice
 from cigarjack.client import PairedJack
-from phone_agent.jack_finder import Endpoint, JackFinder
-from phone_agent.pairing import JackNotFoundError, pairing_with, search
+from phone_agent.jack_finder import JackFinder
+from phone_agent.pairing import Announced, JackNotFoundError, Pairing, search
 from tests.cigarjack.parties import LOOPBACK, Jack, a_jack, new_id, served
 from tests.phone_agent.owners_phone import NOWHERE, OwnersPhone
 from tests.phone_agent.scripted_server import ScriptedServer
@@ -23,12 +23,12 @@ BRIEFLY_S = 0.5
 
 async def find(
     label: str, phone: OwnersPhone, server: ScriptedServer, search_s: float = 15.0
-) -> tuple[PairedJack, Endpoint, list[str]]:
+) -> tuple[PairedJack, str, list[str]]:
     told: list[str] = []
-    attempt = pairing_with(label, phone.identity, server.party.identity(), new_id)
+    pairing = Pairing(label, phone.identity, server.party.identity(), new_id)
     async with JackFinder([LOOPBACK]) as finder:
-        paired, endpoint = await search(finder, attempt, told.append, search_s)
-    return paired, endpoint, told
+        paired, host = await search([Announced(finder, pairing)], told.append, search_s)
+    return paired, host, told
 
 
 async def test_the_jack_on_the_label_is_found_among_others(
@@ -42,10 +42,9 @@ async def test_the_jack_on_the_label_is_found_among_others(
             await others.open_pairing()
             services, _ = await stack.enter_async_context(served(jack))
             label = await services.open_pairing()
-            pairing_port = services.pairing_port
-            paired, endpoint, _ = await find(str(label), phone, server)
+            paired, host, _ = await find(str(label), phone, server)
     assert paired.pin.jack == jack.id
-    assert endpoint == (LOOPBACK, pairing_port)
+    assert host == LOOPBACK
     owner = jack.memory.pairing_state().owner
     assert owner is not None
     assert owner.phone == phone.id

@@ -184,11 +184,11 @@ def packets(body: bytes, limit_bytes: int) -> Iterator[bytes]:
 class Reassembler:
     """Puts packets together to the bodies of records, each of at most ``limit_bytes``.
 
-    It never holds more than one record and one packet.
+    It never holds more than one record and one packet. The limit may change between two packets.
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._waiting = bytearray()
 
     @property
@@ -202,7 +202,7 @@ class Reassembler:
         bodies = []
         while len(self._waiting) >= _LENGTH_BYTES:
             length = int.from_bytes(self._waiting[:_LENGTH_BYTES])
-            if not 0 < length <= self._limit_bytes:
+            if not 0 < length <= self.limit_bytes:
                 raise SessionError(f"a record of {length} bytes is none that belongs here")
             end = _LENGTH_BYTES + length
             if len(self._waiting) < end:

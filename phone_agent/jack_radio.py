@@ -1,0 +1,216 @@
+"""The phone's Bluetooth: calls its jack, hears who invites, and asks over GATT.
+
+What is heard is a hint: anybody may send a recorded invitation again. Who is there, the session
+shows, and whoever is not the jack costs one try; the next goes to another address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from typing import Final, TypeVar
+
+from cigarjack.client import JackClient, JackClientError, JackPin, gatt_channel
+from twochannel.protocol.errors import FrameError
+from twochannel.protocol.invitation import (
+    CALL_SALT_BYTES,
+    CALL_UUID,
+    INVITATION_UUID,
+    Call,
+    Invitation,
+    call_key,
+    invitation_key,
+    pairing_invitation_key,
+)
+from twochannel.protocol.limits import CALLED_S
+from twochannel.radio.backends import open_radio
+from twochannel.radio.port import Broadcast, Link, LinkError, Radio, RadioError, Sighting
+from twochannel.radio.watch import RadioWatch
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: The least for non-connectable adverts, like the lane frame's: the jack shall hear it at once.
+_CALL_INTERVAL_MS: Final = 20
+#: One conversation: connection, handshake, and an auth code for which the jack waits 2 s.
+CONVERSATION_S: Final = 12.0
+#: All tries of one request together.
+_ATTEMPT_S: Final = 20.0
+#: An answer over GATT: 2 KB at 20 bytes a packet, and the 2 s of the lane.
+_ANSWER_S: Final = 8.0
+#: After this time without another one, an address that has failed is tried again.
+_SECOND_CHANCE_S: Final = 1.0
+
+
+class JackRadio:
+    """``name``: of the radio. ``now_s``: the server's time. Give ``run`` a task."""
+
+    def __init__(self, name: str, now_s: Callable[[], int]) -> None:
+        """Raises RadioError for a name that no backend serves."""
+        open_radio(name)
+        self._watch = RadioWatch(lambda: open_radio(name), self._listen)
+        self._now_s = now_s
+        self._radio: Radio | None = None
+        self._alone = asyncio.Lock()
+        self._waiting: dict[asyncio.Future[Sighting], Callable[[Sighting, Invitation], bool]] = {}
+        self._last_call_s = 0
+        self._called_at_s: dict[str, float] = {}
+        self.ready = asyncio.Event()
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be asked over GATT now, or None."""
+        return self._watch.problem
+
+    async def run(self) -> None:
+        """Keep the radio open and listen, until cancelled."""
+        await self._watch.run()
+
+    async def _listen(self, radio: Radio) -> None:
+        self._radio = radio
+        self.ready.set()
+        try:
+            async for sighting in radio.scanner.sightings():
+                if sighting.service_uuid == INVITATION_UUID:
+                    self._take(sighting)
+        finally:
+            self._radio = None
+            self.ready.clear()
+
+    def _take(self, sighting: Sighting) -> None:
+        try:
+            invitation = Invitation.decode(sighting.service_data)
+        except FrameError:
+            return
+        for future, wanted in tuple(self._waiting.items()):
+            if not future.done() and wanted(sighting, invitation):
+                future.set_result(sighting)
+
+    async def invited(
+        self, *keys: bytes, but: Collection[str] = (), when: Callable[[], bool] = lambda: True
+    ) -> Sighting:
+        """The next invitation under one of ``keys``, not from an address in ``but``."""
+
+        def wanted(sighting: Sighting, invitation: Invitation) -> bool:
+            known = any(invitation.is_under(key) for key in keys)
+            return known and sighting.address not in but and when()
+
+        heard: asyncio.Future[Sighting] = asyncio.get_running_loop().create_future()
+        self._waiting[heard] = wanted
+        try:
+            return await heard
+        finally:
+            del self._waiting[heard]
+
+    async def uncalled(self, pin: JackPin) -> Sighting:
+        """The jack invites, though it was not called: it does not know the time."""
+        key = invitation_key(pin.link_key)
+        return await self.invited(key, when=lambda: not self._called_lately(pin.jack))
+
+    def _called_lately(self, jack: str) -> bool:
+        called_at_s = self._called_at_s.get(jack)
+        return called_at_s is not None and time.monotonic() < called_at_s + 2 * CALLED_S
+
+    async def call(self, pin: JackPin, ask: Callable[[JackClient], Awaitable[T]]) -> T:
+        """Call the jack, and ask it once it takes a connection. Raises JackClientError, CodedError.
+
+        Whoever invites and is not the jack is left for another.
+        """
+        async with self._alone:
+            try:
+                async with asyncio.timeout(_ATTEMPT_S):
+                    return await self._call(pin, ask)
+            except TimeoutError:
+                raise JackClientError("the jack is not heard over Bluetooth") from None
+            except RadioError as error:
+                raise JackClientError(f"the phone's Bluetooth does not work: {error}") from error
+
+    async def _call(self, pin: JackPin, ask: Callable[[JackClient], Awaitable[T]]) -> T:
+        failed: set[str] = set()
+        while True:
+            sighting = await self._answered(pin, failed)
+            try:
+                async with asyncio.timeout(CONVERSATION_S):
+                    return await self._converse(sighting, pin, ask)
+            except (JackClientError, TimeoutError) as error:
+                failed.add(sighting.address)
+                _log.info("invitation_failed", extra={"jack": pin.jack, "reason": str(error)})
+
+    async def visit(self, pin: JackPin, ask: Callable[[JackClient], Awaitable[T]]) -> T:
+        """Ask a jack that invites without having been called. Raises as ``call`` does."""
+        try:
+            async with asyncio.timeout(_SECOND_CHANCE_S):
+                sighting = await self.uncalled(pin)
+            async with self._alone, asyncio.timeout(CONVERSATION_S):
+                return await self._converse(sighting, pin, ask)
+        except TimeoutError:
+            raise JackClientError("the jack does not answer over Bluetooth") from None
+
+    @asynccontextmanager
+    async def link(self, sighting: Sighting) -> AsyncIterator[Link]:
+        """A link to whoever invited. Raises JackClientError, in the block too when it is lost."""
+        try:
+            async with self._opened().central.connected(sighting) as link:
+                yield link
+        except LinkError as error:
+            raise JackClientError(f"no connection over Bluetooth: {error}") from error
+        except RadioError as error:
+            raise JackClientError(f"the phone's Bluetooth does not work: {error}") from error
+
+    def _opened(self) -> Radio:
+        if self._radio is None:
+            raise JackClientError(f"the phone has no Bluetooth now: {self.problem}")
+        return self._radio
+
+    async def _answered(self, pin: JackPin, failed: set[str]) -> Sighting:
+        """Call until the jack, or somebody who seems to be it, invites."""
+        radio = self._opened()
+        keys = invitation_key(pin.link_key), pairing_invitation_key(pin.jack)
+        while True:
+            await radio.advertiser.broadcast(self._broadcast(pin))
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SECOND_CHANCE_S if failed else CALLED_S):
+                        return await self.invited(*keys, but=failed)
+                failed.clear()
+            finally:
+                await radio.advertiser.silence()
+
+    def _broadcast(self, pin: JackPin) -> Broadcast:
+        # A second call within a second must be newer too.
+        self._last_call_s = max(self._now_s(), self._last_call_s + 1)
+        self._called_at_s[pin.jack] = time.monotonic()
+        salt = secrets.token_bytes(CALL_SALT_BYTES)
+        call = Call.made(call_key(pin.link_key), self._last_call_s, salt)
+        return Broadcast(CALL_UUID, call.encode(), _CALL_INTERVAL_MS)
+
+    async def _converse(
+        self, sighting: Sighting, pin: JackPin, ask: Callable[[JackClient], Awaitable[T]]
+    ) -> T:
+        async with (
+            self.link(sighting) as link,
+            JackClient(gatt_channel(link, pin), pin, timeout_s=_ANSWER_S) as client,
+        ):
+            return await ask(client)
+
+
+@asynccontextmanager
+async def listening(name: str | None, now_s: Callable[[], int]) -> AsyncIterator[JackRadio | None]:
+    """The radio ``name``, kept open while the block runs; None without a name.
+
+    Raises RadioError for a name that no backend serves.
+    """
+    if name is None:
+        yield None
+        return
+    radio = JackRadio(name, now_s)
+    running = asyncio.create_task(radio.run(), name="radio")
+    try:
+        yield radio
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -1,0 +1,146 @@
+"""A phone and its jack on virtual air: auth codes, time and pairing without Wi-Fi."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cigarjack.beaconing import Silence
+from cigarjack.client import PairedJack
+from cigarjack.invitation_rules import Occasion
+from fieldkit.air import Air, AirPlan, ControllerPlan
+from fieldkit.propagation import Propagation
+from phone_agent.fallback import Path
+from phone_agent.jack_radio import listening
+from phone_agent.pairing import Inviting, JackNotFoundError, Pairing, search
+from tests.cigarjack.on_air import OnAir, on_air
+from tests.cigarjack.parties import Jack, new_id, served
+from tests.cigarjack.test_beaconing import tell_time
+from tests.phone_agent.owners_phone import OwnersPhone, eventually, hear_lane
+from tests.phone_agent.scripted_server import ScriptedServer
+from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.statements import Decision
+from twochannel.radio.backends import open_radio
+
+STILL = Propagation(shadowing_sd_db=0, fading_sd_db=0, loss_probability=0)
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+async def air() -> AsyncIterator[Air]:
+    controllers = (
+        ControllerPlan(name="jack"),
+        ControllerPlan(name="phone", x=1),
+        ControllerPlan(name="spoof", x=0.5),
+    )
+    async with Air(AirPlan(propagation=STILL, controllers=controllers)) as opened:
+        yield opened
+
+
+def radio_of(air: Air, name: str) -> str:
+    return f"bumble:{air.transports[name]}"
+
+
+@asynccontextmanager
+async def jack_on(air: Air, jack: Jack) -> AsyncIterator[OnAir]:
+    async with open_radio(radio_of(air, "jack")) as radio, on_air(jack, radio) as shown:
+        yield shown
+
+
+async def test_without_wifi_the_auth_code_comes_over_gatt_and_the_beacon_is_back(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
+) -> None:
+    tell_time(jack, server.now_ms())
+    phone.pair(jack, server)
+    hear_lane(jack)
+    async with jack_on(air, jack) as shown, phone.running(radio=radio_of(air, "phone")):
+        assert shown.beaconing.broadcasting
+        challenge = server.challenge(jack.id, phone.id)
+        server.ask(challenge)
+        assert (await server.confirmation()).decision is Decision.APPROVE
+        received = await phone.until_traced("auth_code_received", challenge.sub)
+        assert (received["path"], received["presence"]) == (Path.GATT, True)
+        asked = await phone.until_traced("auth_code_asked", challenge.sub)
+        tried = await phone.until_traced("gatt_tried", challenge.sub)
+        assert tried["mono_ns"] - asked["mono_ns"] < 2_000_000_000
+        await eventually(lambda: shown.beaconing.broadcasting, "the beacon is back")
+        assert shown.inviting.shown is None
+        (status,) = (await phone.command("GET", "/v1/status"))["jacks"]
+        assert status["path"] == "gatt"
+
+
+async def test_a_jack_without_time_gets_it_over_gatt(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
+) -> None:
+    phone.pair(jack, server)
+    async with jack_on(air, jack) as shown:
+        assert shown.beaconing.shown is Silence.CLOCK_UNSYNCHRONISED
+        async with phone.running(radio=radio_of(air, "phone")):
+            await phone.until_traced("time_synchronised")
+            await eventually(lambda: shown.beaconing.broadcasting, "the beacon is on the air")
+    assert jack.synchronised == 1
+
+
+async def test_with_wifi_nothing_goes_over_gatt(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
+) -> None:
+    tell_time(jack, server.now_ms())
+    phone.pair(jack, server)
+    hear_lane(jack)
+    async with (
+        served(jack),
+        jack_on(air, jack),
+        phone.running(radio=radio_of(air, "phone")),
+    ):
+        await phone.until_traced("jack_found")
+        challenge = server.challenge(jack.id, phone.id)
+        server.ask(challenge)
+        assert (await server.confirmation()).decision is Decision.APPROVE
+        received = await phone.until_traced("auth_code_received", challenge.sub)
+    assert received["path"] == Path.WIFI
+    assert phone.traced("gatt_tried") == []
+
+
+async def pair_over(
+    air: Air, phone: OwnersPhone, server: ScriptedServer, label: str, search_s: float = 15.0
+) -> tuple[PairedJack, str]:
+    pairing = Pairing(label, phone.identity, server.party.identity(), new_id)
+    async with listening(radio_of(air, "phone"), lambda: 0) as radio:
+        assert radio is not None
+        return await search([Inviting(radio, pairing)], lambda _text: None, search_s)
+
+
+async def test_pairing_works_over_gatt_alone(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
+) -> None:
+    async with jack_on(air, jack) as shown:
+        label = shown.desk.open_window()
+        await eventually(lambda: shown.inviting.shown is Occasion.PAIRING, "it invites")
+        paired, host = await pair_over(air, phone, server, str(label))
+    assert host == ""
+    owner = jack.memory.pairing_state().owner
+    assert owner is not None
+    assert owner.phone == phone.id
+    assert paired.pin.link_key == owner.link_key
+
+
+async def test_a_wrong_claim_secret_is_refused_and_counted(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
+) -> None:
+    async with jack_on(air, jack) as shown:
+        label = shown.desk.open_window()
+        wrong = f"CJ1:{label.thumbprint}:{'A' * 22}"
+        with pytest.raises(CodedError) as refused:
+            await pair_over(air, phone, server, wrong)
+    assert refused.value.code is ErrorCode.CLAIM_REFUSED
+    assert jack.memory.pairing_state().wrong_tries == 1
+
+
+async def test_a_jack_whose_window_is_closed_is_not_found(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
+) -> None:
+    async with jack_on(air, jack):
+        with pytest.raises(JackNotFoundError, match="--radio"):
+            await pair_over(air, phone, server, f"CJ1:{jack.id}:{'A' * 22}", search_s=1.0)
