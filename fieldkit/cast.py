@@ -61,10 +61,11 @@ class LimitRole(_Entry):
 
 
 class PhoneRole(_Entry):
-    """The phone, with what its owner has set up on it."""
+    """The phone, with what its owner has set up on it. ``at_m``: at first; it rides in the car."""
 
     name: Name
     label: Label
+    at_m: _Place
     prompt_s: Annotated[float, Field(gt=0, le=300)]
     methods: tuple[MethodRole, ...]
     limits: tuple[LimitRole, ...]
@@ -118,6 +119,11 @@ class Cast(_Entry):
             raise ValueError(f"no such merchant: {', '.join(sorted(missing))}")
         return self
 
+    def in_car(self, at_m: tuple[float, float]) -> dict[str, tuple[float, float]]:
+        """Where jack and phone are while the car, hence the jack, is at ``at_m``."""
+        x_m, y_m = (a - b for a, b in zip(self.phone.at_m, self.jack.at_m, strict=True))
+        return {self.jack.name: at_m, self.phone.name: (at_m[0] + x_m, at_m[1] + y_m)}
+
     def terminal(self, name: str) -> TerminalRole:
         """The terminal of that name; KeyError if there is none."""
         return {terminal.name: terminal for terminal in self.terminals}[name]
@@ -125,7 +131,7 @@ class Cast(_Entry):
     def air_plan(self, seed: int | None = None) -> dict[str, Any]:
         """The plan that ``fieldkit air`` takes, with ``seed`` in place of the cast's own."""
         jack = {"name": self.jack.name, "tx_power_dbm": self.jack.tx_power_dbm}
-        places = [_at(jack, self.jack.at_m)]
+        places = [_at(jack, self.jack.at_m), _at({"name": self.phone.name}, self.phone.at_m)]
         places += [_at({"name": terminal.name}, terminal.at_m) for terminal in self.terminals]
         places += [_at({"name": radio.name}, radio.at_m) for radio in self.extra_radios]
         return {

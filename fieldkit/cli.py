@@ -63,7 +63,7 @@ def main() -> None:
 def demo(
     json_file: Path | None, keep: bool, report_file: Path, seed: int | None, cast_file: Path | None
 ) -> None:
-    """Run server, jack, phone and terminals as separate processes, and five journeys.
+    """Run server, jack, phone and terminals as separate processes, and six journeys.
 
     Needs no hardware and no root. Exit code 0 only if every journey ended as it must and the
     auditor found nothing; 3 if one did not; 1 if the demo could not be run.

@@ -24,7 +24,7 @@ from fieldkit.processor_books import Charge
 from fieldkit.results import AuditCheck, EvidenceStep, JourneyResult
 from fieldkit.sniffer import Sniffer
 from fieldkit.stage import SERVER, Stage
-from fieldkit.trace import TraceError
+from fieldkit.trace import TraceError, TraceEvent
 from twochannel.protocol.money import format_minor
 
 #: Where the car stops: this far from the terminal's antenna.
@@ -32,6 +32,8 @@ _STOPS_AT_M: Final = 2.5
 #: A jack that boots in 1970 is found, synchronised and heard within this time.
 _DEADLINE_S: Final = 30.0
 _DECLINED: Final = 3
+#: The phone is promised to be on its second path by then.
+_FALLBACK_MS: Final = 2000
 
 
 class JourneyFailedError(Exception):
@@ -93,15 +95,15 @@ async def perform(stage: Stage, journey: Journey) -> JourneyResult:
 
 async def arrive(stage: Stage, terminal: str, speed_mps: float | None = None) -> None:
     """Bring the car to ``terminal``, at ``speed_mps`` or at once, and wait until it is heard."""
-    jack = stage.cast.jack.name
     x_m, y_m = stage.cast.terminal(terminal).at_m
-    there = (x_m + _STOPS_AT_M, y_m)
+    places = stage.cast.in_car((x_m + _STOPS_AT_M, y_m))
     async with stage.air() as air, asyncio.timeout(_DEADLINE_S):
-        if speed_mps is None:
-            await air.move(jack, *there)
-        else:
-            await air.drive(jack, there, speed_mps)
-        while (await air.positions())[jack] != there:
+        for name, there in places.items():
+            if speed_mps is None:
+                await air.move(name, *there)
+            else:
+                await air.drive(name, there, speed_mps)
+        while not places.items() <= (await air.positions()).items():
             await _next_advert(stage, terminal)
     await heard(stage, terminal)
 
@@ -291,12 +293,55 @@ async def jack_restarted_1970(stage: Stage, account: Account) -> None:
     await _settled(stage, account, payment, "captured", [Charge("captured", "EUR", 620, 620)])
 
 
+async def wifi_lost(stage: Stage, account: Account) -> None:
+    """Wi-Fi falls silent, though mDNS still says where the jack is: the code comes over GATT."""
+    async with stage.behind_wifi() as wifi:
+        await _reached_at(stage, wifi.port)
+        await arrive(stage, "lane-1")
+        wifi.cut()
+        payment = await charge(stage, "lane-1", "3.40", "--description", "Espresso")
+        await _settled(stage, account, payment, "captured", [Charge("captured", "EUR", 340, 340)])
+        received = _by_phone(stage, "auth_code_received", payment)
+        account.demand(received.fields["path"] == "gatt", "the auth code came over Bluetooth GATT")
+        account.demand(received.fields["presence"] is True, "the jack heard the lane meanwhile")
+        tried, asked = (
+            _by_phone(stage, event, payment).mono_ns for event in ("gatt_tried", "auth_code_asked")
+        )
+        waited_ms = (tried - asked) // 1_000_000
+        account.demand(
+            waited_ms < _FALLBACK_MS, f"the phone waited {waited_ms} ms for Wi-Fi, less than 2 s"
+        )
+        wifi.mend()
+        after = await charge(stage, "lane-1", "2.10", "--description", "Biscotti")
+        path = _by_phone(stage, "auth_code_received", after).fields["path"]
+        account.demand(
+            (after["status"], path) == ("captured", "wifi"),
+            "with Wi-Fi back, the next payment's auth code came over Wi-Fi",
+        )
+
+
+async def _reached_at(stage: Stage, port: int) -> None:
+    """Wait until the phone has found its jack at ``port``."""
+    await stage.traces[stage.cast.phone.name].wait(
+        "jack_found", where=lambda fields: str(fields["address"]).endswith(f":{port}")
+    )
+
+
+def _by_phone(stage: Stage, event: str, payment: Mapping[str, Any]) -> TraceEvent:
+    """What the phone noted about ``payment``."""
+    found = stage.traces[stage.cast.phone.name].find(event, payment=str(payment["id"]))
+    if found is None:
+        raise JourneyFailedError(f"The phone has noted no {event} of this payment")
+    return found
+
+
 JOURNEYS: Final = (
     Journey("coffee", "Coffee at a drive-through lane", coffee),
     Journey("refuelling", "Refuelling: 80.00 held, 42.17 taken", refuelling),
     Journey("owner-declines", "The owner declines", owner_declines),
     Journey("replayed-code", "A code replayed at another lane", replayed_code),
     Journey("jack-restarted-1970", "Jack restarted in 1970", jack_restarted_1970),
+    Journey("wifi-lost", "Wi-Fi lost, code over GATT", wifi_lost),
 )
 
 

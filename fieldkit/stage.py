@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,6 +26,7 @@ from fieldkit.air_control import AirControl
 from fieldkit.cast import Cast, MerchantRole, TerminalRole
 from fieldkit.process import Process, StageError, command
 from fieldkit.trace import TraceEvent, TraceFile
+from fieldkit.wifi import Wifi
 from twochannel import control
 
 SERVER: Final = "server"
@@ -40,6 +42,8 @@ _COMMANDS: Final = {
 #: Key generation, TLS and mDNS of a first start, on a machine that is busy with all the others.
 _SETTLE_DEADLINE_S: Final = 40.0
 _LOOPBACK: Final = "127.0.0.1"
+#: Where the jack listens while a relay carries what comes to the address that it announces.
+_JACK_BEHIND_WIFI: Final = "127.0.0.2"
 
 
 class Stage:
@@ -160,6 +164,20 @@ class Stage:
         fixed = {"CIGARJACK_SERVER_PORT": port} if port else {}
         await self.start(agent, fixed | dict(environment or {}))
 
+    @asynccontextmanager
+    async def behind_wifi(self) -> AsyncIterator[Wifi]:
+        """The jack, restarted behind a Wi-Fi that can be cut; after the block it is as before."""
+        jack = self.cast.jack.name
+        async with Wifi(_LOOPBACK, _JACK_BEHIND_WIFI) as wifi:
+            await self.processes[jack].stop()
+            behind = {"CIGARJACK_HOST": _JACK_BEHIND_WIFI, "CIGARJACK_PORT": str(wifi.port)}
+            try:
+                await self.restart(jack, behind)
+                yield wifi
+            finally:
+                await self.processes[jack].stop()
+        await self.restart(jack)
+
     async def kill(self, agent: str) -> None:
         """SIGKILL."""
         await self.processes[agent].kill()
@@ -184,6 +202,7 @@ class Stage:
         if agent == self.cast.phone.name:
             return {
                 "PHONE_AGENT_INTERFACES": _LOOPBACK,
+                "PHONE_AGENT_RADIO": self.radio(agent),
                 "PHONE_AGENT_PROMPT_S": str(self.cast.phone.prompt_s),
             }
         return {"PAYMENT_DEVICE_RADIO": self.radio(agent)}

@@ -23,6 +23,7 @@ SPANS: Final = (
     ("terminal", "request_sent", "request_answered", "waits for the outcome"),
     ("server", "request_received", "challenge_issued", "resolves the code, makes the challenge"),
     ("phone", "auth_code_asked", "auth_code_received", "asks the jack for the auth code"),
+    ("phone", "gatt_tried", "auth_code_received", "asks the jack over Bluetooth GATT"),
     ("jack", "challenge_received", "auth_code_signed", "listens for the lane, signs"),
     ("phone", "prompt_shown", "decision", "asks its owner"),
     ("phone", "confirmation_sent", "confirmation_answered", "sends the confirmation"),

@@ -16,7 +16,14 @@ import pytest
 from fieldkit.cast import DEMO_CAST
 from fieldkit.legs import NAMES
 
-JOURNEYS = ["coffee", "refuelling", "owner-declines", "replayed-code", "jack-restarted-1970"]
+JOURNEYS = [
+    "coffee",
+    "refuelling",
+    "owner-declines",
+    "replayed-code",
+    "jack-restarted-1970",
+    "wifi-lost",
+]
 DEADLINE_S = 180
 
 
@@ -68,7 +75,7 @@ def test_every_journey_ends_as_it_must_and_keep_leaves_it_running(
         demo.send_signal(signal.SIGINT)
         rest, _ = demo.communicate(timeout=DEADLINE_S)
     assert demo.returncode == 0, said + rest
-    assert "5 of 5 journeys ended as they must." in said
+    assert "6 of 6 journeys ended as they must." in said
     assert "Audit: clean." in said
     (folder,) = temporary.iterdir()
     assert f"payment-device --state {folder}/lane-1 charge" in said
@@ -78,9 +85,9 @@ def test_every_journey_ends_as_it_must_and_keep_leaves_it_running(
     assert alive == []
     assert_document(json.loads(document_file.read_text(encoding="utf-8")))
     report = report_file.read_text(encoding="utf-8")
-    assert "All 5 journeys ended as they must" in report
+    assert "All 6 journeys ended as they must" in report
     assert "Audit clean" in report
-    assert report.count('class="message radio"') >= 3  # three payments whose lane the jack heard
+    assert report.count('class="message radio"') >= 4  # four payments whose lane the jack heard
 
 
 def assert_document(document: dict[str, object]) -> None:
@@ -103,6 +110,7 @@ def assert_document(document: dict[str, object]) -> None:
         ("declined", 0),
         ("declined", 0),
         ("captured", 620),
+        ("captured", 340),
     ]
 
 

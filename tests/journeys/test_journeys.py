@@ -23,6 +23,7 @@ OUTCOMES = {
     "owner-declines": ("declined", 0, 0, []),
     "replayed-code": ("declined", 0, 0, []),
     "jack-restarted-1970": ("captured", 620, 620, [("captured", 620)]),
+    "wifi-lost": ("captured", 340, 340, [("captured", 340)]),
 }
 
 
