@@ -3,50 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from cigarjack.beaconing import Silence
-from cigarjack.client import PairedJack
 from cigarjack.invitation_rules import Occasion
-from fieldkit.air import Air, AirPlan, ControllerPlan
-from fieldkit.propagation import Propagation
+from fieldkit.air import Air
+from phone_agent import onboarding
+from phone_agent.config import PhoneSettings
+from phone_agent.database import FILE_NAME, Database
 from phone_agent.fallback import Path
-from phone_agent.jack_radio import listening
-from phone_agent.pairing import Inviting, JackNotFoundError, Pairing, search
-from tests.cigarjack.on_air import OnAir, on_air
-from tests.cigarjack.parties import Jack, new_id, served
+from phone_agent.pairing import JackNotFoundError
+from phone_agent.wallet import Wallet
+from tests.cigarjack.parties import LOOPBACK, Jack, served
 from tests.cigarjack.test_beaconing import tell_time
 from tests.phone_agent.owners_phone import OwnersPhone, eventually, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer
+from tests.phone_agent.street import jack_on, pair_over, radio_of, street
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.statements import Decision
-from twochannel.radio.backends import open_radio
-
-STILL = Propagation(shadowing_sd_db=0, fading_sd_db=0, loss_probability=0)
-DEADLINE_S = 20.0
 
 
 @pytest.fixture
 async def air() -> AsyncIterator[Air]:
-    controllers = (
-        ControllerPlan(name="jack"),
-        ControllerPlan(name="phone", x=1),
-        ControllerPlan(name="spoof", x=0.5),
-    )
-    async with Air(AirPlan(propagation=STILL, controllers=controllers)) as opened:
+    async with street() as opened:
         yield opened
-
-
-def radio_of(air: Air, name: str) -> str:
-    return f"bumble:{air.transports[name]}"
-
-
-@asynccontextmanager
-async def jack_on(air: Air, jack: Jack) -> AsyncIterator[OnAir]:
-    async with open_radio(radio_of(air, "jack")) as radio, on_air(jack, radio) as shown:
-        yield shown
 
 
 async def test_without_wifi_the_auth_code_comes_over_gatt_and_the_beacon_is_back(
@@ -103,15 +84,6 @@ async def test_with_wifi_nothing_goes_over_gatt(
     assert phone.traced("gatt_tried") == []
 
 
-async def pair_over(
-    air: Air, phone: OwnersPhone, server: ScriptedServer, label: str, search_s: float = 15.0
-) -> tuple[PairedJack, str]:
-    pairing = Pairing(label, phone.identity, server.party.identity(), new_id)
-    async with listening(radio_of(air, "phone"), lambda: 0) as radio:
-        assert radio is not None
-        return await search([Inviting(radio, pairing)], lambda _text: None, search_s)
-
-
 async def test_pairing_works_over_gatt_alone(
     server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
 ) -> None:
@@ -144,3 +116,45 @@ async def test_a_jack_whose_window_is_closed_is_not_found(
     async with jack_on(air, jack):
         with pytest.raises(JackNotFoundError, match="--radio"):
             await pair_over(air, phone, server, f"CJ1:{jack.id}:{'A' * 22}", search_s=1.0)
+
+
+async def test_paired_over_gatt_a_phone_pays_and_never_sees_wifi(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
+) -> None:
+    settings = PhoneSettings(interfaces=(LOOPBACK,), radio=radio_of(air, "phone"))
+    hear_lane(jack)
+    async with jack_on(air, jack) as shown:
+        label = shown.desk.open_window()
+        with Database.open(phone.state / FILE_NAME) as database:
+            wallet = Wallet(database)
+            made = await onboarding.pair(
+                phone.state, wallet, str(label), None, settings, lambda _text: None
+            )
+            (kept,) = wallet.jacks()
+        assert (made["jack"], made["registered"], kept.host) == (jack.id, True, "")
+        assert kept.pin.certificate == jack.identity.certificate
+        async with phone.running(radio=settings.radio):
+            await phone.until_traced("time_synchronised")
+            challenge = server.challenge(jack.id, phone.id)
+            server.ask(challenge)
+            assert (await server.confirmation()).decision is Decision.APPROVE
+            received = await phone.until_traced("auth_code_received", challenge.sub)
+            assert received["path"] == Path.GATT
+    assert phone.traced("jack_found") == []
+
+
+async def test_a_phone_without_its_adapter_says_so_and_does_with_wifi(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    tell_time(jack, server.now_ms())
+    phone.pair(jack, server)
+    hear_lane(jack)
+    nowhere = f"bumble:tcp-client:{LOOPBACK}:9"
+    async with served(jack), phone.running(radio=nowhere):
+        challenge = server.challenge(jack.id, phone.id)
+        server.ask(challenge)
+        assert (await server.confirmation()).decision is Decision.APPROVE
+        received = await phone.until_traced("auth_code_received", challenge.sub)
+        status = await phone.command("GET", "/v1/status")
+    assert received["path"] == Path.WIFI
+    assert "Cannot open the radio" in status["radio_problem"]
