@@ -33,6 +33,7 @@ def test_the_example_of_an_air_is_printed_and_is_one() -> None:
         "jack": 9001,
         "lane": 9002,
         "lane-2": 9003,
+        "phone": 9004,
     }
 
 
