@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from cigarjack.client import JackClientError
 from cigarjack.config import JackSettings, StateFolder
 from cigarjack.identity import initialise, load
-from tests.cigarjack.parties import Jack, Phone, Server, a_jack, owner_of
+from tests.cigarjack.parties import Jack, Phone, Server, a_jack, link_service, owner_of
+from tests.link_pair import link_pair
 from tests.softhsm import SoftHsm
 from twochannel.keystore.port import KeyStoreError
 from twochannel.protocol import envelope
@@ -61,6 +64,31 @@ async def test_no_counter_is_used_while_the_token_is_away(
 def test_the_server_expects_the_code_that_it_broadcasts(jack: Jack, server: Server) -> None:
     agreed = jack.identity.agreement.exchange(server.agreement.key)
     assert agreed == server.agreement.exchange(jack.identity.agreement.key)
+
+
+async def test_a_phone_pairs_over_gatt_with_the_beacon_key_in_the_token(
+    jack: Jack, server: Server
+) -> None:
+    another, desk = Phone(), jack.desk()
+    link, end = link_pair()
+    serving = asyncio.create_task(link_service(jack, desk).serve(end))
+    paired = await another.pair_over_gatt(link, str(desk.open_window()), server)
+    await link.close()
+    assert await serving
+    assert (paired.pin.jack, paired.pin.epoch) == (jack.id, 2)
+
+
+async def test_without_its_token_a_jack_pairs_nobody_over_gatt(
+    jack: Jack, hsm: SoftHsm, server: Server
+) -> None:
+    desk = jack.desk()
+    label = str(desk.open_window())
+    link, end = link_pair()
+    with hsm.unplugged():
+        serving = asyncio.create_task(link_service(jack, desk).serve(end))
+        with pytest.raises(JackClientError):
+            await Phone().pair_over_gatt(link, label, server)
+        assert not await serving
 
 
 def test_only_the_tls_key_is_a_file(jack: Jack) -> None:

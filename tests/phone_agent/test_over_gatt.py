@@ -84,6 +84,28 @@ async def test_with_wifi_nothing_goes_over_gatt(
     assert phone.traced("gatt_tried") == []
 
 
+async def test_a_jack_that_waits_for_its_lane_on_live_wifi_is_not_asked_over_gatt(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
+) -> None:
+    """No lane is heard: the jack answers without presence after its 2 s, and the owner is asked."""
+    tell_time(jack, server.now_ms())
+    jack.chip._hear = jack.ear.hear
+    phone.pair(jack, server)
+    async with (
+        served(jack),
+        jack_on(air, jack),
+        phone.running(radio=radio_of(air, "phone")),
+    ):
+        await phone.until_traced("jack_found")
+        challenge = server.challenge(jack.id, phone.id)
+        server.ask(challenge)
+        received = await phone.until_traced("auth_code_received", challenge.sub)
+        asked = await phone.until_traced("auth_code_asked", challenge.sub)
+        assert received["mono_ns"] - asked["mono_ns"] > 1_900_000_000
+    assert (received["path"], received["presence"]) == (Path.WIFI, False)
+    assert phone.traced("gatt_tried") == []
+
+
 async def test_pairing_works_over_gatt_alone(
     server: ScriptedServer, jack: Jack, phone: OwnersPhone, air: Air
 ) -> None:
