@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
@@ -42,8 +42,10 @@ CONVERSATION_S: Final = 12.0
 _ATTEMPT_S: Final = 20.0
 #: An answer over GATT: 2 KB at 20 bytes a packet, and the 2 s of the lane.
 _ANSWER_S: Final = 8.0
-#: After this time without another one, an address that has failed is tried again.
-_SECOND_CHANCE_S: Final = 1.0
+#: After this time an address that has failed may be tried again.
+_LEFT_ALONE_S: Final = 2.0
+#: A jack that invites is heard again within this time.
+_HEARD_AGAIN_S: Final = 1.0
 
 
 class JackRadio:
@@ -56,10 +58,11 @@ class JackRadio:
         self._now_s = now_s
         self._radio: Radio | None = None
         self._alone = asyncio.Lock()
-        self._waiting: dict[asyncio.Future[Sighting], Callable[[Sighting, Invitation], bool]] = {}
+        self._waiting: dict[asyncio.Future[Sighting], Callable[[Invitation], bool]] = {}
         self._last_call_s = 0
         self._called_at_s: dict[str, float] = {}
-        self.ready = asyncio.Event()
+        #: Until when nobody is met at an address.
+        self._left_alone_s: dict[str, float] = {}
 
     @property
     def problem(self) -> str | None:
@@ -72,32 +75,29 @@ class JackRadio:
 
     async def _listen(self, radio: Radio) -> None:
         self._radio = radio
-        self.ready.set()
         try:
             async for sighting in radio.scanner.sightings():
                 if sighting.service_uuid == INVITATION_UUID:
                     self._take(sighting)
         finally:
             self._radio = None
-            self.ready.clear()
 
     def _take(self, sighting: Sighting) -> None:
         try:
             invitation = Invitation.decode(sighting.service_data)
         except FrameError:
             return
+        if time.monotonic() < self._left_alone_s.get(sighting.address, 0.0):
+            return
         for future, wanted in tuple(self._waiting.items()):
-            if not future.done() and wanted(sighting, invitation):
+            if not future.done() and wanted(invitation):
                 future.set_result(sighting)
 
-    async def invited(
-        self, *keys: bytes, but: Collection[str] = (), when: Callable[[], bool] = lambda: True
-    ) -> Sighting:
-        """The next invitation under one of ``keys``, not from an address in ``but``."""
+    async def invited(self, *keys: bytes, when: Callable[[], bool] = lambda: True) -> Sighting:
+        """The next invitation under one of ``keys``, from an address that has not just failed."""
 
-        def wanted(sighting: Sighting, invitation: Invitation) -> bool:
-            known = any(invitation.is_under(key) for key in keys)
-            return known and sighting.address not in but and when()
+        def wanted(invitation: Invitation) -> bool:
+            return any(invitation.is_under(key) for key in keys) and when()
 
         heard: asyncio.Future[Sighting] = asyncio.get_running_loop().create_future()
         self._waiting[heard] = wanted
@@ -130,20 +130,18 @@ class JackRadio:
                 raise JackClientError(f"the phone's Bluetooth does not work: {error}") from error
 
     async def _call(self, pin: JackPin, ask: Callable[[JackClient], Awaitable[T]]) -> T:
-        failed: set[str] = set()
         while True:
-            sighting = await self._answered(pin, failed)
+            sighting = await self._answered(pin)
             try:
                 async with asyncio.timeout(CONVERSATION_S):
                     return await self._converse(sighting, pin, ask)
             except (JackClientError, TimeoutError) as error:
-                failed.add(sighting.address)
                 _log.info("invitation_failed", extra={"jack": pin.jack, "reason": str(error)})
 
     async def visit(self, pin: JackPin, ask: Callable[[JackClient], Awaitable[T]]) -> T:
         """Ask a jack that invites without having been called. Raises as ``call`` does."""
         try:
-            async with asyncio.timeout(_SECOND_CHANCE_S):
+            async with asyncio.timeout(_HEARD_AGAIN_S):
                 sighting = await self.uncalled(pin)
             async with self._alone, asyncio.timeout(CONVERSATION_S):
                 return await self._converse(sighting, pin, ask)
@@ -152,21 +150,32 @@ class JackRadio:
 
     @asynccontextmanager
     async def link(self, sighting: Sighting) -> AsyncIterator[Link]:
-        """A link to whoever invited. Raises JackClientError, in the block too when it is lost."""
+        """A link to whoever invited. Raises JackClientError, in the block too when it is lost.
+
+        If the block fails, the address is left alone for a while: another one may be the jack's.
+        """
         try:
             async with self._opened().central.connected(sighting) as link:
                 yield link
-        except LinkError as error:
-            raise JackClientError(f"no connection over Bluetooth: {error}") from error
-        except RadioError as error:
-            raise JackClientError(f"the phone's Bluetooth does not work: {error}") from error
+        except BaseException as error:
+            self._leave_alone(sighting.address)
+            if isinstance(error, LinkError):
+                raise JackClientError(f"no connection over Bluetooth: {error}") from error
+            if isinstance(error, RadioError):
+                raise JackClientError(f"the phone's Bluetooth does not work: {error}") from error
+            raise
+
+    def _leave_alone(self, address: str) -> None:
+        now_s = time.monotonic()
+        kept = {who: until_s for who, until_s in self._left_alone_s.items() if until_s > now_s}
+        self._left_alone_s = kept | {address: now_s + _LEFT_ALONE_S}
 
     def _opened(self) -> Radio:
         if self._radio is None:
             raise JackClientError(f"the phone has no Bluetooth now: {self.problem}")
         return self._radio
 
-    async def _answered(self, pin: JackPin, failed: set[str]) -> Sighting:
+    async def _answered(self, pin: JackPin) -> Sighting:
         """Call until the jack, or somebody who seems to be it, invites."""
         radio = self._opened()
         keys = invitation_key(pin.link_key), pairing_invitation_key(pin.jack)
@@ -174,9 +183,8 @@ class JackRadio:
             await radio.advertiser.broadcast(self._broadcast(pin))
             try:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_SECOND_CHANCE_S if failed else CALLED_S):
-                        return await self.invited(*keys, but=failed)
-                failed.clear()
+                    async with asyncio.timeout(CALLED_S):
+                        return await self.invited(*keys)
             finally:
                 await radio.advertiser.silence()
 

@@ -102,17 +102,13 @@ class Announced:
 
 
 class Inviting:
-    """Whoever invites over Bluetooth as the jack on the label does.
-
-    An address that has failed is left alone for a while: another one may be the jack.
-    """
+    """Whoever invites over Bluetooth as the jack on the label does."""
 
     def __init__(self, radio: JackRadio, pairing: Pairing) -> None:
         self._radio = radio
         self._pairing = pairing
         self._key = pairing_invitation_key(parse_label(pairing.label).thumbprint)
         self._heard: Sighting | None = None
-        self._failed_at_s: dict[str, float] = {}
 
     def candidates(self) -> list[Candidate]:
         heard, self._heard = self._heard, None
@@ -121,12 +117,9 @@ class Inviting:
         return [Candidate(f"Bluetooth {heard.address}", "", lambda: self._attempt(heard))]
 
     async def change(self) -> None:
-        recent_s = time.monotonic() - 2 * _RETRY_S
-        failed = {a for a, failed_at_s in self._failed_at_s.items() if failed_at_s > recent_s}
-        self._heard = await self._radio.invited(self._key, but=failed)
+        self._heard = await self._radio.invited(self._key)
 
     async def _attempt(self, invitation: Sighting) -> PairedJack:
-        self._failed_at_s[invitation.address] = time.monotonic()
         async with self._radio.link(invitation) as link:
             return await self._pairing.over(link)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from cigarjack.client import JackClient, gatt_channel
 from tests.cigarjack.parties import Phone, Server
-from tests.cigarjack.test_agent import Bench, bench
+from tests.cigarjack.running_jack import Bench
 from twochannel.protocol.invitation import CALL_UUID, INVITATION_UUID, Call, call_key
 from twochannel.radio.port import Broadcast, Sighting
 from twochannel.trace import wall_ms
-
-__all__ = ["bench"]
 
 
 def invites(sighting: Sighting) -> bool:
