@@ -158,9 +158,11 @@ async def test_the_owner_answers_from_the_command_line(
         shown = (await command(phone, "payments")).stdout
         assert "waits for you" in shown
         assert f"phone-agent approve|decline {challenge.sub}" in shown
+        await phone.until_traced("time_synchronised")
         status = (await command(phone, "status")).stdout
         assert f"Waits for you: {challenge.sub}" in status
         assert "clock trusted" in status
+        assert "last by Wi-Fi" in status
         approved = await command(phone, "approve", challenge.sub)
         assert approved.stdout == "Approved. The payment is captured.\n"
         refused = await command(phone, "decline", challenge.sub, "--json")
