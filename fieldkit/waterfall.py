@@ -36,11 +36,13 @@ MESSAGES: Final = (
     (("terminal", "request_sent"), ("server", "request_received")),
     (("server", "challenge_issued"), ("phone", "challenge_received")),
     (("phone", "auth_code_asked"), ("jack", "challenge_received")),
+    (("phone", "gatt_tried"), ("jack", "challenge_received")),
     (("jack", "auth_code_signed"), ("phone", "auth_code_received")),
     (("phone", "confirmation_sent"), ("server", "confirmation_received")),
     (("server", "payment_confirmed"), ("phone", "confirmation_answered")),
     (("server", "processor_answered"), ("terminal", "payment_settled")),
 )
+_BY_RADIO: Final = frozenset({"lane_broadcast", "gatt_tried"})
 #: A wait this long, and this large a part of the whole, is folded to a strip of this width.
 FOLD_FROM_MS: Final = 100.0
 FOLD_FROM_SHARE: Final = 0.3
@@ -82,17 +84,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something that went from one party to another; places in percent."""
+    """Something that went from one party to another; places in percent.
+
+    ``by_radio``: over Bluetooth, as adverts from terminal to jack or over GATT.
+    """
 
     sender: str
     receiver: str
     left: float
     right: float
-
-    @property
-    def by_radio(self) -> bool:
-        """Channel one: over Bluetooth, one way, from terminal to jack."""
-        return (self.sender, self.receiver) == ("terminal", "jack")
+    by_radio: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,11 @@ def _bars(
     bars: list[Bar] = []
     used: set[int] = set()
     for party, first, last, text in SPANS:
+        ends: set[int] = set()
         for begin in (e for e in events if (e.party, e.event) == (party, first)):
-            end = _first_from(events, (party, last), begin.mono_ns, used)
+            end = _first_from(events, (party, last), begin.mono_ns, ends)
             if end is not None:
+                ends.add(id(end))
                 used |= {id(begin), id(end)}
                 a, b = at_ms[id(begin)], at_ms[id(end)]
                 left = axis.place(a)
@@ -189,7 +192,8 @@ def _stacked(bars: Sequence[Bar]) -> list[Bar]:
 def _messages(
     events: Sequence[TraceEvent], at_ms: Mapping[int, float], axis: TimeAxis
 ) -> list[Message]:
-    messages = []
+    """What arrived is what was sent last: a request over Wi-Fi may have got lost before."""
+    arrived: dict[int, tuple[int, Message]] = {}
     for sent, received in MESSAGES:
         taken: set[int] = set()
         for begin in (e for e in events if (e.party, e.event) == sent):
@@ -197,8 +201,11 @@ def _messages(
             if end is not None:
                 taken.add(id(end))
                 left, right = axis.place(at_ms[id(begin)]), axis.place(at_ms[id(end)])
-                messages.append(Message(begin.party, end.party, left, right))
-    return messages
+                by_radio = begin.event in _BY_RADIO or end.fields.get("path") == "gatt"
+                message = Message(begin.party, end.party, left, right, by_radio)
+                if begin.mono_ns > arrived.get(id(end), (-1, message))[0]:
+                    arrived[id(end)] = begin.mono_ns, message
+    return [message for _, message in arrived.values()]
 
 
 def _first_from(

@@ -47,7 +47,7 @@ class Wifi:
         self._open.clear()
 
     def mend(self) -> None:
-        """Undo ``cut``; what was sent meanwhile arrives."""
+        """Undo ``cut``; what was sent meanwhile arrives, unless its sender has given up."""
         self._open.set()
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -88,6 +88,9 @@ class Wifi:
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(_CHUNK_BYTES):
-            await self._open.wait()
+            if not self._open.is_set():
+                await self._open.wait()
+                if source.at_eof() or source.exception() is not None:
+                    return
             sink.write(data)
             await sink.drain()

@@ -48,6 +48,32 @@ async def test_it_carries_falls_silent_and_comes_back() -> None:
             await end.wait_closed()
 
 
+async def test_what_was_given_up_does_not_arrive_later() -> None:
+    heard: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            heard.append(data)
+            writer.write(data)
+        writer.close()
+
+    async with Wifi(NEAR, FAR) as wifi, await asyncio.start_server(note, FAR, wifi.port):
+        reader, writer = await asyncio.open_connection(NEAR, wifi.port)
+        writer.write(b"one")
+        assert await reader.readexactly(3) == b"one"
+        wifi.cut()
+        writer.write(b"two")
+        await writer.drain()
+        writer.transport.abort()
+        later, again = await asyncio.open_connection(NEAR, wifi.port)
+        wifi.mend()
+        again.write(b"new")
+        assert await later.readexactly(3) == b"new"
+        again.close()
+        await again.wait_closed()
+    assert heard == [b"one", b"new"]
+
+
 async def test_where_nobody_listens_the_connection_ends() -> None:
     async with Wifi(NEAR, FAR) as wifi:
         reader, writer = await asyncio.open_connection(NEAR, wifi.port)
