@@ -297,9 +297,11 @@ main.add_command(_answer_command("decline", "Decline the payment PAYMENT_ID."))
 @click.pass_obj
 def payments(state: Path, as_json: bool) -> None:
     """List the payments that this phone was asked for, the newest first."""
+    from phone_agent.overview import payment_row
+
     items = _payments(state)
     titles = ("id", "merchant", "lane", "amount", "status", "answer")
-    text = table(titles, [_payment_row(item) for item in items], "No payment so far.")
+    text = table(titles, [payment_row(item) for item in items], "No payment so far.")
     for item in items:
         if item["question"]:
             text += f"\n\n{item['question']}\nAnswer: phone-agent approve|decline {item['id']}"
@@ -318,53 +320,15 @@ def _payments(state: Path) -> list[dict[str, Any]]:
     return items
 
 
-def _payment_row(item: dict[str, Any]) -> tuple[str, ...]:
-    from twochannel.protocol.money import Amount
-
-    answer = f"{item['decision']} by {item['decided_by']}" if item["decision"] else "none"
-    return (
-        item["id"],
-        str((item["merchant"] or {}).get("name", "")),
-        str(item["lane"]),
-        str(Amount.model_validate(item["amount"])),
-        str(item["status"]),
-        "waits for you" if item["question"] else answer,
-    )
-
-
 @main.command()
 @json_option
 @click.pass_obj
 def status(state: Path, as_json: bool) -> None:
     """Show the running agent: its server, its jacks, what waits for you."""
+    from phone_agent.overview import status_text
+
     answer = ask(state, "GET", "/v1/status", agent=_AGENT)
-    say(answer, _status_text(answer), as_json=as_json)
-
-
-_PATHS = {"wifi": "Wi-Fi", "gatt": "Bluetooth"}
-_NO_JACK = "No jack is paired: phone-agent pair 'CJ1:…'"
-
-
-def _status_text(answer: dict[str, Any]) -> str:
-    server = answer["server"]
-    rows = [
-        (
-            jack["jack"],
-            "reachable" if jack["reachable"] else "NOT reachable",
-            jack["address"] or "",
-            f"clock {jack['clock'] or 'unknown'}",
-            f"last by {_PATHS[jack['path']]}" if jack["path"] else "",
-        )
-        for jack in answer["jacks"]
-    ]
-    lines = [
-        f"Phone   {answer['phone']}",
-        f"Server  {server['url']}  {'connected' if server['connected'] else 'NOT connected'}",
-        table(("jack", "Wi-Fi", "address", "", ""), rows, _NO_JACK),
-        *([f"Bluetooth: {answer['radio_problem']}"] if answer["radio_problem"] else []),
-        *(f"Waits for you: {payment}" for payment in answer["waiting"]),
-    ]
-    return "\n".join(lines)
+    say(answer, status_text(answer), as_json=as_json)
 
 
 @main.command()

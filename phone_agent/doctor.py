@@ -49,7 +49,7 @@ async def examine(
         agent = NOT_RUNNING if alone else await asyncio.to_thread(_ask_agent, state)
         patient = Patient(
             state,
-            getattr(settings, "radio", None),
+            settings.radio,
             _INTERVAL_MS,
             agent,
             wifi=True,

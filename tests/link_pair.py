@@ -53,6 +53,28 @@ def link_pair(packet_limit_bytes: int = LEAST_PACKET_LIMIT_BYTES) -> tuple[LinkE
     return LinkEnd(down, up, packet_limit_bytes), LinkEnd(up, down, packet_limit_bytes)
 
 
+class NotingLink:
+    """A link that notes what is sent on it."""
+
+    def __init__(self, link: Link, sent: list[bytes]) -> None:
+        self._link = link
+        self._sent = sent
+
+    @property
+    def packet_limit_bytes(self) -> int:
+        return self._link.packet_limit_bytes
+
+    async def send(self, packet: bytes) -> None:
+        self._sent.append(packet)
+        await self._link.send(packet)
+
+    async def receive(self) -> bytes:
+        return await self._link.receive()
+
+    async def close(self) -> None:
+        await self._link.close()
+
+
 class Porch:
     """A peripheral without a radio: ``visit`` is what a central would do."""
 

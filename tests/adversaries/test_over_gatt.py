@@ -19,7 +19,7 @@ from tests.cigarjack.on_air import OnAir
 from tests.cigarjack.parties import Jack, a_jack, new_key
 from tests.cigarjack.parties import link_service as link_service_of
 from tests.cigarjack.test_beaconing import tell_time
-from tests.link_pair import link_pair
+from tests.link_pair import NotingLink, link_pair
 from tests.phone_agent.owners_phone import OwnersPhone, eventually, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer
 from tests.phone_agent.street import jack_on, pair_over, radio_of, street
@@ -370,7 +370,7 @@ async def test_a_recorded_session_is_worth_nothing_a_second_time(
     pin = phone.pair(jack, server)
     sent: list[bytes] = []
     async with called(air, jack, pin, server, stranger) as (_, link):
-        noting = _Noting(link, sent)
+        noting = NotingLink(link, sent)
         async with JackClient(gatt_channel(noting, pin), pin) as client:
             challenge = server.challenge(jack.id, phone.id)
             await client.auth_code(envelope.sign(challenge, server.party.signer))
@@ -381,25 +381,3 @@ async def test_a_recorded_session_is_worth_nothing_a_second_time(
                 await link.send(packet)
         await is_hung_up_on(link)
     assert jack.memory.counter() == 1
-
-
-class _Noting:
-    """A link that notes what is sent on it."""
-
-    def __init__(self, link: Link, sent: list[bytes]) -> None:
-        self._link = link
-        self._sent = sent
-
-    @property
-    def packet_limit_bytes(self) -> int:
-        return self._link.packet_limit_bytes
-
-    async def send(self, packet: bytes) -> None:
-        self._sent.append(packet)
-        await self._link.send(packet)
-
-    async def receive(self) -> bytes:
-        return await self._link.receive()
-
-    async def close(self) -> None:
-        await self._link.close()

@@ -1,0 +1,47 @@
+"""What the owner is shown of payments and of the running agent, as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twochannel.console import table
+from twochannel.protocol.money import Amount
+
+_PATHS = {"wifi": "Wi-Fi", "gatt": "Bluetooth"}
+_NO_JACK = "No jack is paired: phone-agent pair 'CJ1:…'"
+
+
+def status_text(answer: dict[str, Any]) -> str:
+    """Server, jacks, and what waits for the owner."""
+    server = answer["server"]
+    rows = [
+        (
+            jack["jack"],
+            "reachable" if jack["reachable"] else "NOT reachable",
+            jack["address"] or "",
+            f"clock {jack['clock'] or 'unknown'}",
+            f"last by {_PATHS[jack['path']]}" if jack["path"] else "",
+        )
+        for jack in answer["jacks"]
+    ]
+    lines = [
+        f"Phone   {answer['phone']}",
+        f"Server  {server['url']}  {'connected' if server['connected'] else 'NOT connected'}",
+        table(("jack", "Wi-Fi", "address", "", ""), rows, _NO_JACK),
+        *([f"Bluetooth: {answer['radio_problem']}"] if answer["radio_problem"] else []),
+        *(f"Waits for you: {payment}" for payment in answer["waiting"]),
+    ]
+    return "\n".join(lines)
+
+
+def payment_row(item: dict[str, Any]) -> tuple[str, ...]:
+    """id, merchant, lane, amount, status, answer."""
+    answer = f"{item['decision']} by {item['decided_by']}" if item["decision"] else "none"
+    return (
+        item["id"],
+        str((item["merchant"] or {}).get("name", "")),
+        str(item["lane"]),
+        str(Amount.model_validate(item["amount"])),
+        str(item["status"]),
+        "waits for you" if item["question"] else answer,
+    )
