@@ -129,7 +129,8 @@ class JackAgent:
         paired_app, pairing_app = self._applications()
         async with self._wifi_services(paired_app, pairing_app) as services:
             self._services = services
-            self._inviting = self._invitations(paired_app, pairing_app)
+            if self._settings.gatt:
+                self._inviting = self._invitations(paired_app, pairing_app)
             self._hospitable.set()
             self._desk.tidy()
             if self._memory.pairing_state().owner is None:
@@ -208,24 +209,23 @@ class JackAgent:
             _log.warning("pairing_stays_closed", extra={"reason": error.detail})
 
     async def _on_air(self, radio: Radio) -> None:
-        duties = [
+        await all_of(
             self._ear.listen(radio.scanner, self._called),
             self._beaconing.run(radio.advertiser),
-        ]
-        if self._settings.gatt:
-            duties.append(self._invite(radio))
-        await all_of(*duties)
+            self._invite(radio),
+        )
 
     async def _invite(self, radio: Radio) -> None:
-        """Once there is something to serve, and unless the radio makes no links."""
+        """Once there is something to serve, and unless settings or radio are against it."""
         await self._hospitable.wait()
+        if self._inviting is None:
+            return
         try:
             peripheral = radio.peripheral
         except RadioError as error:
             _log.warning("gatt_unavailable", extra={"reason": str(error)})
             return
-        if self._inviting is not None:
-            await self._inviting.run(peripheral)
+        await self._inviting.run(peripheral)
 
     def _called(self, sighting: Sighting) -> None:
         if self._inviting is not None:

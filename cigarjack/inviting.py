@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 #: Soon heard, and as often as a connectable advert may be sent beside scanning.
 INTERVAL_MS: Final = 30
+_RETRY_S: Final = 1.0
 #: Nobody shall follow an invitation that stands for hours.
 _RENEWED_S: Final = 256.0
 
@@ -96,7 +97,8 @@ class Inviting:
     async def run(self, peripheral: Peripheral) -> None:
         """Invite on ``peripheral`` whenever there is an occasion, until cancelled.
 
-        Raises RadioError when the radio fails.
+        A radio that refuses is asked again: the beacon must not suffer for the second link. One
+        that is lost ends the beacon and the ear, and this with them.
         """
         self._learn_owner()
         while True:
@@ -106,7 +108,11 @@ class Inviting:
                 continue
             async with self._beaconing.paused():
                 while (why := self._occasion()) is not None:
-                    await self._invite(peripheral, why)
+                    try:
+                        await self._invite(peripheral, why)
+                    except RadioError as error:
+                        _log.warning("not_inviting", extra={"reason": str(error)})
+                        await asyncio.sleep(_RETRY_S)
 
     async def _invite(self, peripheral: Peripheral, why: Occasion) -> None:
         """Until one guest has been served, or the occasion is another."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from twochannel.radio.port import LEAST_PACKET_LIMIT_BYTES, Broadcast, Link, LinkError
+from twochannel.radio.port import LEAST_PACKET_LIMIT_BYTES, Broadcast, Link, LinkError, RadioError
 
 #: Ends a queue of packets.
 _GONE = b""
@@ -76,15 +76,22 @@ class NotingLink:
 
 
 class Porch:
-    """A peripheral without a radio: ``visit`` is what a central would do."""
+    """A peripheral without a radio: ``visit`` is what a central would do.
+
+    It refuses to invite ``refusals`` times.
+    """
 
     def __init__(self) -> None:
         self.invitation: Broadcast | None = None
+        self.refusals = 0
         self.changed = asyncio.Event()
         self._links: asyncio.Queue[Link] = asyncio.Queue()
 
     @asynccontextmanager
     async def inviting(self, invitation: Broadcast) -> AsyncIterator[AsyncIterator[Link]]:
+        if self.refusals:
+            self.refusals -= 1
+            raise RadioError("the adapter refuses")
         self._links = asyncio.Queue()
         self._show(invitation)
         try:

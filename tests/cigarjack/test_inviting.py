@@ -211,3 +211,16 @@ async def test_an_invitation_is_renewed(paired: Jack, monkeypatch: pytest.Monkey
             while at.porch.invitation is None or at.invitation() == first:
                 at.porch.changed.clear()
                 await at.porch.changed.wait()
+
+
+async def test_a_radio_that_refuses_is_asked_again_and_keeps_its_beacon(
+    paired: Jack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RETRY_S", 0.01)
+    tell_time(paired)
+    async with house(paired) as at:
+        at.porch.refusals = 2
+        at.hear_call()
+        await at.porch.until(invites=True)
+        await silenced_and_answered(at)
+        await at.advertiser.until(lambda told: told[-1] is not None)
