@@ -16,6 +16,7 @@ class _LazyGroup(click.Group):
         "air": ("fieldkit.air", "air_command"),
         "bench": ("fieldkit.bench.commands", "bench"),
         "car": ("fieldkit.car.commands", "car"),
+        "world": ("fieldkit.world.commands", "world"),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

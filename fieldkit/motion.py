@@ -1,9 +1,11 @@
-"""Where things are: positions in metres on a plane, and straight drives. Pure."""
+"""Where things are: positions in metres on a plane, straight drives, and journeys of them. Pure."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,38 @@ class Drive:
         return Position(
             self.start.x_m + share * (self.to.x_m - self.start.x_m),
             self.start.y_m + share * (self.to.y_m - self.start.y_m),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """Straight drives and stops between places, each reached ``at_s``, in order.
+
+    Before the first place and after the last there is nobody. ValueError unless there are as many
+    times as places, at least one, and no time is before the one ahead of it.
+    """
+
+    at_s: tuple[float, ...]
+    places: tuple[Position, ...]
+
+    def __post_init__(self) -> None:
+        if not self.at_s or len(self.at_s) != len(self.places):
+            raise ValueError("a journey has as many times as places, and at least one")
+        if any(later < earlier for earlier, later in pairwise(self.at_s)):
+            raise ValueError("a journey goes forward in time")
+
+    def position_at(self, now_s: float) -> Position | None:
+        """Where it is at ``now_s``; None before it begins and after it has ended."""
+        if not self.at_s[0] <= now_s <= self.at_s[-1]:
+            return None
+        index = bisect_right(self.at_s, now_s)
+        if index == len(self.at_s):
+            return self.places[-1]
+        start, to = self.places[index - 1], self.places[index]
+        began_s, ends_s = self.at_s[index - 1], self.at_s[index]
+        share = (now_s - began_s) / (ends_s - began_s)
+        return Position(
+            start.x_m + share * (to.x_m - start.x_m), start.y_m + share * (to.y_m - start.y_m)
         )
 
 

@@ -14,11 +14,14 @@ _ABSENT: Final = {
     Absence.NONE_HEARD: "no jack is heard",
     Absence.STALE: "the jack that was here is not heard any more",
     Absence.TOO_WEAK: "the nearest jack is too far away",
+    Absence.AT_ANOTHER_LANE: "the nearest jack is at another lane",
     Absence.SETTLING: "a jack has only just come; charge again in a second",
 }
 _AMBIGUOUS: Final = {
     Ambiguity.CROWDED: "more jacks are heard than can be told apart",
     Ambiguity.EQUALLY_NEAR: "several jacks are equally near",
+    Ambiguity.SENT_TWICE: "somebody else sends the code of this jack, too",
+    Ambiguity.BETWEEN_LANES: "another lane hears this jack nearly as well",
     Ambiguity.SAME_HANDLE: "several jacks have this handle",
 }
 

@@ -34,10 +34,12 @@ _WAIT_S: Final = 50
 
 def failures() -> Failures:
     """The terminal's own errors whose text says what to do next."""
+    from payment_device.calibration import CalibrationError
     from payment_device.enrolment import EnrolmentError
     from server.client import ServerUnreachableError
 
     return {
+        CalibrationError: "not_calibrated",
         EnrolmentError: "enrolment_unusable",
         ServerUnreachableError: "server_unreachable",
     }
@@ -112,6 +114,46 @@ def run(state: Path, /, **flags: Any) -> None:
     settings = read_settings(state, flags)
     logs.configure(settings.log_level)
     asyncio.run(agent.run(settings, state, tell_ready))
+
+
+@main.command(context_settings={"show_default": True})
+@click.option("--radio", help="Adapter, as for `run`.")
+@click.option(
+    "--here", type=click.IntRange(1, 20), default=3, show_default=True, help="Places here."
+)
+@click.option("--away", type=click.IntRange(0, 20), default=2, show_default=True, help="Others.")
+@click.option("--seconds", type=click.FloatRange(3, 120), default=10, show_default=True)
+@click.option("--dry-run", is_flag=True, help="Tell the thresholds and change no setting.")
+@json_option
+@click.pass_obj
+def calibrate(
+    state: Path,
+    /,
+    radio: str | None,
+    here: int,
+    away: int,
+    seconds: float,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Measure this lane with a car and set its thresholds; the terminal must not be running.
+
+    Asks for a car with a jack at one marked place after the other: first here, where customers
+    stand, then away, where a car must not be charged: the next lane, the next in the queue. Each
+    is measured for --seconds. Writes min_rssi_dbm and margin_db into config.toml of the state
+    folder, and says how often they will be wrong. docs/lane-decision.md tells how to choose the
+    places.
+    """
+    from payment_device import calibrating
+    from twochannel import state_folder
+
+    with state_folder.locked(state):
+        settings = read_settings(state, {"radio": radio})
+        found = calibrating.measure(settings.radio, here, away, seconds)
+        if not dry_run:
+            calibrating.write(found, state / "config.toml")
+    answer = calibrating.members(found) | {"written": not dry_run}
+    say(answer, calibrating.told(found, None if dry_run else state), as_json=as_json)
 
 
 def read_settings(state: Path, flags: dict[str, Any]) -> TerminalSettings:

@@ -39,9 +39,14 @@ PURE = (
     "fieldkit/air_commands.py",
     "fieldkit/motion.py",
     "fieldkit/propagation.py",
+    "fieldkit/world/baselines.py",
+    "fieldkit/world/tally.py",
     "payment_device/orders.py",
     "payment_device/receipts.py",
+    "payment_device/calibration.py",
+    "payment_device/shared_hearing.py",
     "payment_device/sightings.py",
+    "payment_device/tracks.py",
     "phone_agent/consent.py",
     "server/backoff.py",
     "server/code_index.py",
@@ -55,7 +60,7 @@ PURE = (
 )
 #: All that a pure module may import, besides other pure modules.
 STRUCTURE = {"__future__", "abc", "collections", "dataclasses", "enum", "functools", "typing"}
-NUMBERS = {"decimal", "fractions", "itertools", "math", "statistics"}
+NUMBERS = {"bisect", "decimal", "fractions", "itertools", "math", "statistics"}
 BYTES = {"base64", "binascii", "hashlib", "hmac", "json", "re", "struct", "unicodedata"}
 LIBRARIES = {"cryptography", "jwt", "pydantic"}
 PURE_IMPORTS = STRUCTURE | NUMBERS | BYTES | LIBRARIES

@@ -18,7 +18,10 @@ def test_an_installed_fieldkit_has_its_cast(tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
-    program = "from fieldkit.cast import DEMO_CAST, load; load(DEMO_CAST); print(DEMO_CAST)"
+    program = (
+        "from fieldkit.cast import DEMO_CAST, load; load(DEMO_CAST); print(DEMO_CAST)\n"
+        "from fieldkit.world import scenario; assert len(scenario.shipped()) >= 8"
+    )
     said = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

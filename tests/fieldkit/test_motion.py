@@ -1,4 +1,4 @@
-"""Positions and drives."""
+"""Positions, drives and journeys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldkit.motion import Drive, Position, distance_m, parked
+from fieldkit.motion import Drive, Journey, Position, distance_m, parked
 
 places = st.builds(Position, st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
 
@@ -52,3 +52,21 @@ def test_a_speed_that_goes_nowhere_is_refused(speed_mps: float) -> None:
 def test_a_place_off_the_map_is_refused(x_m: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         Position(x_m, 0)
+
+
+def test_a_journey_drives_stops_and_ends() -> None:
+    east, north = Position(10, 0), Position(10, 4)
+    journey = Journey((1.0, 3.0, 6.0, 8.0), (Position(0, 0), east, east, north))
+    assert journey.position_at(0.9) is None
+    assert journey.position_at(1.0) == Position(0, 0)
+    assert journey.position_at(2.0) == Position(5, 0)
+    assert journey.position_at(3.0) == journey.position_at(5.0) == east
+    assert journey.position_at(7.0) == Position(10, 2)
+    assert journey.position_at(8.0) == north
+    assert journey.position_at(8.1) is None
+
+
+@pytest.mark.parametrize("at_s", [(), (1.0,), (2.0, 1.0), (1.0, 2.0, 3.0)])
+def test_a_journey_against_time_is_refused(at_s: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="journey"):
+        Journey(at_s, (Position(0, 0), Position(1, 0)))

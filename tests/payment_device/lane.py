@@ -114,7 +114,7 @@ class Air:
 
         async def stay() -> None:
             while True:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
                 for code, rssi_dbm in jacks:
                     self.jack(code, rssi_dbm, seconds=0)
 
