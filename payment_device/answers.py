@@ -16,6 +16,7 @@ _ABSENT: Final = {
     Absence.TOO_WEAK: "the nearest jack is too far away",
     Absence.AT_ANOTHER_LANE: "the nearest jack is at another lane",
     Absence.SETTLING: "a jack has only just come; charge again in a second",
+    Absence.LEAVING: "the nearest jack is driving away",
 }
 _AMBIGUOUS: Final = {
     Ambiguity.CROWDED: "more jacks are heard than can be told apart",

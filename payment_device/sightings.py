@@ -6,6 +6,7 @@ chosen when it
 - was heard within ``quiet_after_s``: what is stale never wins;
 - is settled: heard ``settle_samples`` times over at least ``settle_s`` without a quiet gap;
 - has a level of at least ``min_rssi_dbm``;
+- has not lost ``_LEAVING_DB`` within two seconds: who does that drives away;
 - has led by ``margin_db`` over every other jack for the whole of ``settle_s``: its lowest level
   against the highest of the others. Rivals need not be settled: a rival counts from its first
   advert, for charging the wrong car is worse than asking again;
@@ -52,6 +53,9 @@ MAX_TRACKS: Final = 256
 _DROPPED_AT_ONCE: Final = MAX_TRACKS // 4
 #: Three adverts of a jack: whoever misses them has changed its code, or is lost for a moment.
 _SILENT_AFTER_S: Final = 0.35
+#: Who has lost so much within so long drives away: from 4 to 10 m in two seconds are 8 dB.
+_LEAVING_S: Final = 2.0
+_LEAVING_DB: Final = 6.0
 #: How far apart old and new code of one jack may be heard: the spread of one advert (4 to 6 dB).
 _ALIKE_DB: Final = 6.0
 #: How long a track that has fallen silent is still shown, and told apart from "none heard".
@@ -76,14 +80,14 @@ class LaneRules:
 
     Before a lane is calibrated (``payment-device calibrate``), ``min_rssi_dbm``: 0 dBm from behind
     a windscreen arrive with about -65 at 2 m; bodies, metal and angle take up to 10 dB more.
-    ``margin_db``: at 10 dB 1 to 2 in 1000 customers with a jack have another car's chosen
+    ``margin_db``: at 12 dB about 1 in 1000 customers with a jack have another car's chosen
     (docs/lane-decision.md). ``quiet_after_s``: ten adverts of a jack; losing all of them by chance
     is rarer than 1 in 1000 even at 50 % loss. ``settle_s``: five adverts, in which a nearer jack
     is heard too. ``home_margin_db``: among lanes that share what they hear.
     """
 
     min_rssi_dbm: float = -75.0
-    margin_db: float = 10.0
+    margin_db: float = 12.0
     quiet_after_s: float = 1.0
     settle_samples: int = 5
     settle_s: float = 0.5
@@ -106,6 +110,7 @@ class Absence(StrEnum):
     TOO_WEAK = "too_weak"
     AT_ANOTHER_LANE = "at_another_lane"
     SETTLING = "settling"
+    LEAVING = "leaving"
 
 
 class Ambiguity(StrEnum):
@@ -244,6 +249,8 @@ class Sightings:
             return Ambiguous(self._shown([leader, *rivals], now_s), doubt)
         if not _is_settled(leader, now_s, view.rules):
             return NoJack(Absence.SETTLING)
+        if leader.highest_dbm(now_s - _LEAVING_S) - leader.level_dbm >= _LEAVING_DB:
+            return NoJack(Absence.LEAVING)
         return Chosen(self._seen(leader, now_s), others=len(heard) - 1)
 
     def _doubt(self, leader: Track, rivals: list[Track], view: _View) -> Ambiguity | None:

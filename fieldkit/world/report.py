@@ -115,10 +115,12 @@ def _headline(summary: Summary) -> str:
 def _lead(summary: Summary) -> str:
     """What the usual ways and one lane by itself would have come to."""
     counts = {policy: summary.by_policy[policy].wrong for policy in (LAST, AVERAGE, ALONE)}
+    with_jack = summary.by_policy[SHARED].of(Outcome.WRONG, Truth.JACK)
     return (
-        f"The strongest last advert would have chosen a wrong one {counts[LAST]} times, a plain "
-        f"average with a threshold {counts[AVERAGE]} times, and lanes that do not share what they "
-        f"hear {counts[ALONE]} times."
+        f"{with_jack or 'None'} of them while a customer with a jack stood there. The strongest "
+        f"last advert would have chosen a wrong one {counts[LAST]} times, a plain average with a "
+        f"threshold {counts[AVERAGE]} times, and lanes that do not share what they hear "
+        f"{counts[ALONE]} times."
     )
 
 

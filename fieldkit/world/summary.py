@@ -11,7 +11,7 @@ from fieldkit.world.trial import POLICIES, SWEPT, Result
 from payment_device.sightings import LaneRules
 
 #: At most so many customers with a jack may have another car's chosen, where nobody attacks.
-WRONG_TARGET: Final = 0.002
+WRONG_TARGET: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,8 @@ def together(here: Sightings, *others: Sightings) -> Choice:
 
 
 def test_two_cars_side_by_side_are_told_apart_by_both_lanes() -> None:
-    """Each lane hears its own car 8 dB better: too little for one of them, enough for both."""
-    one, two = hearing({A: -60, B: -68}), hearing({A: -68, B: -60})
+    """Each lane hears its own car 9 dB better: too little for one of them, enough for both."""
+    one, two = hearing({A: -60, B: -69}), hearing({A: -69, B: -60})
     assert outcome(one.choose(3.0)) is Ambiguity.EQUALLY_NEAR
     assert (outcome(together(one, two)), outcome(together(two, one))) == (A, B)
 

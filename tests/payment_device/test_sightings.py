@@ -74,9 +74,9 @@ def outcome(choice: Choice) -> object:
         pytest.param([steady(A, -60, 0, 3)], 13.1, Absence.NONE_HEARD, id="gone for long"),
         pytest.param([steady(A, -60, 0, 0.4)], 0.4, Absence.SETTLING, id="just come"),
         pytest.param([steady(A, -60, 0, 0.5)], 0.5, A, id="settled"),
-        pytest.param([steady(A, -60, 0, 3), steady(B, -70, 0, 3)], 3.0, A, id="margin"),
+        pytest.param([steady(A, -60, 0, 3), steady(B, -72, 0, 3)], 3.0, A, id="margin"),
         pytest.param(
-            [steady(A, -60, 0, 3), steady(B, -69, 0, 3)],
+            [steady(A, -60, 0, 3), steady(B, -71, 0, 3)],
             3.0,
             (Ambiguity.EQUALLY_NEAR, {A, B}),
             id="within the margin",
@@ -91,7 +91,7 @@ def outcome(choice: Choice) -> object:
             [steady(A, -60, 0, 3), steady(B, -60, 0, 1.9)], 3.0, A, id="the rival has left"
         ),
         pytest.param(
-            [steady(A, -60, 0, 3), steady(B, -50, 2.8, 3)],
+            [steady(A, -60, 0, 3), steady(B, -47, 2.8, 3)],
             3.0,
             Absence.SETTLING,
             id="a nearer one has just come",
@@ -154,7 +154,7 @@ def test_a_change_of_code_costs_no_more_than_settling() -> None:
 
 def test_cars_that_change_together_are_not_linked_and_still_told_apart() -> None:
     fresh = A[:2] + C[2:]
-    assert outcome(changing((A, B, -60), (C, fresh, -72), end_s=5.7).choose(5.7)) == B
+    assert outcome(changing((A, B, -60), (C, fresh, -73), end_s=5.7).choose(5.7)) == B
     alike = changing((A, B, -60), (C, fresh, -62), end_s=5.7).choose(5.7)
     assert outcome(alike) == (Ambiguity.EQUALLY_NEAR, {B, fresh})
 
@@ -183,6 +183,13 @@ def test_a_code_that_two_radios_send_is_ambiguous() -> None:
     assert outcome(lane(bunches).choose(3.0)) == A
 
 
+def test_a_car_that_drives_away_is_not_chosen_though_it_still_leads() -> None:
+    leaving = [*steady(A, -55, 0, 3), *steady(A, -65, 3.1, 4)]
+    assert outcome(lane(leaving, steady(B, -80, 0, 4)).choose(4.0)) == Absence.LEAVING
+    stays = [*leaving, *steady(A, -65, 4.1, 7)]
+    assert outcome(lane(stays, steady(B, -80, 0, 7)).choose(7.0)) == A
+
+
 def test_a_lead_counts_once_it_has_lasted() -> None:
     rising = [*steady(A, -66, 0, 3), *steady(A, -55, 3.1, 6)]
     held = {
@@ -200,7 +207,7 @@ def test_single_fades_do_not_change_the_level() -> None:
         replace(advert, rssi_dbm=-90) if number % 4 == 3 else advert
         for number, advert in enumerate(steady(A, -60, 0, 3))
     ]
-    assert outcome(lane(faded, steady(B, -71, 0, 3)).choose(3.0)) == A
+    assert outcome(lane(faded, steady(B, -73, 0, 3)).choose(3.0)) == A
 
 
 def test_a_car_that_comes_nearer_is_followed_within_two_seconds() -> None:

@@ -52,7 +52,7 @@ def test_a_car_without_a_jack_has_no_right_jack() -> None:
 
 def test_the_neighbour_of_a_car_without_a_jack_is_spared_by_sharing() -> None:
     """Every second car has a jack; a lane by itself hears that of its neighbour well enough."""
-    half = STILL | {"jacks": STILL["jacks"] | {"in_cars": 0.5}, "duration_s": 400}
+    half = STILL | {"jacks": STILL["jacks"] | {"in_cars": 0.5}, "duration_s": 1500}
     side_by_side = scenario(lane(), lane("Lane 2", 5.5), **half)
     result = play(side_by_side)
     assert result.tallies[FACTORY].culprits[Culprit.OTHER_LANE] > 3
