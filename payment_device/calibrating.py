@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from payment_device.calibration import Calibration, CalibrationError, Reading, derive, reading_of
+from twochannel.keystore.file import write_private
 from twochannel.protocol import beacon
 from twochannel.protocol.errors import FrameError
 from twochannel.radio.backends import open_radio
@@ -83,16 +83,14 @@ async def _collect(radio: Radio, adverts: list[tuple[bytes, int]]) -> None:
 def write(found: Calibration, file: Path) -> None:
     """Put the thresholds into the settings; everything else in the file stays as it is.
 
-    Raises CalibrationError if the file cannot be read or written.
+    A power cut leaves the old file or the new one. Raises CalibrationError if the file cannot be
+    read or written.
     """
     try:
-        text = file.read_text(encoding="utf-8") if file.exists() else ""
-        document = tomlkit.parse(text)
+        document = tomlkit.parse(file.read_text(encoding="utf-8") if file.exists() else "")
         document["min_rssi_dbm"] = found.min_rssi_dbm
         document["margin_db"] = found.margin_db
-        written = tomlkit.dumps(document)
-        tomllib.loads(written)
-        file.write_text(written, encoding="utf-8")
+        write_private(file, tomlkit.dumps(document).encode())
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise CalibrationError(f"{file} cannot be changed ({error}); mend it by hand") from None
 

@@ -26,7 +26,7 @@ from payment_device.sightings import MAX_RSSI_DBM, LaneRules
 #: left of the fading when a car stands still, 2 dB.
 CAR_SD_DB: Final = 5.5
 #: Fewer adverts than this at one place are no level: 2 s of a jack that is heard well.
-LEAST_ADVERTS: Final = 20
+LEAST_ADVERTS: Final = 15
 _STANDARD: Final = NormalDist()
 #: How far above the level of cars that are not here the threshold lies: 1 in 50 is mistaken.
 _ABOVE_AWAY_SIGMAS: Final = _STANDARD.inv_cdf(0.98)

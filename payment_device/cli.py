@@ -118,11 +118,9 @@ def run(state: Path, /, **flags: Any) -> None:
 
 @main.command(context_settings={"show_default": True})
 @click.option("--radio", help="Adapter, as for `run`.")
-@click.option(
-    "--here", type=click.IntRange(1, 20), default=3, show_default=True, help="Places here."
-)
-@click.option("--away", type=click.IntRange(0, 20), default=2, show_default=True, help="Others.")
-@click.option("--seconds", type=click.FloatRange(3, 120), default=10, show_default=True)
+@click.option("--here", type=click.IntRange(1, 20), default=3, help="Places here.")
+@click.option("--away", type=click.IntRange(0, 20), default=2, help="Places away from here.")
+@click.option("--seconds", type=click.FloatRange(2, 120), default=10, help="At each place.")
 @click.option("--dry-run", is_flag=True, help="Tell the thresholds and change no setting.")
 @json_option
 @click.pass_obj

@@ -23,7 +23,9 @@ lane does is its *home lead*. With it
   are compared by their home leads: four levels tell apart two cars instead of two, and what is
   peculiar to a car (transmit power, windscreen, passengers) cancels out. The sum of two leads
   spreads more than one, so that it has to be ``margin_db`` times the square root of two;
-- a jack that is not near enough by itself is compared by its level here alone;
+- a jack that is not near enough by itself is compared by its level here alone, and one that is
+  louder here than the leader by the margin stays a rival: nobody can take a jack away from its
+  lane by sending its code at another;
 - the home lead has to be ``home_margin_db``. Between that and its negative the jack is ambiguous,
   below it is at another lane, though no other jack is heard here.
 
@@ -189,6 +191,8 @@ class _View:
         told = leader.code in self.elsewhere or track.code in self.elsewhere
         if not near or not told or track.sent_twice:
             return lead_db < margin_db
+        if lead_db <= -margin_db:
+            return True
         lead_db += self.elsewhere.get(track.code, UNHEARD_DB)
         lead_db -= self.elsewhere.get(leader.code, UNHEARD_DB)
         return lead_db < _TWO_LEADS * margin_db

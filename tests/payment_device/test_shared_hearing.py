@@ -71,7 +71,8 @@ def test_a_jack_has_to_be_heard_better_here(other_dbm: int, expected: object) ->
 
 def test_only_the_best_of_the_others_counts() -> None:
     far, near = hearing({A: -90}), hearing({A: -62})
-    assert outcome(together(hearing({A: -60}), far, near)) is Ambiguity.BETWEEN_LANES
+    for others in ((far, near), (near, far)):
+        assert outcome(together(hearing({A: -60}), *others)) is Ambiguity.BETWEEN_LANES
 
 
 def test_levels_are_told_above_each_lanes_own_threshold() -> None:
@@ -88,6 +89,14 @@ def test_what_is_quiet_or_was_told_long_ago_counts_for_nothing() -> None:
     assert shared.elsewhere(3.1 + FRESH_S) == {}
     shared.take("2", {B: 1.0}, 5.0)
     assert shared.elsewhere(5.0) == {B: 1.0}
+
+
+def test_who_is_by_far_the_loudest_here_stays_a_rival_wherever_else_it_is_heard() -> None:
+    """A radio at the next lane, too far to be heard here, sends the code of the car at this one."""
+    robbed = hearing({A: -55, B: -68})
+    choice = robbed.choose(3.0, {A: 40.0, B: -5.0})
+    assert isinstance(choice, Ambiguous)
+    assert {jack.code for jack in choice.candidates} == {A, B}
 
 
 def test_a_code_that_is_sent_twice_stays_a_rival_wherever_else_it_is_heard() -> None:
