@@ -17,7 +17,7 @@ from fieldkit.world import plots
 from fieldkit.world.summary import WRONG_TARGET, Summary
 from fieldkit.world.tables import TRUTHS, percent, seconds, told_margin
 from fieldkit.world.tally import Culprit, Outcome, Tally, Truth
-from fieldkit.world.trial import ALONE, AVERAGE, LAST, POLICIES, SHARED, SWEPT, Result
+from fieldkit.world.trial import ALONE, AVERAGE, FACTORY, LAST, POLICIES, SHARED, SWEPT, Result
 from payment_device.sightings import LaneRules
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
@@ -97,6 +97,7 @@ def render(results: Sequence[Result], summary: Summary, about: About) -> str:
         margin_db=LaneRules().margin_db,
         wrong_target=WRONG_TARGET,
         policies=POLICIES,
+        minor={FACTORY},
         swept=SWEPT,
         truths=TRUTHS,
         outcomes=list(Outcome),
@@ -115,9 +116,11 @@ def _headline(summary: Summary) -> str:
 def _lead(summary: Summary) -> str:
     """What the usual ways and one lane by itself would have come to."""
     counts = {policy: summary.by_policy[policy].wrong for policy in (LAST, AVERAGE, ALONE)}
-    with_jack = summary.by_policy[SHARED].of(Outcome.WRONG, Truth.JACK)
+    shared = summary.by_policy[SHARED]
+    with_jack = shared.of(Outcome.WRONG, Truth.JACK)
+    told = f"{with_jack or 'None'} of them while a customer with a jack stood there. "
     return (
-        f"{with_jack or 'None'} of them while a customer with a jack stood there. The strongest "
+        f"{told if shared.wrong else ''}The strongest "
         f"last advert would have chosen a wrong one {counts[LAST]} times, a plain average with a "
         f"threshold {counts[AVERAGE]} times, and lanes that do not share what they hear "
         f"{counts[ALONE]} times."
