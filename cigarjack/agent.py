@@ -29,6 +29,7 @@ from twochannel.radio.backends import open_radio
 from twochannel.radio.port import Radio, RadioError, Sighting
 from twochannel.radio.watch import RadioWatch, all_of
 from twochannel.state_folder import held
+from twochannel.supervisor import supervised
 from twochannel.trace import ClockTrust, Trace, boot_id, wall_ms
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class JackAgent:
         if self._clock.trusted:
             self._trace.event("clock_restored")
         with self._trace, _failure_alone():
-            async with self._working() as addresses:
+            async with self._working() as addresses, self._supervised():
                 ready({"event": "ready", "jack": self._identity.jack} | addresses)
                 await stop.wait()
                 _log.info("stopping")
@@ -267,6 +268,14 @@ class JackAgent:
             "adverts_heard": self._ear.adverts_heard,
             "version": version("cigarjack"),
         }
+
+    def _supervised(self) -> contextlib.AbstractAsyncContextManager[None]:
+        patience_s = self._settings.radio_patience_s
+        return supervised(self._state, lambda: self._radio.problem, patience_s)
+
+    def _state(self) -> str:
+        shown = self._beaconing.shown
+        return "Broadcasting." if self._beaconing.broadcasting else f"Nothing on the air: {shown}."
 
     def status(self) -> dict[str, object]:
         """What the operator is told: the condition, the owner, the radio, the services."""

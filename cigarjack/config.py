@@ -12,6 +12,7 @@ from twochannel.control import SOCKET_NAME
 from twochannel.keystore.port import FILE
 from twochannel.protocol.beacon import MAX_TX_POWER_DBM, MIN_TX_POWER_DBM
 from twochannel.settings import Settings
+from twochannel.supervisor import PATIENCE_S
 
 COMMAND: Final = "cigarjack"
 ENVIRONMENT_PREFIX: Final = "CIGARJACK"
@@ -40,6 +41,8 @@ class JackSettings(Settings):
     gatt: bool = True
     #: Measured RSSI at 0 m, for the frame; -10 is usual for a small dongle at full power.
     tx_power_dbm: Annotated[int, Field(ge=MIN_TX_POWER_DBM, le=MAX_TX_POWER_DBM)] = -10
+    #: For how long systemd is told that all is well although the radio is not.
+    radio_patience_s: Annotated[float, Field(ge=0, le=3600)] = PATIENCE_S
     #: Where the signing and the beacon key are: "file", or a pkcs11: URI (docs/keys.md).
     keys: str = FILE
     #: Where the beacon key is instead, for a token that signs but cannot agree on secrets.

@@ -29,6 +29,7 @@ from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.serving import Address, serve
 from twochannel.state_folder import held
+from twochannel.supervisor import supervised
 from twochannel.trace import Trace, boot_id, wall_ms
 
 _log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class TerminalAgent:
         with contextlib.closing(self._intents), self._trace:
             async with self._client, self._working() as terminal:
                 api = LocalApi(terminal, self._radio, lambda: self._status(terminal))
-                async with serve(api.application(), Address(socket=socket)):
+                async with serve(api.application(), Address(socket=socket)), self._supervised():
                     ready(_ready(self._enrolled))
                     await stop.wait()
                     _log.info("stopping")
@@ -139,6 +140,13 @@ class TerminalAgent:
             patience_s=self._settings.patience_s,
         )
 
+    def _supervised(self) -> contextlib.AbstractAsyncContextManager[None]:
+        patience_s = self._settings.radio_patience_s
+        return supervised(self._state, lambda: self._radio.problem, patience_s)
+
+    def _state(self) -> str:
+        return f"Listening; the server {'answers' if self._link.reachable else 'does not answer'}."
+
     def _status(self, terminal: Terminal) -> dict[str, Any]:
         silent_s = self._radio.silent_s
         return {
@@ -149,6 +157,7 @@ class TerminalAgent:
             "url": self._enrolled.pin.url,
             "server_reachable": self._link.reachable,
             "radio": self._settings.radio,
+            "radio_problem": self._radio.problem,
             "radio_working": self._radio.working,
             "radio_silent_ms": None if silent_s is None else round(silent_s * 1000),
             "jacks_heard": sum(not jack.quiet for jack in self._radio.nearby()),

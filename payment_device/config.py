@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from payment_device.sightings import LaneRules
 from twochannel.keystore.port import FILE
 from twochannel.settings import Settings
+from twochannel.supervisor import PATIENCE_S
 
 ENVIRONMENT_PREFIX: Final = "PAYMENT_DEVICE"
 
@@ -18,6 +19,8 @@ class TerminalSettings(Settings):
 
     #: The adapter that hears the jacks and broadcasts the lane nonce.
     radio: str = "bumble:usb:0"
+    #: For how long systemd is told that all is well although the radio is not.
+    radio_patience_s: Annotated[float, Field(ge=0, le=3600)] = PATIENCE_S
     #: A jack that is heard weaker than this is not at the lane.
     min_rssi_dbm: Annotated[float, Field(ge=-120, le=0)] = LaneRules().min_rssi_dbm
     #: By how much the nearest jack must lead over the next.

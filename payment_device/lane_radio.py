@@ -50,6 +50,7 @@ class LaneRadio:
         self._trace = trace
         self._listen_s = listen_s
         self._radio: Radio | None = None
+        self._failure = "not opened yet"
         self._on_air: tuple[str, bytes] | None = None
         self._heard = asyncio.Event()
         self._traced: Counter[bytes] = Counter()
@@ -69,7 +70,8 @@ class LaneRadio:
             except RadioError as error:
                 if not self.opened.is_set():
                     raise
-                _log.warning("radio_lost", extra={"reason": str(error)})
+                self._failure = str(error)
+                _log.warning("radio_lost", extra={"reason": self._failure})
             finally:
                 self._radio = None
             await asyncio.sleep(_REOPEN_AFTER_S[min(failures, len(_REOPEN_AFTER_S) - 1)])
@@ -107,9 +109,16 @@ class LaneRadio:
             self._trace.event("code_heard", jack=handle_of(code), rssi_dbm=sighting.rssi_dbm)
 
     @property
+    def problem(self) -> str | None:
+        """Why there is no radio now, or why it cannot do its work; None if it can."""
+        if self._radio is None:
+            return self._failure
+        return self._radio.health.detail or None
+
+    @property
     def working(self) -> bool:
         """Whether the radio is open just now and can do its work."""
-        return self._radio is not None and self._radio.health.ok
+        return self.problem is None
 
     @property
     def silent_s(self) -> float | None:

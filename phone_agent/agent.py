@@ -31,6 +31,7 @@ from twochannel.protocol.errors import PROBLEMS, CodedError
 from twochannel.protocol.statements import Decision
 from twochannel.serving import Address, serve
 from twochannel.state_folder import held
+from twochannel.supervisor import supervised
 from twochannel.trace import Trace, boot_id, wall_ms
 
 _log = logging.getLogger(__name__)
@@ -74,6 +75,10 @@ class Agent:
             "radio_problem": self.radio.problem if self.radio else None,
             "waiting": [payment for payment in open_payments if self.approvals.question(payment)],
         }
+
+    def state(self) -> str:
+        """What the phone does, in a sentence."""
+        return f"{'Connected to' if self.connected else 'Looking for'} {self.server.pin.url}."
 
     def payments(self) -> list[dict[str, Any]]:
         return [
@@ -142,6 +147,7 @@ async def run(state: Path, settings: PhoneSettings, ready: Callable[[str], None]
         async with (
             _started(state, settings) as agent,
             serve(local_api(agent), Address(socket=socket)) as served,
+            supervised(agent.state),
         ):
             await agent.jacks.take_on(agent.wallet.jacks())
             agent.trace.event("agent_started")

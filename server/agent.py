@@ -29,6 +29,7 @@ from server.sweeper import run_sweeper
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.statements import Identity
 from twochannel.serving import Address, serve
+from twochannel.supervisor import supervised
 from twochannel.tls import server_context
 from twochannel.trace import Trace, boot_id, wall_ms
 
@@ -78,8 +79,9 @@ async def _serve(
     ):
         services.trace.event("agent_started", server=server)
         url = f"https://{settings.host}:{served.port}"
-        ready({"event": "ready", "url": url, "server": server})
-        await _either(stop.wait(), served.ended)
+        async with supervised(lambda: f"Serving {url}."):
+            ready({"event": "ready", "url": url, "server": server})
+            await _either(stop.wait(), served.ended)
         services.notifications.close()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.softhsm import MODULE, SoftHsm
+from tests.systemd import Systemd, listening
 
 # No deadline: on a small shared machine a slow example is no fault of the code. The blob lets a
 # failure that was only seen elsewhere be replayed here with @reproduce_failure.
@@ -49,3 +50,12 @@ def softhsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftHsm
     monkeypatch.setenv("SOFTHSM2_CONF", hsm.environment["SOFTHSM2_CONF"])
     yield hsm
     hsm.run(lambda library: library.finalize())
+
+
+@pytest.fixture
+async def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Systemd]:
+    """What every agent that is started from here tells systemd, which wants signs of life."""
+    async with listening(str(tmp_path / "notify")) as listener:
+        for name, value in listener.environment.items():
+            monkeypatch.setenv(name, value)
+        yield listener

@@ -10,6 +10,7 @@ from phone_agent.agent import AgentError, NotEnrolledError
 from tests.cigarjack.parties import Jack, served
 from tests.phone_agent.owners_phone import DEADLINE_S, OwnersPhone, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer
+from tests.systemd import Systemd
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.statements import Decision
 from twochannel.state_folder import StateFolderError
@@ -30,6 +31,16 @@ async def test_a_stream_that_breaks_in_an_event_goes_on_after_the_last_whole_one
         server.ask(challenge)
         assert (await server.confirmation()).sub == challenge.sub
     assert server.last_event_ids == [None, "1"]
+
+
+async def test_systemd_is_told_of_the_server(
+    server: ScriptedServer, phone: OwnersPhone, systemd: Systemd
+) -> None:
+    async with phone.running():
+        assert await systemd.message() == "READY=1"
+        await systemd.until(f"STATUS=Connected to {server.pin.url}.")
+        await systemd.until("WATCHDOG=1")
+    await systemd.until("STOPPING=1\nSTATUS=Stopping.")
 
 
 async def test_a_restart_goes_on_after_the_last_event(

@@ -14,6 +14,7 @@ from server.state import StateFolder
 from tests.server.bench import JWT, copied, running
 from tests.server.devices import Devices
 from tests.server.process import command, started
+from tests.systemd import Systemd
 from twochannel.protocol.statements import Challenge
 from twochannel.tls import client_context
 
@@ -137,3 +138,12 @@ async def test_the_trace_tells_each_step_and_no_secret(
     assert events[0]["event"] == "agent_started"
     for secret in (code, confirmation["auth_code"], "PRIVATE"):
         assert secret not in text
+
+
+async def test_systemd_is_told_where_it_serves(folder: StateFolder, systemd: Systemd) -> None:
+    with started(folder.path, "--port", "0") as server:
+        assert await systemd.message() == "READY=1"
+        assert await systemd.message() == f"STATUS=Serving {server.ready['url']}."
+        await systemd.until("WATCHDOG=1")
+        assert server.end() == 0
+        await systemd.until("STOPPING=1\nSTATUS=Stopping.")

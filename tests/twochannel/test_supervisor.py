@@ -1,0 +1,111 @@
+"""What systemd hears of an agent, on a real notification socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.systemd import DEADLINE_S, listening
+from twochannel.supervisor import Patience, Supervisor, supervised
+
+DEAF = 'The radio "bluez" is blocked.'
+
+
+@pytest.fixture(params=["path", "abstract"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "notify") if request.param == "path" else f"@cigarjack-{os.getpid()}"
+
+
+async def test_an_agent_is_ready_tells_what_it_does_lives_and_stops(address: str) -> None:
+    async with listening(address) as systemd:
+        async with supervised(lambda: "Serving.", supervisor=systemd.supervisor()):
+            told = [await systemd.message() for _ in range(4)]
+        assert told == ["READY=1", "STATUS=Serving.", "WATCHDOG=1", "WATCHDOG=1"]
+        await systemd.until("STOPPING=1\nSTATUS=Stopping.")
+
+
+async def test_signs_of_life_come_three_times_as_often_as_they_must(tmp_path: Path) -> None:
+    async with listening(str(tmp_path / "notify")) as systemd:
+        assert systemd.supervisor(WATCHDOG_USEC="30000000").sign_every_s == 10
+        assert systemd.supervisor(WATCHDOG_PID=str(os.getpid())).sign_every_s == 0.02
+
+
+@pytest.mark.parametrize("watchdog", [{"WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "soon"}])
+async def test_a_watchdog_of_another_process_or_of_nobody_sets_no_pace(
+    tmp_path: Path, watchdog: dict[str, str]
+) -> None:
+    async with listening(str(tmp_path / "notify")) as systemd:
+        assert systemd.supervisor(**watchdog).sign_every_s == math.inf
+
+
+async def test_an_unwell_agent_says_why_and_is_no_longer_called_alive(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trouble: list[str | None] = [None]
+    async with listening(str(tmp_path / "notify")) as systemd:
+        supervisor = systemd.supervisor()
+        async with supervised(lambda: "Well.", lambda: trouble[0], 0.2, supervisor):
+            await systemd.until("WATCHDOG=1")
+            with caplog.at_level(logging.ERROR, "twochannel.supervisor"):
+                trouble[0] = DEAF
+                await systemd.until(f"STATUS={DEAF}")
+                async with asyncio.timeout(DEADLINE_S):
+                    while not caplog.records:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+            while_patient = systemd.waiting()
+            assert while_patient
+            assert set(while_patient) == {"WATCHDOG=1"}
+            trouble[0] = None
+            # Not one sign of life between the end of the patience and the recovery.
+            assert await systemd.until("WATCHDOG=1") == ["STATUS=Well."]
+
+
+def test_patience_counts_from_the_first_moment_of_one_trouble() -> None:
+    patience = Patience(60)
+    assert patience.lasts(None, 0)
+    assert patience.lasts("gone", 100)
+    assert patience.lasts("deaf", 159.9)  # another reason, the same trouble
+    assert not patience.lasts("deaf", 160)
+    assert not patience.lasts("deaf", 1000)
+    assert patience.lasts(None, 1001)
+    assert patience.lasts("gone", 1002)
+    assert patience.lasts("gone", 1061)
+
+
+async def test_a_sentence_of_several_lines_stays_one_assignment(tmp_path: Path) -> None:
+    async with (
+        listening(str(tmp_path / "notify")) as systemd,
+        supervised(lambda: "One.\nMAINPID=1", supervisor=systemd.supervisor()),
+    ):
+        assert await systemd.message() == "READY=1"
+        assert await systemd.message() == "STATUS=One. MAINPID=1"
+
+
+@pytest.mark.parametrize("name", ["", "vsock:2:1234"])
+async def test_without_systemd_nobody_is_told(name: str) -> None:
+    supervisor = Supervisor({"NOTIFY_SOCKET": name})
+    assert not supervisor.listens
+    tasks = len(asyncio.all_tasks())
+    async with supervised(lambda: "Serving.", supervisor=supervisor):
+        supervisor.tell("WATCHDOG=1")
+        assert len(asyncio.all_tasks()) == tasks
+
+
+async def test_an_agent_goes_on_when_systemd_is_not_there_or_does_not_listen(
+    tmp_path: Path,
+) -> None:
+    """A hung systemd must not hang the agent: nothing here may wait."""
+    began_s = time.monotonic()
+    Supervisor({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).tell("READY=1")
+    async with listening(str(tmp_path / "notify")) as systemd:
+        supervisor = systemd.supervisor()
+        for _ in range(10_000):
+            supervisor.tell("WATCHDOG=1")
+        assert len(systemd.waiting()) < 10_000
+    assert time.monotonic() - began_s < DEADLINE_S
