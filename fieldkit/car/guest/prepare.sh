@@ -52,7 +52,8 @@ systemctl --quiet mask getty.target getty@.service serial-getty@.service systemd
   systemd-update-utmp.service systemd-update-utmp-runlevel.service systemd-pstore.service \
   apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
   e2scrub_reap.service fstrim.timer systemd-journal-flush.service
-systemctl --quiet disable bluetooth.service hostapd.service wpa_supplicant.service 2>/dev/null || :
+systemctl --quiet disable bluetooth.service hostapd.service NetworkManager.service \
+  NetworkManager-wait-online.service wpa_supplicant.service 2>/dev/null || :
 
 echo 'car: making the initramfs...'
 mkdir -p initramfs/bin initramfs/modules initramfs/proc initramfs/sys initramfs/dev initramfs/root
