@@ -89,8 +89,25 @@ class Wifi:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(_CHUNK_BYTES):
             if not self._open.is_set():
-                await self._open.wait()
-                if source.at_eof() or source.exception() is not None:
-                    return
+                data = await self._held_back(source, data)
             sink.write(data)
             await sink.drain()
+
+    async def _held_back(self, source: asyncio.StreamReader, data: bytes) -> bytes:
+        """What is sent until the Wi-Fi is back; nothing if its sender has given up by then."""
+        back = asyncio.ensure_future(self._open.wait())
+        more: asyncio.Future[bytes] | None = None
+        try:
+            while not back.done():
+                more = asyncio.ensure_future(source.read(_CHUNK_BYTES))
+                await asyncio.wait({back, more}, return_when=asyncio.FIRST_COMPLETED)
+                if more.done():
+                    if not (piece := more.result()):
+                        return b""
+                    data += piece
+            return data
+        finally:
+            pending = [waiting for waiting in (back, more) if waiting is not None]
+            for waiting in pending:
+                waiting.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
