@@ -16,7 +16,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -206,13 +205,10 @@ class Scenario(_Entry):
             yield "no lane has arrivals_s or empty_questions_s: nothing is asked"
 
 
-_FILE: Final = TypeAdapter(Scenario)
-
-
 def parse(text: str, name: str = "scenario") -> Scenario:
     """The scenario in TOML ``text``. Raises ScenarioError."""
     try:
-        return _FILE.validate_python(tomllib.loads(text) | {"name": name})
+        return Scenario.model_validate(tomllib.loads(text) | {"name": name})
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         lines = (f"{'.'.join(map(str, p['loc'])) or 'scenario'}: {p['msg']}" for p in problems)
