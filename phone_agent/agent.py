@@ -72,9 +72,13 @@ class Agent:
             "phone": self.identity.phone,
             "server": {"url": self.server.pin.url, "connected": self.connected},
             "jacks": self.jacks.report(),
-            "radio_problem": self.radio.problem if self.radio else None,
+            "radio_problem": self.problem(),
             "waiting": [payment for payment in open_payments if self.approvals.question(payment)],
         }
+
+    def problem(self) -> str | None:
+        """Why its radio cannot do its work now; None if it can, or if there is none."""
+        return self.radio.problem if self.radio else None
 
     def state(self) -> str:
         """What the phone does, in a sentence."""
@@ -147,7 +151,7 @@ async def run(state: Path, settings: PhoneSettings, ready: Callable[[str], None]
         async with (
             _started(state, settings) as agent,
             serve(local_api(agent), Address(socket=socket)) as served,
-            supervised(agent.state),
+            supervised(agent.state, agent.problem, settings.radio_patience_s),
         ):
             await agent.jacks.take_on(agent.wallet.jacks())
             agent.trace.event("agent_started")

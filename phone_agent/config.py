@@ -8,12 +8,14 @@ from pydantic import Field, field_validator
 
 from twochannel.keystore.port import FILE
 from twochannel.settings import Settings
+from twochannel.supervisor import PATIENCE_S
 
 
 class PhoneSettings(Settings):
     """``interfaces``: addresses of the interfaces on which jacks are looked for; empty: all.
 
     ``radio``: the Bluetooth adapter for jacks that Wi-Fi does not reach; None: Wi-Fi alone.
+    ``radio_patience_s``: for how long systemd is told that all is well although that radio is not.
     ``prompt_s``: how long a question to the owner stays open, at most until its challenge
     expires. ``keys``: where the signing key is: "file", or a pkcs11: URI (docs/keys.md). The
     server and the jacks are not settings: they are pinned in the wallet.
@@ -21,6 +23,7 @@ class PhoneSettings(Settings):
 
     interfaces: tuple[str, ...] = ()
     radio: str | None = None
+    radio_patience_s: Annotated[float, Field(ge=0, le=3600)] = PATIENCE_S
     prompt_s: Annotated[float, Field(gt=0, le=300)] = 60.0
     keys: str = FILE
     log_level: str = "INFO"

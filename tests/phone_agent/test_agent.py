@@ -43,6 +43,19 @@ async def test_systemd_is_told_of_the_server(
     await systemd.until("STOPPING=1\nSTATUS=Stopping.")
 
 
+async def test_systemd_is_told_of_a_radio_that_is_not_there(
+    phone: OwnersPhone, systemd: Systemd
+) -> None:
+    nowhere = "bumble:tcp-client:127.0.0.1:9"
+    async with phone.running(radio=nowhere, radio_patience_s=0):
+        assert await systemd.message() == "READY=1"
+        while not (told := await systemd.message()).startswith("STATUS=Cannot open the radio"):
+            assert told == "STATUS=not opened yet"
+        assert nowhere in told
+    # Never called alive.
+    assert await systemd.until("STOPPING=1\nSTATUS=Stopping.") == []
+
+
 async def test_a_restart_goes_on_after_the_last_event(
     server: ScriptedServer, jack: Jack, phone: OwnersPhone
 ) -> None:
