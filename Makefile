@@ -28,9 +28,10 @@ demo: $(READY) ## Run the whole method on virtual air (ARGS="--keep" leaves it r
 test: $(READY) ## Run every test that needs no root and no hardware (ARGS="-k beacon" to choose)
 	@$(BIN)/python -m pytest $(ARGS)
 
-car: $(READY) ## Build the virtual car (QEMU) and run the tests of real kernel radios in it
+car: $(READY) ## Build the virtual car (QEMU): BlueZ and Wi-Fi tests, then all journeys with faults
 	@$(BIN)/fieldkit car build
 	@$(BIN)/fieldkit car test $(ARGS)
+	@$(BIN)/fieldkit car run --faults
 
 check: $(READY) ## Check format, lint, types, layers and documents
 	$(BIN)/ruff format --check .
@@ -56,7 +57,7 @@ lock: | $(BIN)/python ## Renew constraints.txt after a change in pyproject.toml 
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
-	  .ruff_cache demo-report.html demo.json world-report.html
+	  .ruff_cache demo-report.html demo.json world-report.html car-run
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python

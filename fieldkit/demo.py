@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fieldkit import journeys, report
 from fieldkit.cast import Cast
+from fieldkit.journeys import Journey
 from fieldkit.process import StageError
 from fieldkit.results import DemoResult, JourneyResult
 from fieldkit.screen import Screen, screen_for
@@ -90,8 +91,12 @@ async def _run_in(folder: Path, cast: Cast, options: DemoOptions) -> DemoOutcome
     async with Stage(cast, folder, seed=options.seed, progress=screen.step) as stage:
         try:
             with screen:
-                result = await _play(stage, screen, played)
-            _write(stage, cast, options, result, time.monotonic() - began_s)
+                await stage.provision()
+                await play(stage, screen, journeys.JOURNEYS, played)
+                screen.step("audit")
+                result = DemoResult(played, await journeys.audit(stage))
+            write_report(options.report_file, stage, result, time.monotonic() - began_s)
+            _write_document(result, options)
         except (StageError, TraceError, OSError) as error:
             _write_document(DemoResult(played, ()), options)
             raise DemoFailedError("\n".join(_what_failed(stage, error))) from None
@@ -105,28 +110,25 @@ async def _run_in(folder: Path, cast: Cast, options: DemoOptions) -> DemoOutcome
     return DemoOutcome(result, None if result.ok else folder, lines)
 
 
-async def _play(stage: Stage, screen: Screen, played: list[JourneyResult]) -> DemoResult:
-    """Set up, play and audit; ``played`` grows with each journey, for the case of a failure."""
-    await stage.provision()
-    for journey in journeys.JOURNEYS:
+async def play(
+    stage: Stage, screen: Screen, chosen: Iterable[Journey], played: list[JourneyResult]
+) -> None:
+    """Play journeys; ``played`` grows with each, for the case of a failure."""
+    for journey in chosen:
         screen.began(journey)
         played.append(await journeys.perform(stage, journey))
         screen.ended(played[-1])
-    screen.step("audit")
-    return DemoResult(played, await journeys.audit(stage))
 
 
-def _write(
-    stage: Stage, cast: Cast, options: DemoOptions, result: DemoResult, took_s: float
-) -> None:
+def write_report(file: Path, stage: Stage, result: DemoResult, took_s: float) -> None:
+    """Write demo-report.html. Raises OSError."""
     about = report.About(
         made_at=datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),
         took_s=f"{took_s:.1f}",
-        seed=cast.air.seed if options.seed is None else options.seed,
+        seed=stage.seed,
         version=version("cigarjack"),
     )
-    _write_document(result, options)
-    options.report_file.write_text(report.render(result, stage.events(), about), encoding="utf-8")
+    file.write_text(report.render(result, stage.events(), about), encoding="utf-8")
 
 
 def _write_document(result: DemoResult, options: DemoOptions) -> None:
@@ -141,18 +143,18 @@ def _summary(result: DemoResult, stage: Stage, options: DemoOptions) -> list[str
     lines += [f"Audit: {finding}" for finding in result.findings] or ["Audit: clean."]
     lines.append(f"Report: {options.report_file}")
     if not result.ok:
-        lines += ["", *_logs(stage), f"State, traces and logs are kept in {stage.folder}"]
+        lines += ["", *ended_unasked(stage), f"State, traces and logs are kept in {stage.folder}"]
     return lines
 
 
 def _what_failed(stage: Stage, error: Exception) -> list[str]:
     """Which process it was, the end of its log, and where the rest is."""
     lines = [f"The demo failed: {error}"]
-    lines += [f"  {line}" for line in getattr(error, "log", ())] or _logs(stage)
+    lines += [f"  {line}" for line in getattr(error, "log", ())] or ended_unasked(stage)
     return [*lines, f"State, traces and logs are kept in {stage.folder}"]
 
 
-def _logs(stage: Stage) -> list[str]:
+def ended_unasked(stage: Stage) -> list[str]:
     """The last log lines of processes that ended though nobody asked them to."""
     lines = []
     for process in stage.processes.values():

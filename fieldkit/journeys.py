@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import uuid6
 
-from fieldkit import legs, processor_books
+from fieldkit import legs
 from fieldkit.process import Process, StageError
 from fieldkit.processor_books import Charge
 from fieldkit.results import AuditCheck, EvidenceStep, JourneyResult
@@ -42,11 +42,18 @@ class JourneyFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """A journey by name; ``title`` for people."""
+    """A journey by name; ``title`` for people.
+
+    ``visits``: the terminals that it needs; ``extra_radios``: those of the cast that are nobody's;
+    ``breaks_wifi``: whether it needs a Wi-Fi that can be cut.
+    """
 
     name: str
     title: str
     play: Callable[[Stage, Account], Awaitable[None]] = field(repr=False)
+    visits: Sequence[str] = ("lane-1",)
+    extra_radios: Sequence[str] = ()
+    breaks_wifi: bool = False
 
 
 @dataclass(slots=True)
@@ -95,9 +102,15 @@ async def perform(stage: Stage, journey: Journey) -> JourneyResult:
 
 async def arrive(stage: Stage, terminal: str, speed_mps: float | None = None) -> None:
     """Bring the car to ``terminal``, at ``speed_mps`` or at once, and wait until it is heard."""
+    if stage.moves:
+        await _move(stage, terminal, speed_mps)
+    await heard(stage, terminal)
+
+
+async def _move(stage: Stage, terminal: str, speed_mps: float | None) -> None:
     x_m, y_m = stage.cast.terminal(terminal).at_m
     places = stage.cast.in_car((x_m + _STOPS_AT_M, y_m))
-    async with stage.air() as air, asyncio.timeout(_DEADLINE_S):
+    async with stage.air() as air, asyncio.timeout(stage.within_s(_DEADLINE_S)):
         for name, there in places.items():
             if speed_mps is None:
                 await air.move(name, *there)
@@ -105,19 +118,18 @@ async def arrive(stage: Stage, terminal: str, speed_mps: float | None = None) ->
                 await air.drive(name, there, speed_mps)
         while not places.items() <= (await air.positions()).items():
             await _next_advert(stage, terminal)
-    await heard(stage, terminal)
 
 
 async def heard(stage: Stage, terminal: str) -> None:
     """Wait until ``terminal`` would charge a jack without asking which. Raises TimeoutError."""
-    async with asyncio.timeout(_DEADLINE_S):
+    async with asyncio.timeout(stage.within_s(_DEADLINE_S)):
         while "chosen" not in await _jack_states(stage, terminal):
             await _next_advert(stage, terminal)
 
 
 async def _next_advert(stage: Stage, terminal: str) -> None:
     """Wait for the next beacon that ``terminal`` hears: what it hears changes with that."""
-    await stage.traces[terminal].wait("code_heard", after_ns=time.monotonic_ns())
+    await stage.seen(terminal, "code_heard", after_ns=time.monotonic_ns())
 
 
 async def _jack_states(stage: Stage, terminal: str) -> set[str]:
@@ -146,8 +158,7 @@ async def owner_asked(
     after_ns = time.monotonic_ns()
     charging = asyncio.create_task(charge(stage, terminal, amount, expect=expect))
     try:
-        prompts = stage.traces[stage.cast.phone.name]
-        prompt = await prompts.wait("prompt_shown", after_ns=after_ns)
+        prompt = await stage.seen(stage.cast.phone.name, "prompt_shown", after_ns=after_ns)
         yield str(prompt.payment), charging
     finally:
         charging.cancel()
@@ -170,9 +181,9 @@ async def resource(stage: Stage, payment: str) -> dict[str, Any]:
 
 async def verify_evidence(stage: Stage, account: Account, payment: str) -> None:
     """Export the evidence, verify it offline, and note what it shows."""
-    file = stage.folder / f"evidence-{payment}.json"
+    file = stage.state(SERVER).with_name(f"evidence-{payment}.json")
     await stage.say(SERVER, "evidence", "export", payment, "--out", str(file))
-    account.statements = json.loads(file.read_text(encoding="ascii"))["statements"]
+    account.statements = json.loads(await stage.read(SERVER, file))["statements"]
     trusted = ("--server", stage.server_thumbprint)
     _, verdict = await stage.cli(SERVER, "evidence", "verify", str(file), *trusted)
     account.evidence = [
@@ -196,7 +207,7 @@ async def _settled(
         payment["status"] == status == account.payment["status"],
         f"terminal and server both say: {status}",
     )
-    found = processor_books.charges(stage.state(SERVER), ident)
+    found = await stage.booked(ident)
     account.demand(found == booked, _in_words(booked))
     account.demand(bool(account.evidence), "the evidence verifies offline, with public keys alone")
 
@@ -271,18 +282,19 @@ async def jack_restarted_1970(stage: Stage, account: Account) -> None:
             "CIGARJACK_WALL_CLOCK_START": "1970-01-01T00:00:00+00:00",
         }
         await stage.restart(jack, in_1970)
-        started = await stage.traces[jack].wait("agent_started", after_ns=cut_ns)
+        started = await stage.seen(jack, "agent_started", after_ns=cut_ns)
         account.demand(started.clock == "unsynchronised", "the jack knows that it has no time")
-        silent = await stage.traces[jack].wait(
+        silent = await stage.seen(
+            jack,
             "beacon_silent",
             after_ns=cut_ns,
             where=lambda fields: fields["reason"] == "clock_unsynchronised",
         )
         await stage.restart(phone)
-        synchronised = await stage.traces[jack].wait("clock_synchronised", after_ns=cut_ns)
+        synchronised = await stage.seen(jack, "clock_synchronised", after_ns=cut_ns)
         # A killed host's controller goes on until the air has seen that the host is gone; by the
         # time that the new one is silent, it has been reset.
-        first = await sniffer.first_code(silent.mono_ns, _DEADLINE_S)
+        first = await sniffer.first_code(silent.mono_ns, stage.within_s(_DEADLINE_S))
     silence_ms = (synchronised.mono_ns - silent.mono_ns) // 1_000_000
     account.demand(
         first.heard_ns >= synchronised.mono_ns,
@@ -295,10 +307,9 @@ async def jack_restarted_1970(stage: Stage, account: Account) -> None:
 
 async def wifi_lost(stage: Stage, account: Account) -> None:
     """Wi-Fi falls silent, though mDNS still says where the jack is: the code comes over GATT."""
-    async with stage.behind_wifi() as wifi:
-        await _reached_at(stage, wifi.port)
+    async with stage.breakable_wifi() as wifi:
         await arrive(stage, "lane-1")
-        wifi.cut()
+        await wifi.cut()
         payment = await charge(stage, "lane-1", "3.40", "--description", "Espresso")
         await _settled(stage, account, payment, "captured", [Charge("captured", "EUR", 340, 340)])
         received = _by_phone(stage, "auth_code_received", payment)
@@ -311,20 +322,13 @@ async def wifi_lost(stage: Stage, account: Account) -> None:
         account.demand(
             waited_ms < _FALLBACK_MS, f"the phone waited {waited_ms} ms for Wi-Fi, less than 2 s"
         )
-        wifi.mend()
+        await wifi.mend()
         after = await charge(stage, "lane-1", "2.10", "--description", "Biscotti")
         path = _by_phone(stage, "auth_code_received", after).fields["path"]
         account.demand(
             (after["status"], path) == ("captured", "wifi"),
             "with Wi-Fi back, the next payment's auth code came over Wi-Fi",
         )
-
-
-async def _reached_at(stage: Stage, port: int) -> None:
-    """Wait until the phone has found its jack at ``port``."""
-    await stage.traces[stage.cast.phone.name].wait(
-        "jack_found", where=lambda fields: str(fields["address"]).endswith(f":{port}")
-    )
 
 
 def _by_phone(stage: Stage, event: str, payment: Mapping[str, Any]) -> TraceEvent:
@@ -337,11 +341,18 @@ def _by_phone(stage: Stage, event: str, payment: Mapping[str, Any]) -> TraceEven
 
 JOURNEYS: Final = (
     Journey("coffee", "Coffee at a drive-through lane", coffee),
-    Journey("refuelling", "Refuelling: 80.00 held, 42.17 taken", refuelling),
-    Journey("owner-declines", "The owner declines", owner_declines),
-    Journey("replayed-code", "A code replayed at another lane", replayed_code),
-    Journey("jack-restarted-1970", "Jack restarted in 1970", jack_restarted_1970),
-    Journey("wifi-lost", "Wi-Fi lost, code over GATT", wifi_lost),
+    Journey("refuelling", "Refuelling: 80.00 held, 42.17 taken", refuelling, ("pump-3",)),
+    Journey("owner-declines", "The owner declines", owner_declines, ("wash-1",)),
+    Journey(
+        *("replayed-code", "A code replayed at another lane", replayed_code),
+        visits=("lane-1", "lane-2"),
+        extra_radios=("thief-ear", "thief-mouth"),
+    ),
+    Journey(
+        *("jack-restarted-1970", "Jack restarted in 1970", jack_restarted_1970),
+        extra_radios=("sniffer",),
+    ),
+    Journey("wifi-lost", "Wi-Fi lost, code over GATT", wifi_lost, breaks_wifi=True),
 )
 
 

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 #: Python starts, keys are made and a radio is opened on one busy core within this time.
 READY_DEADLINE_S: Final = 30.0
@@ -19,7 +19,7 @@ STOP_DEADLINE_S: Final = 6.0
 #: prctl(2), linux/prctl.h: the signal that the kernel sends when the parent dies.
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_LONGEST_LINE_BYTES: Final = 1 << 20
+LONGEST_LINE_BYTES: Final = 1 << 20
 _SHOWN_LINES: Final = 12
 
 
@@ -54,12 +54,20 @@ class Process:
         arguments: Sequence[str],
         log: Path,
         environment: Mapping[str, str] | None = None,
+        *,
+        prefix: Sequence[str] = (),
+        ready_deadline_s: float = READY_DEADLINE_S,
     ) -> None:
-        """``arguments`` follow ``python``; ``environment`` is added to this process's own."""
+        """``arguments`` follow ``python``; ``environment`` is added to this process's own.
+
+        ``prefix``: a command that becomes the one that follows it, as ``ip netns exec NAME`` does.
+        """
         self.name = name
         self.log = log
         self.ready: dict[str, Any] = {}
         self._arguments = tuple(arguments)
+        self._prefix = tuple(prefix)
+        self._ready_deadline_s = ready_deadline_s
         self._environment = dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -90,16 +98,7 @@ class Process:
             raise StageError(f"{self.name} runs already")
         self._asked_to_end = False
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *self._arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=own_environment() | self._environment | dict(environment or {}),
-                limit=_LONGEST_LINE_BYTES,
-                preexec_fn=die_with_parent,
-            )
+            self._process = await self._spawn(self._environment | dict(environment or {}), log)
         self.ready = await self._read_ready_line()
         self._drain = asyncio.create_task(self._read_on(), name=f"drain {self.name}")
         return self.ready
@@ -127,20 +126,38 @@ class Process:
             return []
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
 
+    async def _spawn(
+        self, environment: Mapping[str, str], log: IO[bytes]
+    ) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(*self._prefix, sys.executable, *self._arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=own_environment() | dict(environment),
+            limit=LONGEST_LINE_BYTES,
+            preexec_fn=die_with_parent,
+        )
+
+    async def _signal(self, number: signal.Signals) -> None:
+        """Send it a signal; no effect once it has ended."""
+        if self._process is not None:
+            _signal(self._process, number)
+
     async def _end(self, how: signal.Signals) -> int:
         if self._process is None:
             return 0
         self._asked_to_end = self.running
-        _signal(self._process, how)
+        await self._signal(how)
         try:
             return await asyncio.wait_for(self.ended(), STOP_DEADLINE_S)
         except TimeoutError:
-            _signal(self._process, signal.SIGKILL)
+            await self._signal(signal.SIGKILL)
             return await self.ended()
 
     async def _read_ready_line(self) -> dict[str, Any]:
         try:
-            line = await asyncio.wait_for(self._readline(), READY_DEADLINE_S)
+            line = await asyncio.wait_for(self._readline(), self._ready_deadline_s)
             ready: dict[str, Any] = json.loads(line)
         except TimeoutError:
             await self.kill()
@@ -174,13 +191,15 @@ async def command(
     environment: Mapping[str, str] | None = None,
     expect: Sequence[int] = (0,),
     deadline_s: float = 90.0,
+    line: Sequence[str] = (sys.executable,),
 ) -> tuple[int, str]:
     """Run ``python ARGUMENTS`` to its end: exit code and standard output.
 
-    Raises CommandFailedError for an exit code that is not in ``expect``.
+    ``line`` begins the command line in place of this Python. Raises CommandFailedError for an exit
+    code that is not in ``expect``.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        *line,
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -205,9 +224,9 @@ async def command(
 
 
 def _problem(said: str) -> dict[str, Any]:
-    """The error that a command with ``--json`` writes: ``code``, ``detail``, ``next_step``."""
+    """The error that a command with ``--json`` writes last: ``code``, ``detail``, ``next_step``."""
     try:
-        document = json.loads(said)
+        document = json.loads(said.rpartition("\n")[2])
     except json.JSONDecodeError:
         return {}
     error = document.get("error") if isinstance(document, dict) else None

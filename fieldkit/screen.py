@@ -58,9 +58,7 @@ class PlainScreen:
         _say(f"▸ {journey.title}")
 
     def ended(self, result: JourneyResult) -> None:
-        legs = ", ".join(f"{_heading(leg)} {_ms(result.legs.legs_ms[leg])}" for leg in NAMES)
-        verdict = "ok" if result.ok else f"FAILED: {result.failure}"
-        _say(f"  {result.name}: {_status(result)}, {verdict} (ms: {legs})")
+        _say(f"  {told(result)}")
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +136,13 @@ class LiveScreen:
         mark = "[green]✓[/]" if result.ok else "[red]✗[/]"
         legs = [_ms(result.legs.legs_ms[leg]) for leg in self._legs()]
         return [mark, journey.title, _status(result), *legs[:-1], f"[bold]{legs[-1]}[/]"]
+
+
+def told(result: JourneyResult) -> str:
+    """A journey in one line."""
+    legs = ", ".join(f"{_heading(leg)} {_ms(result.legs.legs_ms[leg])}" for leg in NAMES)
+    verdict = "ok" if result.ok else f"FAILED: {result.failure}"
+    return f"{result.name}: {_status(result)}, {verdict} (ms: {legs})"
 
 
 def _heading(leg: str) -> str:

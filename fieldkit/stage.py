@@ -1,6 +1,6 @@
-"""The stage: every party of a cast as a real process, in one folder, on virtual air.
+"""The stage: every party of a cast as a real process, at a venue (``fieldkit.venue``).
 
-::
+On a desk all of it is in one folder::
 
     <folder>/
         air.toml             the plan of the virtual air
@@ -16,21 +16,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-from fieldkit import trace
+from fieldkit import processor_books
 from fieldkit.air_control import AirControl
 from fieldkit.cast import Cast, MerchantRole, TerminalRole
-from fieldkit.process import Process, StageError, command
+from fieldkit.process import CommandFailedError, Process, StageError
+from fieldkit.processor_books import Charge
 from fieldkit.trace import TraceEvent, TraceFile
-from fieldkit.wifi import Wifi
-from twochannel import control
+from fieldkit.venue import AIR, BreakableWifi, Desk, Venue
 
 SERVER: Final = "server"
-AIR: Final = "air"
 _MODULES: Final = {"server": "server", "jack": "cigarjack", "phone": "phone_agent"}
 _TERMINAL_MODULE: Final = "payment_device"
 _COMMANDS: Final = {
@@ -41,9 +41,9 @@ _COMMANDS: Final = {
 }
 #: Key generation, TLS and mDNS of a first start, on a machine that is busy with all the others.
 _SETTLE_DEADLINE_S: Final = 40.0
-_LOOPBACK: Final = "127.0.0.1"
-#: Where the jack listens while a relay carries what comes to the address that it announces.
-_JACK_BEHIND_WIFI: Final = "127.0.0.2"
+_SEEN_DEADLINE_S: Final = 20.0
+#: The window of a jack is open for a minute, in which a busy emulation gets little done.
+_PAIRING_TRIES: Final = 3
 
 
 class Stage:
@@ -54,32 +54,43 @@ class Stage:
         cast: Cast,
         folder: Path,
         *,
+        venue: Venue | None = None,
         seed: int | None = None,
         progress: Callable[[str], None] = lambda _step: None,
     ) -> None:
-        """``seed`` replaces that of the cast's air; ``progress`` is told each step of set-up."""
+        """``venue``: this machine's loopback if none is given. ``folder`` is for what is kept here.
+
+        ``seed`` replaces that of the cast's air; ``progress`` is told each step of set-up.
+        """
         self.cast = cast
         self.folder = folder
+        self.venue = venue or Desk()
         self.processes: dict[str, Process] = {}
         self.traces: dict[str, TraceFile] = {}
         #: Thumbprint of the server's key, as its operator was told: what evidence is judged by.
         self.server_thumbprint = ""
         #: What is printed on the jack, with its claim secret.
         self.jack_label = ""
-        self._seed = seed
+        self._server_port = "0"
+        self.seed = cast.air.seed if seed is None else seed
         self._progress = progress
         # As many commands at once as there are processors: more would only wait for each other.
         self._commands = asyncio.Semaphore(max(2, os.cpu_count() or 1))
 
     async def __aenter__(self) -> Self:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        try:
+            await self.venue.open(self.cast, self.folder)
+        except BaseException:
+            await self.venue.close()
+            raise
         return self
 
     async def __aexit__(self, *failure: object) -> None:
         running = [process for process in self.processes.values() if process.running]
-        await asyncio.gather(*(process.stop() for process in running if process.name != AIR))
         # The air goes last: an agent that loses its radio would say so, and rightly.
-        await asyncio.gather(*(process.stop() for process in running if process.name == AIR))
+        await asyncio.gather(*(process.stop() for process in running if process.name != AIR))
+        await self.venue.close()
 
     # --- who is where
 
@@ -90,8 +101,8 @@ class Stage:
         return _MODULES[role] if role else _TERMINAL_MODULE
 
     def state(self, agent: str) -> Path:
-        """The state folder of an agent."""
-        return self.folder / agent
+        """The state folder of an agent, at its place."""
+        return self.venue.place(agent).folder / agent
 
     def by_hand(self, agent: str) -> str:
         """The command line, up to its sub-command, by which a person uses this agent."""
@@ -99,16 +110,56 @@ class Stage:
 
     def radio(self, name: str) -> str:
         """The radio of that name on the air, as an agent's setting."""
-        return f"bumble:{self.processes[AIR].ready['controllers'][name]}"
+        return self.venue.radio(name)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the car can be moved. Where not, it stands at every place that is visited."""
+        return self.venue.air() is not None
 
     def air(self) -> AirControl:
-        """The control channel of the air: ``async with`` it."""
-        return AirControl(self.processes[AIR].ready["control"])
+        """The control channel of the air: ``async with`` it. Raises StageError if nothing moves."""
+        control = self.venue.air()
+        if control is None:
+            raise StageError("nothing moves the car here")
+        return control
+
+    def within_s(self, desk_s: float) -> float:
+        """How long something may take here that may take ``desk_s`` on a desk."""
+        return desk_s * self.venue.patience
 
     def events(self) -> list[TraceEvent]:
         """All events of all traces so far, in the order in which they happened."""
         every = (event for file in self.traces.values() for event in file.events())
         return sorted(every, key=lambda event: event.mono_ns)
+
+    async def seen(
+        self,
+        agent: str,
+        event: str,
+        *,
+        payment: str | None = None,
+        after_ns: int = 0,
+        where: Callable[[Mapping[str, Any]], bool] = lambda _fields: True,
+    ) -> TraceEvent:
+        """Wait for an event in the trace of ``agent`` (``TraceFile.wait``). Raises TraceError."""
+        return await self.traces[agent].wait(
+            event,
+            payment=payment,
+            after_ns=after_ns,
+            where=where,
+            deadline_s=self.within_s(_SEEN_DEADLINE_S),
+        )
+
+    async def read(self, agent: str, file: Path) -> bytes:
+        """The content of a file at the place of ``agent``. Raises StageError."""
+        return await self.venue.place(agent).read(file)
+
+    async def booked(self, payment: str) -> list[Charge]:
+        """Every charge of ``payment`` in the processor's own books. Raises StageError."""
+        line = ("-m", processor_books.__name__, str(self.state(SERVER)), payment)
+        _, text = await self.venue.place(SERVER).command("processor's books", line)
+        return processor_books.printed(text)
 
     # --- doing things
 
@@ -123,7 +174,7 @@ class Stage:
         name = " ".join((_COMMANDS[self.module(agent)], *words))
         line = ["-m", self.module(agent), "--state", str(self.state(agent)), *arguments]
         async with self._commands:
-            return await command(name, line, expect=expect)
+            return await self.venue.place(agent).command(name, line, expect)
 
     async def cli(
         self, agent: str, *arguments: str, expect: Sequence[int] = (0,)
@@ -143,8 +194,8 @@ class Stage:
         self, agent: str, method: str, path: str, body: dict[str, object] | None = None
     ) -> dict[str, Any]:
         """One request to a running agent's control socket (``twochannel.control.ask``)."""
-        state, name = self.state(agent), _COMMANDS[self.module(agent)]
-        return await asyncio.to_thread(control.ask, state, method, path, body, agent=name)
+        command = _COMMANDS[self.module(agent)]
+        return await self.venue.place(agent).ask(agent, method, path, body, command)
 
     async def start(self, agent: str, environment: Mapping[str, str] | None = None) -> None:
         """Start ``agent``, or start it again; returns once it is ready. Raises StageError."""
@@ -152,27 +203,30 @@ class Stage:
         if process is None:
             process = self._process(agent)
             self.processes[agent] = process
-            self.traces[agent] = TraceFile(agent, self.state(agent) / trace.FILE_NAME)
+            self.traces[agent] = await self.venue.place(agent).trace(agent)
         ready = await process.start(environment)
         if agent == SERVER:
             # Its devices have pinned the address: it must come back where it was.
-            (self.folder / "server.port").write_text(str(ready["url"]).rpartition(":")[2])
+            self._server_port = str(ready["url"]).rpartition(":")[2]
 
     async def restart(self, agent: str, environment: Mapping[str, str] | None = None) -> None:
         """Start an agent that has ended, with ``environment`` for this run alone."""
-        port = (self.folder / "server.port").read_text() if agent == SERVER else ""
-        fixed = {"CIGARJACK_SERVER_PORT": port} if port else {}
+        fixed = {"CIGARJACK_SERVER_PORT": self._server_port} if agent == SERVER else {}
         await self.start(agent, fixed | dict(environment or {}))
 
     @asynccontextmanager
-    async def behind_wifi(self) -> AsyncIterator[Wifi]:
-        """The jack, restarted behind a Wi-Fi that can be cut; after the block it is as before."""
-        jack = self.cast.jack.name
-        async with Wifi(_LOOPBACK, _JACK_BEHIND_WIFI) as wifi:
+    async def breakable_wifi(self) -> AsyncIterator[BreakableWifi]:
+        """The Wi-Fi of phone and jack, to be cut and mended; after the block it is as before."""
+        jack, phone = self.cast.jack.name, self.cast.phone.name
+        async with self.venue.breakable_wifi() as wifi:
+            if not wifi.jack_settings:
+                yield wifi
+                return
             await self.processes[jack].stop()
-            behind = {"CIGARJACK_HOST": _JACK_BEHIND_WIFI, "CIGARJACK_PORT": str(wifi.port)}
+            stopped_ns = time.monotonic_ns()
             try:
-                await self.restart(jack, behind)
+                await self.restart(jack, wifi.jack_settings)
+                await self.seen(phone, "jack_found", after_ns=stopped_ns)
                 yield wifi
             finally:
                 await self.processes[jack].stop()
@@ -184,27 +238,23 @@ class Stage:
 
     def _process(self, agent: str) -> Process:
         arguments = ["-m", self.module(agent), "--state", str(self.state(agent)), "run"]
-        return Process(agent, arguments, self._log(agent), self._settings(agent))
-
-    def _log(self, agent: str) -> Path:
-        return self.folder / "logs" / f"{agent}.log"
+        log = self.folder / "logs" / f"{agent}.log"
+        return self.venue.place(agent).process(agent, arguments, log, self._settings(agent))
 
     def _settings(self, agent: str) -> dict[str, str]:
         """Settings of an agent by environment; what is not here keeps its default."""
+        interfaces = self.venue.interfaces(agent)
         if agent == SERVER:
-            return {"CIGARJACK_SERVER_HOST": _LOOPBACK, "CIGARJACK_SERVER_PORT": "0"}
+            address = self.venue.place(agent).address
+            return {"CIGARJACK_SERVER_HOST": address, "CIGARJACK_SERVER_PORT": "0"}
         if agent == self.cast.jack.name:
-            return {
-                "CIGARJACK_RADIO": self.radio(agent),
-                "CIGARJACK_HOST": _LOOPBACK,
-                "CIGARJACK_INTERFACES": _LOOPBACK,
-            }
+            names = ["CIGARJACK_HOST", "CIGARJACK_INTERFACES"] if interfaces else []
+            return {"CIGARJACK_RADIO": self.radio(agent)} | dict.fromkeys(names, interfaces)
         if agent == self.cast.phone.name:
-            return {
-                "PHONE_AGENT_INTERFACES": _LOOPBACK,
-                "PHONE_AGENT_RADIO": self.radio(agent),
-                "PHONE_AGENT_PROMPT_S": str(self.cast.phone.prompt_s),
-            }
+            names = ["PHONE_AGENT_INTERFACES"] if interfaces else []
+            prompt = {"PHONE_AGENT_PROMPT_S": str(self.cast.phone.prompt_s)}
+            radio = {"PHONE_AGENT_RADIO": self.radio(agent)}
+            return prompt | radio | dict.fromkeys(names, interfaces)
         return {"PAYMENT_DEVICE_RADIO": self.radio(agent)}
 
     # --- set-up
@@ -215,14 +265,12 @@ class Stage:
         self._progress("keys, database and virtual air")
         _, (_, server), (_, made) = await _together(
             self._start_air(),
-            self.cli(SERVER, "init", "--host", _LOOPBACK, "--port", "0"),
+            self.cli(SERVER, "init", "--host", self.venue.place(SERVER).address, "--port", "0"),
             self.cli(jack, "init"),
         )
         self.server_thumbprint, self.jack_label = server["server"], made["label"]
-        self._progress("server, jack and merchants")
-        await _together(
-            self.start(SERVER), self.start(jack), *map(self._add_merchant, self.cast.merchants)
-        )
+        self._progress("server and merchants")
+        await _together(self.start(SERVER), *map(self._add_merchant, self.cast.merchants))
         self._progress("enrolment, pairing and payment methods")
         await _together(self._set_up_phone(), *map(self._set_up_terminal, self.cast.terminals))
         self._progress("the jack's time and beacon")
@@ -238,14 +286,13 @@ class Stage:
             (jack, "beacon_rotated"),
             (nearest, "code_heard"),
         ):
-            await self.traces[agent].wait(event, after_ns=after_ns, deadline_s=_SETTLE_DEADLINE_S)
+            deadline_s = self.within_s(_SETTLE_DEADLINE_S)
+            await self.traces[agent].wait(event, after_ns=after_ns, deadline_s=deadline_s)
 
     async def _start_air(self) -> None:
-        plan = self.folder / "air.toml"
-        plan.write_text(_toml(self.cast.air_plan(self._seed)), encoding="utf-8")
-        arguments = ["-m", "fieldkit.air", "--config", str(plan)]
-        self.processes[AIR] = Process(AIR, arguments, self._log(AIR))
-        await self.processes[AIR].start()
+        air = await self.venue.start_air(self.cast.air_plan(self.seed))
+        if air is not None:
+            self.processes[AIR] = air
 
     async def _add_merchant(self, merchant: MerchantRole) -> None:
         options = ("--presence", merchant.presence, "--id", merchant.id)
@@ -258,11 +305,11 @@ class Stage:
         await self.start(terminal.name)
 
     async def _set_up_phone(self) -> None:
-        phone = self.cast.phone
+        phone, jack = self.cast.phone, self.cast.jack.name
         await self._enroll(phone.name, "phones", "add", phone.label)
-        port = self.processes[self.cast.jack.name].ready["pairing_port"]
-        address = f"{_LOOPBACK}:{port}"
-        await self.cli(phone.name, "pair", self.jack_label, "--address", address)
+        # Only now, for it may be paired for a minute from here on.
+        await self.start(jack)
+        await self._pair()
         for method in phone.methods:
             card = ("--test-card", method.token, "--label", method.label)
             await self.cli(phone.name, "methods", "add", *card)
@@ -270,6 +317,30 @@ class Stage:
             rule = ("allow", limit.merchant, "--limit", limit.limit)
             await self.cli(phone.name, "merchants", *rule)
         await self.start(phone.name)
+
+    async def _pair(self) -> None:
+        """Pair phone and jack; as their owner would, again where a slow place took too long."""
+        tries_left = _PAIRING_TRIES if self.venue.patience > 1 else 1
+        while tries_left:
+            tries_left -= 1
+            pair = ("pair", self.jack_label, *self._pairing_address())
+            try:
+                await self.cli(self.cast.phone.name, *pair)
+            except CommandFailedError as error:
+                if not tries_left or error.problem.get("code") != "jack_not_found":
+                    raise
+                _, opened = await self.cli(self.cast.jack.name, "pair", "open")
+                self.jack_label = opened["label"]
+            else:
+                return
+
+    def _pairing_address(self) -> Sequence[str]:
+        """Where the jack is paired, unless the phone is to find it in their Wi-Fi."""
+        jack = self.cast.jack.name
+        if not self.venue.interfaces(jack):
+            return ()
+        port = self.processes[jack].ready["pairing_port"]
+        return "--address", f"{self.venue.place(jack).address}:{port}"
 
     async def _enroll(self, agent: str, *registration: str) -> None:
         """The operator runs ``registration``; the device redeems the code that it prints."""
@@ -288,16 +359,3 @@ async def _together(*steps: Coroutine[Any, Any, Any]) -> list[Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
-
-
-def _toml(plan: Mapping[str, Any]) -> str:
-    """The air's plan as TOML. Strings and numbers of TOML are written as those of JSON."""
-    lines = [f"seed = {plan['seed']}", "[propagation]"]
-    lines += _pairs(plan["propagation"].items())
-    for controller in plan["controllers"]:
-        lines += ["[[controllers]]", *_pairs(controller.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _pairs(members: Iterable[tuple[str, Any]]) -> list[str]:
-    return [f"{name} = {json.dumps(value)}" for name, value in members]

@@ -43,8 +43,8 @@ class TraceEvent:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse_line(agent: str, line: str) -> TraceEvent:
-    """The event on one line. Raises TraceError."""
+def parse_line(agent: str, line: str, shift_ns: int = 0) -> TraceEvent:
+    """The event on one line, ``shift_ns`` later. Raises TraceError."""
     try:
         members = json.loads(line)
         if not isinstance(members, dict) or not set(members) >= _MEMBERS:
@@ -58,7 +58,7 @@ def parse_line(agent: str, line: str) -> TraceEvent:
         party=members["party"],
         event=members["event"],
         payment=members["payment"],
-        mono_ns=members["mono_ns"],
+        mono_ns=members["mono_ns"] + shift_ns,
         wall_ms=members["wall_ms"],
         boot=members["boot"],
         clock=members["clock"],
@@ -67,11 +67,12 @@ def parse_line(agent: str, line: str) -> TraceEvent:
 
 
 class TraceFile:
-    """One agent's trace, followed while it grows."""
+    """One agent's trace, followed while it grows. ``shift_ns``: from its clock to this one's."""
 
-    def __init__(self, agent: str, path: Path) -> None:
+    def __init__(self, agent: str, path: Path, *, shift_ns: int = 0) -> None:
         self.agent = agent
         self._path = path
+        self._shift_ns = shift_ns
         self._offset = 0
         self._events: list[TraceEvent] = []
 
@@ -84,7 +85,7 @@ class TraceFile:
             whole = data[: data.rfind(b"\n") + 1]
             self._offset += len(whole)
             lines = whole.decode("utf-8").splitlines()
-            self._events += (parse_line(self.agent, line) for line in lines)
+            self._events += (parse_line(self.agent, line, self._shift_ns) for line in lines)
         return self._events
 
     def find(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -42,11 +43,16 @@ class Wifi:
             task.cancel()
         await asyncio.gather(*self._carrying, return_exceptions=True)
 
-    def cut(self) -> None:
+    @property
+    def jack_settings(self) -> Mapping[str, str]:
+        """Where the jack must really listen."""
+        return {"CIGARJACK_HOST": self._far, "CIGARJACK_PORT": str(self.port)}
+
+    async def cut(self) -> None:
         """Let nothing through any more, and tell nobody."""
         self._open.clear()
 
-    def mend(self) -> None:
+    async def mend(self) -> None:
         """Undo ``cut``; what was sent meanwhile arrives, unless its sender has given up."""
         self._open.set()
 

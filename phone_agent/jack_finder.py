@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -53,19 +54,10 @@ class JackFinder:
         self._services: dict[str, JackService] = {}
         self._resolving: dict[str, asyncio.Task[None]] = {}
         self._change = asyncio.Event()
+        self._search = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        choice = list(self._interfaces) or InterfaceChoice.All
-        self._zeroconf = AsyncZeroconf(interfaces=choice, ip_version=IPVersion.V4Only)
-        # Whoever is cancelled while it waits for the start cancels the start for all (0.154).
-        await self._zeroconf.zeroconf.async_wait_for_start()
-        # Multicast answers reach every phone on this machine; a unicast one only the last to ask.
-        self._browser = AsyncServiceBrowser(
-            self._zeroconf.zeroconf,
-            SERVICE_TYPE,
-            handlers=[self._heard],
-            question_type=DNSQuestionType.QM,
-        )
+        await self._begin_search()
         self._following = asyncio.create_task(self._follow_addresses(), name="own addresses")
         return self
 
@@ -75,12 +67,9 @@ class JackFinder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._browser.async_cancel()
-        tasks = [self._following, *self._resolving.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._zeroconf.async_close()
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
+        await self._search.aclose()
 
     def candidates(self, link_key: bytes) -> list[Endpoint]:
         """Where the jack of this pairing may be: every service with its hint."""
@@ -104,14 +93,47 @@ class JackFinder:
         """Return when a service has come, gone or changed since this call began."""
         await self._change.wait()
 
+    async def _begin_search(self) -> None:
+        """Browse, knowing nothing. Raises OSError."""
+        async with AsyncExitStack() as beginning:
+            choice = list(self._interfaces) or InterfaceChoice.All
+            zeroconf = AsyncZeroconf(interfaces=choice, ip_version=IPVersion.V4Only)
+            beginning.push_async_callback(zeroconf.async_close)
+            # Whoever is cancelled while it waits for the start cancels the start for all (0.154).
+            await zeroconf.zeroconf.async_wait_for_start()
+            beginning.push_async_callback(self._stop_resolving)
+            # Multicast answers reach every phone on this machine; a unicast one only the last
+            # to ask.
+            browser = AsyncServiceBrowser(
+                zeroconf.zeroconf,
+                SERVICE_TYPE,
+                handlers=[self._heard],
+                question_type=DNSQuestionType.QM,
+            )
+            beginning.push_async_callback(browser.async_cancel)
+            self._search = beginning.pop_all()
+
+    async def _stop_resolving(self) -> None:
+        tasks = list(self._resolving.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _follow_addresses(self) -> None:
-        """Browse on the networks that come and go, unless the interfaces are fixed."""
+        """Search the networks that come and go, unless the interfaces are fixed.
+
+        From the beginning: a jack that moved while the phone was away has said so to others, and
+        asks nobody who may have missed it; what was known of it would be believed for an hour.
+        """
         known = _own_addresses()
         while not self._interfaces:
             await asyncio.sleep(_ADDRESS_CHECK_S)
             try:
                 if (addresses := _own_addresses()) != known:
-                    await self._zeroconf.async_update_interfaces()
+                    await self._search.aclose()
+                    self._services.clear()
+                    await self._begin_search()
+                    self._announce()
                     known = addresses
             except OSError as error:
                 # What has just come may go again before it is used; the next look tries anew.

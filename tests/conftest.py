@@ -1,15 +1,17 @@
-"""What every test gets: how Hypothesis searches, and which tests a machine without SoftHSM runs."""
+"""What every test gets: how Hypothesis searches, and which tests a machine runs that lacks some."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.softhsm import MODULE, SoftHsm
+from tests.sshd import SSHD
 from tests.systemd import Systemd, listening
 
 # No deadline: on a small shared machine a slow example is no fault of the code. The blob lets a
@@ -18,29 +20,50 @@ settings.register_profile("desk", deadline=None, print_blob=True)
 settings.register_profile("ci", settings.get_profile("desk"), max_examples=300)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
-_LEFT_OUT = pytest.StashKey[int]()
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the tests with a marker need of the machine: a file, and the package that has it."""
+
+    file: Path
+    tests: str
+    program: str
+    package: str
+
+    @property
+    def advice(self) -> str:
+        return f"{self.tests} need {self.program}; to run them: apt install {self.package}"
+
+
+WANTED = {
+    "softhsm": Wanted(MODULE, "tests of keys in tokens", "SoftHSM", "softhsm2"),
+    "sshd": Wanted(SSHD, "tests with machines over SSH", "an SSH server", "openssh-server"),
+}
+_LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests with tokens out where there is no SoftHSM; never in integration."""
-    if MODULE.exists():
-        return
-    left_out = [item for item in items if item.get_closest_marker("softhsm")]
-    if left_out and os.environ.get("CI"):
-        raise pytest.UsageError(f"there is no {MODULE}; run: apt install softhsm2")
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
-    config.stash[_LEFT_OUT] = len(left_out)
+    """Leave out the tests for which this machine lacks a program; never in integration."""
+    counts = config.stash[_LEFT_OUT] = {}
+    for marker, wanted in WANTED.items():
+        left_out = [item for item in items if item.get_closest_marker(marker)]
+        if wanted.file.exists() or not left_out:
+            continue
+        if os.environ.get("CI"):
+            raise pytest.UsageError(f"there is no {wanted.file}; run: apt install {wanted.package}")
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+        counts[marker] = len(left_out)
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    if count := config.stash.get(_LEFT_OUT, 0):
+    counts = config.stash.get(_LEFT_OUT, {})
+    if counts:
         terminalreporter.section("not run", yellow=True)
-        terminalreporter.write_line(
-            f"{count} tests of keys in tokens need SoftHSM; to run them: apt install softhsm2"
-        )
+    for marker, count in counts.items():
+        terminalreporter.write_line(f"{count} {WANTED[marker].advice}")
 
 
 @pytest.fixture

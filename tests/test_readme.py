@@ -1,4 +1,4 @@
-"""The commands in README, docs/by-hand.md and docs/raspberry-pi.md are those that programs take."""
+"""The commands of README and documents are those that the programs take."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BY_HAND = (ROOT / "docs" / "by-hand.md").read_text(encoding="utf-8")
 ON_PIS = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")
+VIRTUAL_CAR = (ROOT / "docs" / "virtual-car.md").read_text(encoding="utf-8")
 PROGRAMS = {
     "cigarjack": "cigarjack.cli",
     "cigarjack-server": "server.cli",
@@ -28,7 +29,7 @@ PROGRAMS = {
 
 def commands() -> Iterator[str]:
     """Each command line of the documents' blocks, without prompt, sudo and comment."""
-    text = README + BY_HAND + ON_PIS
+    text = README + BY_HAND + ON_PIS + VIRTUAL_CAR
     for block in re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
             command = re.sub(r"^(\w*\$ +|sudo )", "", line).partition("  #")[0].strip()

@@ -15,6 +15,7 @@ from typing import Final, Self
 from fieldkit.air_control import AirControl
 from fieldkit.car.daemon import run
 from fieldkit.process import Process, StageError
+from fieldkit.venue import AIR
 from twochannel.radio.bluez_adapters import Adapter, adapters_among
 from twochannel.radio.bluez_bus import Bus
 from twochannel.radio.bluez_refusals import BluezError
@@ -41,7 +42,7 @@ class Adapters:
         file = folder / "air.toml"
         file.write_text(plan, encoding="utf-8")
         arguments = ("-m", "fieldkit.air", "--config", str(file))
-        self._air = Process("air", arguments, folder / "air.log")
+        self._air = Process(AIR, arguments, folder / "air.log", ready_deadline_s=_READY_DEADLINE_S)
         self._bus = Bus("car", lambda: None, lambda _reason: None)
         self._open = contextlib.AsyncExitStack()
 
@@ -65,6 +66,11 @@ class Adapters:
 
     async def __aexit__(self, *failure: object) -> None:
         await self._open.aclose()
+
+    @property
+    def air_process(self) -> Process:
+        """The process of the air, which runs while the block does."""
+        return self._air
 
     @property
     def addresses(self) -> Mapping[str, str]:

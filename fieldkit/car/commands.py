@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shlex
 import shutil
 import sys
@@ -70,6 +71,60 @@ def test(arguments: tuple[str, ...]) -> None:
     target = () if named else (_TESTS,)
     command = ("python", "-m", "pytest", f"--color={colour}", *target, *arguments)
     _finish(shlex.join(command))
+
+
+@car.command("run")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write what came of it to this file as well.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("car-run"),
+    show_default=True,
+    help="Folder for results, report, logs and traces; those of an earlier run are replaced.",
+)
+@click.option("--faults", is_flag=True, help="Then disturb the radios, and measure the recovery.")
+@click.argument("names", nargs=-1, metavar="[JOURNEY]...")
+def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[str, ...]) -> None:
+    """Play the journeys of the demo inside the car, all or those named.
+
+    Server, jack, phone and lane are machines of their own, with WPA3 Wi-Fi between phone and jack
+    and BlueZ under every agent's radio. Exit code 0 only if every journey ended as it must and the
+    auditor found nothing; 3 if one did not; 1 if they could not be played.
+    """
+    from fieldkit.car import play, table
+
+    try:
+        play.chosen(names)
+        _empty(out, json_file)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    with _plainly():
+        run = Run(_image(), out.resolve())
+        options = ("--faults",) if faults else ()
+        line = ("python", "-m", play.__name__, machine.GUEST_FOLDER, *options, *names)
+        code = _wait(machine.run_job(run, shlex.join(line) + "\n"))
+    if (document := out / play.DOCUMENT).exists():
+        table.show(json.loads(document.read_text(encoding="utf-8")))
+        if json_file:
+            shutil.copy(document, json_file)
+    click.echo(f"Results, report, logs and traces are in {out}")
+    sys.exit(code)
+
+
+def _empty(out: Path, json_file: Path | None) -> None:
+    """Make the folder, without what an earlier run left. Raises OSError, ValueError."""
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / machine.JOB).exists():
+            raise ValueError(f"{out} holds something else; choose another folder with --out.")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    if json_file:
+        json_file.write_text('{"ok": false, "journeys": []}\n', encoding="utf-8")
 
 
 def _names_tests(argument: str) -> bool:

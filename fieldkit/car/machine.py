@@ -33,6 +33,10 @@ from fieldkit.car import packages
 from fieldkit.car.image import TREE, CarError, Image
 from fieldkit.process import die_with_parent, killed_with_parent
 
+#: The folder of a run, as the guest sees it.
+GUEST_FOLDER: Final = "/car"
+#: The file in it that is run, which every run has.
+JOB: Final = "job"
 _QEMU: Final = "qemu-system-x86_64"
 _KVM: Final = Path("/dev/kvm")
 _EMULATION: Final = "tcg,thread=multi"
@@ -49,20 +53,30 @@ _CHUNK_BYTES: Final = 1 << 16
 _PANIC: Final = "Kernel panic"
 #: ``quiet`` and ``panic``: a panicking guest ends QEMU at once, and says why on the console.
 _KERNEL_ARGUMENTS: Final = "console=ttyS0 quiet panic=-1 mitigations=off"
+#: Emulated, the time stamp counter is the host's for both processors, but the kernel cannot know.
+#: Without it each look at the clock, of which an agent has thousands, is one at an emulated chip.
+_CLOCK_OF_EMULATION: Final = "clocksource=tsc tsc=reliable"
 
-_JOB_HEAD: Final = """\
+#: The agents ask for their version, which an installation would have left beside them.
+_WORK_TREE: Final = """\
+cd /opt/cigarjack
+version=$(sed -n 's/^version = "\\(.*\\)"$/\\1/p' pyproject.toml)
+mkdir -p "cigarjack-$version.dist-info"
+printf 'Metadata-Version: 2.1\\nName: cigarjack\\nVersion: %s\\n' "$version" \\
+  > "cigarjack-$version.dist-info/METADATA"
+"""
+_JOB_HEAD: Final = f"""\
 #!/bin/sh
 until [ -e /dev/virtio-ports/car.output ]; do sleep 0.1; done
 exec </dev/null >/dev/virtio-ports/car.output 2>&1
-cd /opt/cigarjack
-"""
-_SHELL: Final = """\
+{_WORK_TREE}"""
+_SHELL: Final = f"""\
 #!/bin/sh
 until [ -e /dev/hvc0 ]; do sleep 0.1; done
-cd /opt/cigarjack
+{_WORK_TREE}\
 exec </dev/hvc0 >/dev/hvc0 2>&1
-stty rows {rows} cols {columns}
-TERM={terminal} exec setsid --ctty --wait bash --login
+stty rows {{rows}} cols {{columns}}
+TERM={{terminal}} exec setsid --ctty --wait bash --login
 """
 
 
@@ -170,10 +184,11 @@ _CONSOLE: Final = (
 def _command_line(run: Run, accelerator: str, talk: Sequence[str]) -> Sequence[str]:
     image = run.image
     disk = f"file={_escaped(image.disk)},if=virtio,format=raw,snapshot=on"
+    clock = _CLOCK_OF_EMULATION if accelerator == _EMULATION else ""
     return (
         *(_QEMU, *_MACHINE, "-accel", accelerator, "-m", str(_MEMORY_MIB)),
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs)),
-        *("-append", _KERNEL_ARGUMENTS, "-drive", disk),
+        *("-append", f"{_KERNEL_ARGUMENTS} {clock}".rstrip(), "-drive", disk),
         *("-serial", f"file:{_escaped(run.folder / 'console.log')}"),
         *("-device", "virtio-serial", *talk),
         *("-virtfs", _share(run.folder, "car")),
@@ -195,7 +210,7 @@ def _environment() -> dict[str, str]:
 
 
 def _write_job(folder: Path, script: str) -> None:
-    job = folder / "job"
+    job = folder / JOB
     job.write_text(script, encoding="utf-8")
     job.chmod(0o755)
     (folder / "exit").unlink(missing_ok=True)

@@ -5,9 +5,8 @@ Annotations are not deferred here: the D-Bus library reads them, and a deferred 
 
 import asyncio
 import contextlib
-import json
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -186,13 +185,3 @@ class CarBluetooth:
     async def properties(self, controller: str) -> dict[str, Any]:
         adapter = await self.present(controller)
         return await self.bus.properties(adapter.path, names.ADAPTER)
-
-
-@contextlib.contextmanager
-def measurements(file: Path) -> Iterator[dict[str, Any]]:
-    """Figures that the tests note; told as one JSON line and written to ``file`` at the end."""
-    noted: dict[str, Any] = {}
-    yield noted
-    line = json.dumps({"event": "bluez_radio"} | noted, sort_keys=True)
-    file.write_text(line + "\n")
-    print(line, flush=True)

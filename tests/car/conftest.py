@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.car.bluetooth import CarBluetooth, measurements
+from tests.car.bluetooth import CarBluetooth
+from tests.car.figures import told
 from tests.car.radios import opened
 from twochannel.radio.backends import open_radio
 from twochannel.radio.bluez import BluezRadio
@@ -21,11 +23,23 @@ _RUN = Path("/car")
 collect_ignore_glob = [] if _RUN.is_dir() else ["test_*.py"]
 
 
+_MEASURED = pytest.StashKey[dict[str, Any]]()
+
+
 @pytest.fixture(scope="session")
-def measured() -> Iterator[dict[str, Any]]:
-    """What the tests of the BlueZ radio measure, for the car's table."""
-    with measurements(_RUN / "bluez-radio.json") as noted:
-        yield noted
+def measured(pytestconfig: pytest.Config) -> dict[str, Any]:
+    """What the tests of the BlueZ radio measure, for the table at the end."""
+    return pytestconfig.stash.setdefault(_MEASURED, {})
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if noted := config.stash.get(_MEASURED, {}):
+        (_RUN / "bluez-radio.json").write_text(json.dumps(noted, sort_keys=True) + "\n")
+        terminalreporter.section("BlueZ radio")
+        for line in told(noted):
+            terminalreporter.write_line(line)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -14,7 +14,7 @@ from typing import Any, Final
 from venv import EnvBuilder
 
 from fieldkit.car.daemon import run
-from fieldkit.car.network import PHONE
+from fieldkit.car.machines import PHONE
 from fieldkit.process import StageError
 from tests.car.bluetooth import until
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from fieldkit.car.bluetooth import Adapters
 from fieldkit.car.daemon import Daemon, run
-from fieldkit.car.network import PHONE
+from fieldkit.car.machines import PHONE
 from tests.car.deployment import (
     DEADLINE_S,
     SERVICES,

@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from fieldkit.car.daemon import run
-from fieldkit.car.network import JACK, PHONE, Machine, Network
+from fieldkit.car.machines import JACK, PHONE, Machine
+from fieldkit.car.network import Network
 from tests.twochannel.doctor.reports import Ended, doctor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,11 +30,11 @@ async def examined(package: str, machine: Machine, state: Path, *arguments: str)
 async def test_band_and_power_save_and_the_cure_that_is_told_helps(
     network: Network, tmp_path: Path
 ) -> None:
-    power_save = ("iw", "dev", network.phone_interface, "set", "power_save")
+    power_save = ("iw", "dev", network.wifi(PHONE).interface, "set", "power_save")
     await run(*PHONE.command(*power_save, "on"))
     sleepy = (await examined("phone_agent", PHONE, tmp_path, "--quick")).rows
     assert (sleepy["wifi.band"]["state"], sleepy["wifi.band"]["value"]) == ("ok", 2412)
-    assert network.phone_interface in sleepy["wifi.band"]["found"]
+    assert network.wifi(PHONE).interface in sleepy["wifi.band"]["found"]
     assert sleepy["wifi.power_save"]["state"] == "warning"
     cure, _, _ = sleepy["wifi.power_save"]["do"].partition(";")
     await run(*PHONE.command(*shlex.split(cure.removeprefix("sudo "))))

@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from cigarjack.announcement import Announcement, Notice
 from fieldkit.car.daemon import Daemon, run
-from fieldkit.car.network import JACK, LANE, PHONE, SERVER, Machine, Network
+from fieldkit.car.machines import JACK, LANE, PHONE, SERVER, Machine
+from fieldkit.car.network import Network
 from fieldkit.process import StageError
 from tests.car import finding
 
@@ -36,7 +37,7 @@ async def reaches(machine: Machine, address: str) -> bool:
 
 
 async def test_the_phone_joins_the_jacks_wifi_under_wpa3(network: Network) -> None:
-    status = await run(*PHONE.command("wpa_cli", "-i", network.phone_interface, "status"))
+    status = await run(*PHONE.command("wpa_cli", "-i", network.wifi(PHONE).interface, "status"))
     assert {"wpa_state=COMPLETED", "key_mgmt=SAE"} <= set(status.splitlines())
     assert await reaches(PHONE, JACK.wifi_address)
 

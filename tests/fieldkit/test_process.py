@@ -57,6 +57,13 @@ async def test_starts_again_with_other_settings(tmp_path: Path) -> None:
     await worker.ended()
 
 
+async def test_is_what_a_prefix_has_become(tmp_path: Path) -> None:
+    telling = "import json, os; print(json.dumps(dict(a=os.environ['A'], pid=os.getpid())))"
+    worker = Process("worker", ["-c", telling], tmp_path / "worker.log", prefix=("env", "A=1"))
+    assert await worker.start() == {"a": "1", "pid": worker.pid}
+    await worker.ended()
+
+
 async def test_one_that_ends_before_it_is_ready_is_named_with_its_log(tmp_path: Path) -> None:
     worker = process(tmp_path, "raise SystemExit('no such radio')")
     with pytest.raises(StageError, match=r"worker ended before it was ready \(exit code 1\)") as e:
@@ -87,7 +94,8 @@ async def test_settings_of_agents_outside_the_stage_stay_outside(
 
 
 async def test_a_command_says_why_it_failed() -> None:
-    failing = """import sys; sys.exit('{"error": {"code": "no", "detail": "It is late."}}')"""
+    failing = """import sys; print("Looking …", file=sys.stderr);"""
+    failing += """sys.exit('{"error": {"code": "no", "detail": "It is late."}}')"""
     with pytest.raises(
         CommandFailedError, match=r"tell failed \(exit code 1\): It is late"
     ) as failed:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fieldkit.processor_books import FILE_NAME, Charge, charges
+from fieldkit import processor_books
+from fieldkit.process import command
+from fieldkit.processor_books import FILE_NAME, Charge, charges, printed
 from server.processors.port import Approved, CaptureOrder, ChargeOrder
 from server.processors.simulated import SimulatedProcessor
 from twochannel.protocol.payment import CaptureMode
@@ -23,6 +25,9 @@ async def test_reads_what_the_processor_has_booked(tmp_path: Path) -> None:
         await processor.capture(CaptureOrder("key-2", PAYMENT, held.reference, 4217, "EUR"))
     assert charges(tmp_path, PAYMENT) == [Charge("captured", "EUR", 8000, 4217)]
     assert charges(tmp_path, "another") == []
+    line = ("-m", processor_books.__name__, str(tmp_path), PAYMENT)
+    _, text = await command("books", line)
+    assert printed(text) == charges(tmp_path, PAYMENT)
 
 
 def test_books_that_are_missing_are_not_taken_for_empty(tmp_path: Path) -> None:

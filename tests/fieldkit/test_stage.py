@@ -10,7 +10,8 @@ import pytest
 
 from fieldkit.cast import DEMO_CAST, load
 from fieldkit.process import CommandFailedError, StageError
-from fieldkit.stage import AIR, SERVER, Stage
+from fieldkit.stage import SERVER, Stage
+from fieldkit.venue import AIR
 
 
 @pytest.fixture

@@ -27,6 +27,15 @@ def test_reads_what_an_agent_writes(tmp_path: Path) -> None:
     assert event.fields == {"counter": 7, "presence": True}
 
 
+def test_the_times_of_another_machine_become_those_of_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    with written(path) as trace:
+        trace.event("agent_started")
+    (there,) = TraceFile("car", path).events()
+    (here,) = TraceFile("car", path, shift_ns=-7).events()
+    assert here.mono_ns == there.mono_ns - 7
+
+
 def test_a_trace_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
     assert TraceFile("car", tmp_path / "trace.jsonl").events() == []
 

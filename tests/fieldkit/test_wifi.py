@@ -31,7 +31,7 @@ async def test_it_carries_falls_silent_and_comes_back() -> None:
         reader, writer = await asyncio.open_connection(NEAR, wifi.port)
         writer.write(b"one")
         assert await reader.readexactly(3) == b"one"
-        wifi.cut()
+        await wifi.cut()
         writer.write(b"two")
         await writer.drain()
         with pytest.raises(TimeoutError):
@@ -40,7 +40,7 @@ async def test_it_carries_falls_silent_and_comes_back() -> None:
         late.write(b"new")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(late_reader.read(3), BRIEFLY_S)
-        wifi.mend()
+        await wifi.mend()
         assert await reader.readexactly(3) == b"two"
         assert await late_reader.readexactly(3) == b"new"
         for end in (writer, late):
@@ -61,14 +61,14 @@ async def test_what_was_given_up_does_not_arrive_later() -> None:
         reader, writer = await asyncio.open_connection(NEAR, wifi.port)
         writer.write(b"one")
         assert await reader.readexactly(3) == b"one"
-        wifi.cut()
+        await wifi.cut()
         writer.write(b"two")
         await writer.drain()
         writer.write(b"and a farewell")
         writer.close()
         await writer.wait_closed()
         later, again = await asyncio.open_connection(NEAR, wifi.port)
-        wifi.mend()
+        await wifi.mend()
         again.write(b"new")
         assert await later.readexactly(3) == b"new"
         again.close()
@@ -85,7 +85,7 @@ async def test_where_nobody_listens_the_connection_ends() -> None:
 
 async def test_after_the_block_nothing_is_left() -> None:
     async with Wifi(NEAR, FAR) as wifi, echo(wifi.port):
-        wifi.cut()
+        await wifi.cut()
         reader, writer = await asyncio.open_connection(NEAR, wifi.port)
     assert await reader.read() == b""
     writer.close()

@@ -73,16 +73,44 @@ async def test_a_network_that_goes_while_it_is_taken_up_is_tried_again(
         looks += 1
         return {LOOPBACK, f"10.0.0.{min(looks, 2)}"}
 
-    async def update_interfaces() -> None:
+    def take_up(*interfaces: object, **options: object) -> AsyncZeroconf:
         if looks < 4:
             raise OSError(19, "No such device")
         taken_up.set()
+        return AsyncZeroconf(interfaces=[LOOPBACK], ip_version=IPVersion.V4Only)
 
     monkeypatch.setattr(jack_finder, "_ADDRESS_CHECK_S", 0.01)
     monkeypatch.setattr(jack_finder, "_own_addresses", addresses)
-    async with JackFinder() as finder, asyncio.timeout(DEADLINE_S):
-        monkeypatch.setattr(finder._zeroconf, "async_update_interfaces", update_interfaces)
-        await taken_up.wait()
+    link_key = secrets.token_bytes(32)
+    async with JackFinder() as finder, announced(Notice(4001, link_key)):
+        monkeypatch.setattr(jack_finder, "AsyncZeroconf", take_up)
+        await asyncio.wait_for(taken_up.wait(), DEADLINE_S)
+        await until_candidates(finder, link_key, [(LOOPBACK, 4001)])
+
+
+async def test_a_jack_that_moved_while_the_phone_was_away_is_found_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the phone missed is made by a jack that goes without a word, as in a power cut."""
+    away, link_key = asyncio.Event(), secrets.token_bytes(32)
+
+    def addresses() -> set[str]:
+        return {LOOPBACK, "10.0.0.2" if away.is_set() else "10.0.0.1"}
+
+    monkeypatch.setattr(jack_finder, "_ADDRESS_CHECK_S", 0.01)
+    monkeypatch.setattr(jack_finder, "_own_addresses", addresses)
+    async with JackFinder() as finder:
+        jack = AsyncZeroconf(interfaces=[LOOPBACK], ip_version=IPVersion.V4Only)
+        properties: dict[str, str | bytes] = {"h": hint(link_key, "moved")}
+        await jack.async_register_service(service("moved", properties))
+        async with asyncio.timeout(DEADLINE_S):
+            while not finder.candidates(link_key):
+                await finder.change()
+        jack.zeroconf.engine._async_shutdown()
+        away.set()
+        async with asyncio.timeout(DEADLINE_S):
+            while finder.candidates(link_key):
+                await finder.change()
 
 
 async def test_a_jack_that_comes_moves_and_goes_is_followed() -> None:

@@ -29,7 +29,7 @@ def car(
 def test_the_help_names_every_command() -> None:
     shown = car("--help")
     assert shown.returncode == 0
-    assert all(f"  {name} " in shown.stdout for name in ("build", "shell", "test"))
+    assert all(f"  {name} " in shown.stdout for name in ("build", "run", "shell", "test"))
 
 
 def test_a_shell_without_a_terminal_is_refused() -> None:
@@ -38,15 +38,31 @@ def test_a_shell_without_a_terminal_is_refused() -> None:
     assert "needs a terminal" in refused.stderr
 
 
-@pytest.mark.parametrize("command", ["build", "test"])
+@pytest.mark.parametrize("command", ["build", "run", "test"])
 def test_a_host_that_lacks_programs_is_told_what_to_install(command: str, tmp_path: Path) -> None:
     # No program at all is on this PATH; whatever the administrator has, mmdebstrap is not in sbin.
     environment = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    refused = car(command, environment=environment)
+    out = ("--out", str(tmp_path / "out")) if command == "run" else ()
+    refused = car(command, *out, environment=environment)
     assert refused.returncode == 1
     assert "apt-get install" in refused.stderr
     assert "mmdebstrap" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_journey_that_is_none_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    refused = car("run", "--out", str(tmp_path / "out"), "coffee", "tea")
+    assert refused.returncode == 1
+    assert "No journey is called tea; it is coffee, refuelling" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "novel.json").touch()
+    refused = car("run", "--out", str(tmp_path))
+    assert refused.returncode == 1
+    assert "holds something else" in refused.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["novel.json"]
 
 
 def test_tests_of_the_car_are_not_collected_on_a_desk() -> None:
@@ -60,3 +76,4 @@ def test_tests_of_the_car_are_not_collected_on_a_desk() -> None:
     ).stdout
     assert "tests/fieldkit/car/test_commands.py" in listing
     assert "tests/car/" not in listing
+    assert "tests/hardware/" not in listing

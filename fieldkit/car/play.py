@@ -1,0 +1,169 @@
+"""Inside the virtual car: plays journeys on its streets, and leaves all that came of it.
+
+``python -m fieldkit.car.play FOLDER [--faults] JOURNEY…`` writes to FOLDER::
+
+    run.json       every journey and fault, the audit, and what was measured
+    report.html    as that of the demo
+    logs/          what every process said: agents, air, hostapd, wpa_supplicant, bluetoothd
+    traces/        trace of every agent
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from fieldkit import demo, journeys
+from fieldkit.car import faults, measures
+from fieldkit.car.daemon import run
+from fieldkit.car.faults import FaultResult
+from fieldkit.car.measures import RadioFigures
+from fieldkit.car.streets import WITNESS, Streets
+from fieldkit.cast import DEMO_CAST, load
+from fieldkit.journeys import Journey
+from fieldkit.process import StageError
+from fieldkit.results import AuditCheck, DemoResult, JourneyResult
+from fieldkit.screen import PlainScreen
+from fieldkit.sniffer import Sniffer
+from fieldkit.stage import Stage
+from fieldkit.trace import TraceError
+from twochannel.radio.backends import open_radio
+from twochannel.radio.port import RadioError
+
+DOCUMENT: Final = "run.json"
+REPORT: Final = "report.html"
+NOT_AS_IT_MUST: Final = 3
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has come to so far."""
+
+    journeys: list[JourneyResult] = field(default_factory=list)
+    faults: list[FaultResult] = field(default_factory=list)
+    audit: Sequence[AuditCheck] = ()
+    radio: RadioFigures | None = None
+    #: Journeys that cannot be played here, with the reason.
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Everything ended as it must, and the books are clean."""
+        result = DemoResult(self.journeys, self.audit)
+        return result.ok and not any(fault.failure for fault in self.faults)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``fieldkit car run --json``: that of the demo, and more."""
+        result = DemoResult(self.journeys, self.audit)
+        return {
+            "ok": self.ok,
+            "journeys": result.to_json()["journeys"],
+            "audit": {"clean": result.clean, "findings": result.findings},
+            "radio": self.radio.to_json() if self.radio else None,
+            "faults": [fault.to_json() for fault in self.faults],
+            "left_out": dict(self.left_out),
+        }
+
+
+async def play(
+    playlist: Sequence[Journey], out: Path, outcome: Outcome, *, with_faults: bool
+) -> None:
+    """Play on the streets; ``outcome`` grows. Raises StageError, TraceError, OSError."""
+    screen, streets = PlainScreen(), Streets()
+    with tempfile.TemporaryDirectory(prefix="cj-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        async with Stage(load(DEMO_CAST), folder, venue=streets, progress=screen.step) as stage:
+            began_s = time.monotonic()
+            try:
+                await stage.provision()
+                async with Sniffer(stage.radio(WITNESS)) as witness:
+                    await demo.play(stage, screen, playlist, outcome.journeys)
+                    outcome.radio = _radio(stage, witness, outcome.journeys)
+                for fault in faults.on(streets, stage.cast.jack.name) if with_faults else ():
+                    screen.step(fault.title)
+                    outcome.faults.append(await faults.perform(stage, fault))
+                screen.step("audit")
+                outcome.audit = await journeys.audit(stage)
+                result = DemoResult(outcome.journeys, outcome.audit)
+                demo.write_report(out / REPORT, stage, result, time.monotonic() - began_s)
+            finally:
+                print("\n".join(demo.ended_unasked(stage)), flush=True)
+                said = await run("journalctl", "--quiet", "--no-pager", "--unit=bluetooth")
+                (folder / "logs" / "bluetoothd.log").write_text(said, encoding="utf-8")
+                await asyncio.to_thread(_keep, folder, out)
+
+
+def _radio(stage: Stage, witness: Sniffer, played: Sequence[JourneyResult]) -> RadioFigures | None:
+    """Measured during the first journey at the first lane: nobody restarts anything in it."""
+    lane = stage.cast.terminals[0]
+    here = [one for one in played if one.payment and one.payment["lane"] == lane.label]
+    if not here:
+        return None
+    rotated = [
+        e for e in stage.traces[stage.cast.jack.name].events() if e.event == "beacon_rotated"
+    ]
+    heard = [e for e in stage.traces[lane.name].events() if e.event == "code_heard"]
+    return measures.figures(witness.codes, heard, rotated, (here[0].began_ns, here[0].ended_ns))
+
+
+def _keep(folder: Path, out: Path) -> None:
+    """Copy logs and traces out, whatever has happened."""
+    shutil.copytree(folder / "logs", out / "logs", dirs_exist_ok=True)
+    (out / "traces").mkdir(exist_ok=True)
+    for trace in folder.glob("*/trace.jsonl"):
+        shutil.copy(trace, out / "traces" / f"{trace.parent.name}.jsonl")
+
+
+def chosen(names: Sequence[str]) -> list[Journey]:
+    """The journeys of these names, in their order; all if there are none. Raises ValueError."""
+    known = {journey.name: journey for journey in journeys.JOURNEYS}
+    if unknown := set(names) - known.keys():
+        there_are = ", ".join(known)
+        raise ValueError(f"No journey is called {', '.join(sorted(unknown))}; it is {there_are}.")
+    return [journey for journey in known.values() if not names or journey.name in names]
+
+
+def not_yet() -> dict[str, str]:
+    """The journeys that BlueZ cannot carry yet, each with the reason."""
+    try:
+        _ = open_radio("bluez").central
+    except RadioError as error:
+        return {journey.name: str(error) for journey in journeys.JOURNEYS if journey.breaks_wifi}
+    except RuntimeError:
+        return {}  # it is only not open yet
+    return {}
+
+
+@click.command()
+@click.argument("out", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--faults", "with_faults", is_flag=True)
+@click.argument("names", nargs=-1)
+def main(out: Path, with_faults: bool, names: tuple[str, ...]) -> None:
+    """Play the journeys NAMES, or all, in this virtual car; results go to the folder OUT."""
+    outcome, failure = Outcome(left_out=not_yet()), ""
+    for name, why in outcome.left_out.items():
+        print(f"{name}: not played. {why}", flush=True)
+    playlist = [journey for journey in chosen(names) if journey.name not in outcome.left_out]
+    try:
+        asyncio.run(play(playlist, out, outcome, with_faults=with_faults))
+    except (StageError, TraceError, OSError) as error:
+        failure = str(error) + "".join(f"\n  {line}" for line in getattr(error, "log", ()))
+    text = json.dumps(outcome.to_json(), indent=2) + "\n"
+    (out / DOCUMENT).write_text(text, encoding="utf-8")
+    if failure:
+        raise click.ClickException(failure)
+    sys.exit(0 if outcome.ok else NOT_AS_IT_MUST)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The agents as real processes on the car's machines, with one lane, and what happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+from fieldkit import journeys
+from fieldkit.car.streets import Streets
+from fieldkit.cast import DEMO_CAST, Cast, load
+from fieldkit.processor_books import Charge
+from fieldkit.stage import Stage
+
+LANE: Final = "lane-1"
+#: Within the limit up to which the phone approves by itself.
+AMOUNT: Final = "4.50"
+BOOKED: Final = [Charge("captured", "EUR", 450, 450)]
+#: The life of a challenge: after that a payment that still waits has expired.
+CHALLENGE_S: Final = 60.0
+
+
+def small_cast() -> Cast:
+    """One car, its owner, and one lane beside it."""
+    whole = load(DEMO_CAST)
+    here = tuple(terminal for terminal in whole.terminals if terminal.name == LANE)
+    return whole.model_copy(update={"terminals": here, "extra_radios": ()})
+
+
+@contextlib.asynccontextmanager
+async def peopled(streets: Streets) -> AsyncIterator[Stage]:
+    """Everyone there and ready; in the end nobody has died, and the books are clean."""
+    with tempfile.TemporaryDirectory(prefix="cj-", ignore_cleanup_errors=True) as folder:
+        async with Stage(small_cast(), Path(folder), venue=streets) as stage:
+            await stage.provision()
+            yield stage
+            assert [p.name for p in stage.processes.values() if p.ended_unasked] == []
+            assert [c.findings for c in await journeys.audit(stage) if c.findings] == []
+
+
+@contextlib.asynccontextmanager
+async def waiting_payment(stage: Stage) -> AsyncIterator[tuple[str, asyncio.Task[dict[str, Any]]]]:
+    """A charge whose challenge the phone has, and for which it looks for its jack."""
+    after_ns = asyncio.get_running_loop().time() * 1_000_000_000
+    await journeys.heard(stage, LANE)
+    charging = asyncio.create_task(journeys.charge(stage, LANE, AMOUNT, expect=(0, 3)))
+    try:
+        phone = stage.cast.phone.name
+        asked = await stage.seen(phone, "auth_code_asked", after_ns=int(after_ns))
+        yield str(asked.payment), charging
+    finally:
+        charging.cancel()
+        await asyncio.gather(charging, return_exceptions=True)
+
+
+async def pay(stage: Stage) -> None:
+    """A payment that needs the jack and nobody's hand."""
+    await journeys.heard(stage, LANE)
+    await captured(stage, await journeys.charge(stage, LANE, AMOUNT))
+
+
+async def captured(stage: Stage, payment: dict[str, Any]) -> None:
+    assert payment["status"] == "captured"
+    assert await stage.booked(payment["id"]) == BOOKED
+
+
+async def jack_is(stage: Stage, *, reachable: bool) -> dict[str, Any]:
+    """Wait until the phone says so of its jack; what it says."""
+    async with asyncio.timeout(stage.within_s(30)):
+        while True:
+            status = await stage.ask(stage.cast.phone.name, "GET", "/v1/status")
+            (jack,) = status["jacks"]
+            if jack["reachable"] is reachable:
+                found: dict[str, Any] = jack
+                return found
+            await asyncio.sleep(0.2)

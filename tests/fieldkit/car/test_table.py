@@ -1,0 +1,75 @@
+"""The table of a run, from its document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fieldkit.car import table
+from fieldkit.car.faults import FaultResult
+from fieldkit.car.measures import RadioFigures
+from fieldkit.car.play import Outcome
+from fieldkit.legs import ENDS, Legs
+from fieldkit.results import AuditCheck, JourneyResult
+
+LEGS = dict.fromkeys(ENDS, 12.3) | {"settled": None, "total": None}
+RADIO = RadioFigures(80, 131.0, 152.4, 160, 420, 17, 1, [210, 190])
+
+
+def outcome(**changes: Any) -> Outcome:
+    payment = {
+        "id": "p",
+        "status": "captured",
+        "amount": {"currency": "EUR"},
+        "authorized_minor": 1,
+        "captured_minor": 1,
+    }
+    journey = JourneyResult("coffee", "Coffee", payment, Legs(LEGS), [], "", [], [], 0, 1)
+    fault = FaultResult("rfkill", "rfkill", "captured", "captured", "captured", 1.5)
+    parts: dict[str, Any] = {
+        "journeys": [journey],
+        "faults": [fault],
+        "audit": [AuditCheck("sums", 3)],
+    }
+    return Outcome(**(parts | {"radio": RADIO} | changes))
+
+
+def shown(found: Outcome, capsys: pytest.CaptureFixture[str]) -> str:
+    table.show(found.to_json())
+    return capsys.readouterr().out
+
+
+def test_every_figure_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome().ok
+    text = shown(outcome(), capsys)
+    for words in ("coffee", "12", "–", "median 131.0 ms, p99 152.4 ms", "210 ms, 190 ms"):
+        assert words in text
+    for words in ("420 ms", "17 values, steps of 1 dB", "rfkill", "1.5 s", "Audit: clean"):
+        assert words in text
+
+
+def test_what_failed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = FaultResult("rfkill", "rfkill", "captured", failure="no beacon came back")
+    failed = outcome(
+        faults=[lost],
+        audit=[AuditCheck("sums", 3, ["one is missing"])],
+        radio=None,
+        left_out={"flight": "It has no wings."},
+    )
+    assert not failed.ok
+    text = shown(failed, capsys)
+    for words in (
+        "FAILED",
+        "no beacon came back",
+        "Audit: sums: one is missing",
+        "flight: not played. It has no wings.",
+    ):
+        assert words in text
+    assert "Audit: clean" not in text
+
+
+def test_a_fault_that_failed_fails_the_run() -> None:
+    lost = FaultResult("rfkill", "rfkill", failure="no beacon came back")
+    assert not outcome(faults=[lost]).ok
+    assert not Outcome().ok

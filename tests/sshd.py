@@ -1,0 +1,84 @@
+"""Machines that are entered by SSH: real servers of OpenSSH on addresses of the loopback.
+
+Keys are made at run time; each server has its own, and lets one other key in.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+#: Debian's package openssh-server.
+SSHD: Final = Path("/usr/sbin/sshd")
+_DEADLINE_S: Final = 20.0
+_POLL_S: Final = 0.02
+_CONFIG: Final = """\
+ListenAddress {address}:{port}
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+"""
+
+
+class Machine:
+    """One running server. ``options``: how the client ``ssh`` gets in; ``target``: where."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.address = address
+        self.target = f"{getpass.getuser()}@{address}"
+        self._folder = folder
+        folder.mkdir()
+        with socket.create_server((address, 0)) as free:
+            self._port = int(free.getsockname()[1])
+        for key in ("host", "client"):
+            line = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key))
+            subprocess.run(line, check=True)
+        host = (folder / "host.pub").read_text()
+        (folder / "known_hosts").write_text(f"[{address}]:{self._port} {host}")
+        (folder / "client.pub").rename(folder / "authorized_keys")
+
+    @property
+    def options(self) -> list[str]:
+        files = f"UserKnownHostsFile={self._folder}/known_hosts"
+        return [
+            *("-F", "none", "-p", str(self._port), "-i", str(self._folder / "client")),
+            *("-o", files, "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"),
+        ]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        config = self._folder / "sshd_config"
+        text = _CONFIG.format(address=self.address, port=self._port, folder=self._folder)
+        config.write_text(text)
+        if os.geteuid() == 0:
+            # Where the system's own server was never started this is missing.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        line = (str(SSHD), "-D", "-e", "-f", str(config))
+        with (self._folder / "log").open("w") as log, subprocess.Popen(line, stderr=log) as server:
+            try:
+                self._await_listening(server)
+                yield
+            finally:
+                server.terminate()
+
+    def _await_listening(self, server: subprocess.Popen[bytes]) -> None:
+        ends_at_s = time.monotonic() + _DEADLINE_S
+        while server.poll() is None and time.monotonic() < ends_at_s:
+            try:
+                socket.create_connection((self.address, self._port), 1.0).close()
+            except ConnectionError:
+                time.sleep(_POLL_S)
+            else:
+                return
+        raise AssertionError((self._folder / "log").read_text())
