@@ -227,6 +227,8 @@ class Stage:
             try:
                 await self.restart(jack, wifi.jack_settings)
                 await self.seen(phone, "jack_found", after_ns=stopped_ns)
+                # A lane shows the jack of before for a second more; this one may want the time.
+                await self.seen(jack, "beacon_rotated", after_ns=stopped_ns)
                 yield wifi
             finally:
                 await self.processes[jack].stop()
