@@ -39,12 +39,12 @@ class ImportFigures:
 
 @dataclass(frozen=True, slots=True)
 class AgentFigures:
-    """What was measured, in milliseconds and megabytes.
+    """What was measured, in milliseconds and mebibytes.
 
     ``first_advert_ms``: from the spawn of the jack to its first beacon on the air, heard by a
     radio of nobody's; ``restarts_heard`` of ``restarts`` were heard in time, ``clocks_restored``
     began with the clock of the run before. ``ready_ms``: from spawn to the ready line, by agent.
-    ``fresh_mb``: memory before the first payment; ``memory_mb``: after ``payments``.
+    ``fresh_mib``: memory before the first payment; ``memory_mib``: after ``payments``.
     """
 
     payments: int
@@ -54,8 +54,8 @@ class AgentFigures:
     clocks_restored: int
     first_advert_ms: Summary
     ready_ms: dict[str, Summary]
-    fresh_mb: dict[str, Memory]
-    memory_mb: dict[str, Memory]
+    fresh_mib: dict[str, Memory]
+    memory_mib: dict[str, Memory]
     jack_imports: ImportFigures
 
 
@@ -99,8 +99,8 @@ async def measure(
         clocks_restored=sum(start.clock_restored for start in starts),
         first_advert_ms=summary(heard),
         ready_ms=ready,
-        fresh_mb=fresh,
-        memory_mb=used,
+        fresh_mib=fresh,
+        memory_mib=used,
         jack_imports=imports,
     )
 

@@ -11,7 +11,7 @@ _PROC: Final = Path("/proc")
 #: The first two fields of stat are the id and, in brackets, a name that may hold anything.
 _USER_FIELD, _SYSTEM_FIELD = 14 - 3, 15 - 3
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-_KIB_PER_MB: Final = 1_000_000 / 1024
+_KIB_PER_MIB: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,16 @@ class ProcessorTime:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Megabytes (10^6 bytes).
+    """Mebibytes (2^20 bytes), which top, ps and systemd call M.
 
-    ``rss_mb``: resident, shared pages counted whole, as on a machine that runs this agent alone.
-    ``pss_mb``: shared pages divided by the number of processes that share them. ``peak_mb``: the
+    ``rss_mib``: resident, shared pages counted whole, as on a machine that runs this agent alone.
+    ``pss_mib``: shared pages divided by the number of processes that share them. ``peak_mib``: the
     highest resident size so far.
     """
 
-    rss_mb: float
-    pss_mb: float
-    peak_mb: float
+    rss_mib: float
+    pss_mib: float
+    peak_mib: float
 
 
 def parse_processor_time(stat: str, ticks_per_s: int) -> ProcessorTime:
@@ -59,7 +59,7 @@ def parse_memory(smaps_rollup: str, status: str) -> Memory:
         kib = [figures[name] for name in ("Rss", "Pss", "status VmHWM")]
     except KeyError as missing:
         raise ValueError(f"the kernel does not tell {missing}") from None
-    return Memory(*(round(amount / _KIB_PER_MB, 1) for amount in kib))
+    return Memory(*(round(amount / _KIB_PER_MIB, 1) for amount in kib))
 
 
 def parse_written_bytes(io: str) -> int:

@@ -18,7 +18,7 @@ from fieldkit.bench.server_load import EXCHANGES, ServerFigures
 #: The speed and memory that the project set out to reach (docs/measurements.md).
 LATENCY_TARGET_MS: Final = 150
 FIRST_ADVERT_TARGET_MS: Final = 1000
-JACK_RSS_TARGET_MB: Final = 70
+JACK_RSS_TARGET_MIB: Final = 70
 
 #: What happens in each leg.
 _LEGS: Final = {
@@ -208,7 +208,7 @@ def _server_speed(figures: ServerFigures) -> Group:
     beside = (
         f"Cores used: server {figures.server_busy:.2f}, bench {figures.bench_busy:.2f}. "
         f"Written per payment: {figures.written_kib_per_payment:.0f} KiB. "
-        f"Server's memory: {figures.server_memory.rss_mb:.0f} MB."
+        f"Server's memory: {figures.server_memory.rss_mib:.0f} MiB."
     )
     return Group(_titled(title, table), Text(beside))
 
@@ -234,11 +234,11 @@ def _starts(figures: AgentFigures) -> Group:
 
 
 def _agent_memory(figures: AgentFigures) -> Group:
-    title = f"Memory after {figures.payments} payments (MB): {outcomes_text(figures.outcomes)}"
+    title = f"Memory after {figures.payments} payments (MiB): {outcomes_text(figures.outcomes)}"
     table = _table("agent", "resident", "proportional", "peak", "at first", "target")
-    for kind, held in figures.memory_mb.items():
-        target = _judged(held.rss_mb, JACK_RSS_TARGET_MB, "MB") if kind == "jack" else ""
-        amounts = (held.rss_mb, held.pss_mb, held.peak_mb, figures.fresh_mb[kind].rss_mb)
+    for kind, held in figures.memory_mib.items():
+        target = _judged(held.rss_mib, JACK_RSS_TARGET_MIB, "MiB") if kind == "jack" else ""
+        amounts = (held.rss_mib, held.pss_mib, held.peak_mib, figures.fresh_mib[kind].rss_mib)
         table.add_row(kind, *map(_number, amounts), target)
     return _titled(title, table)
 

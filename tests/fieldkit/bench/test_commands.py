@@ -62,7 +62,7 @@ def test_server_tells_the_cost_beside_its_floors(tmp_path: Path) -> None:
     crypto = figures["crypto"]
     floor_ms = 3 * crypto["verify_ms"] + 2 * crypto["sign_ms"]
     assert abs(figures["crypto_floor_ms"] - floor_ms) < 0.001
-    assert figures["server_memory"]["rss_mb"] > 0
+    assert figures["server_memory"]["rss_mib"] > 0
 
 
 def test_agents_tell_starts_memory_and_imports(tmp_path: Path) -> None:
@@ -73,9 +73,9 @@ def test_agents_tell_starts_memory_and_imports(tmp_path: Path) -> None:
     assert figures["outcomes"] == {"captured": 1}
     assert (figures["restarts_heard"], figures["clocks_restored"]) == (1, 1)
     agents = {"jack", "phone", "terminal", "server"}
-    assert agents == set(figures["ready_ms"]) == set(figures["memory_mb"])
+    assert agents == set(figures["ready_ms"]) == set(figures["memory_mib"])
     assert figures["first_advert_ms"]["count"] == 1
-    assert all(held["rss_mb"] > 0 for held in figures["memory_mb"].values())
+    assert all(held["rss_mib"] > 0 for held in figures["memory_mib"].values())
     assert "bumble" in {found["package"] for found in figures["jack_imports"]["slowest"]}
 
 

@@ -65,5 +65,5 @@ def test_this_process_has_written_something_or_nothing() -> None:
 
 def test_this_process_holds_memory() -> None:
     held = consumption.memory(os.getpid())
-    assert 0 < held.pss_mb <= held.rss_mb
-    assert held.peak_mb > 0
+    assert 0 < held.pss_mib <= held.rss_mib
+    assert held.peak_mib > 0

@@ -30,7 +30,7 @@ def test_the_targets_are_those_that_the_tables_judge_by() -> None:
     section = TEXT.partition("## Targets")[2].partition("\n## ")[0]
     assert f"under {tables.LATENCY_TARGET_MS} ms" in section
     assert f"under {tables.FIRST_ADVERT_TARGET_MS} ms" in section
-    assert f"under {tables.JACK_RSS_TARGET_MB} MB" in section
+    assert f"under {tables.JACK_RSS_TARGET_MIB} MiB" in section
 
 
 def test_the_floors_are_as_computed() -> None:

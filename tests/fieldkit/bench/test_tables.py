@@ -57,8 +57,8 @@ def server(ratio: float | None) -> ServerFigures:
     )
 
 
-def agents(advert_ms: list[float], jack_mb: float) -> AgentFigures:
-    memory = {"jack": Memory(jack_mb, 40.0, jack_mb), "server": Memory(120.0, 100.0, 121.0)}
+def agents(advert_ms: list[float], jack_mib: float) -> AgentFigures:
+    memory = {"jack": Memory(jack_mib, 40.0, jack_mib), "server": Memory(120.0, 100.0, 121.0)}
     return AgentFigures(
         payments=100,
         outcomes={"captured": 100},
@@ -67,8 +67,8 @@ def agents(advert_ms: list[float], jack_mb: float) -> AgentFigures:
         clocks_restored=4,
         first_advert_ms=summary(advert_ms),
         ready_ms={"jack": _ONE, "server": _ONE},
-        fresh_mb=memory,
-        memory_mb=memory,
+        fresh_mib=memory,
+        memory_mib=memory,
         jack_imports=ImportFigures(578, 400.2, [PackageImport("bumble", 20, 124.3)]),
     )
 
@@ -107,10 +107,10 @@ def test_a_ratio_that_is_not_there_is_a_dash() -> None:
 def test_the_jack_is_judged_by_start_and_memory() -> None:
     good = text(tables.agent_tables(agents([800.0, 900.0], 69.9)))
     assert "under 1000 ms" in good
-    assert "under 70 MB" in good
+    assert "under 70 MiB" in good
     bad = text(tables.agent_tables(agents([1200.0], 70.1)))
     assert "OVER 1000 ms" in bad
-    assert "OVER 70 MB" in bad
+    assert "OVER 70 MiB" in bad
 
 
 def test_a_jack_that_was_never_heard_has_no_figure() -> None:
