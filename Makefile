@@ -25,8 +25,9 @@ help: ## List these commands
 demo: $(READY) ## Run the whole method on virtual air (ARGS="--keep" leaves it running)
 	@$(BIN)/fieldkit demo $(ARGS)
 
+# A file stays with one worker: what is started for its tests is started once.
 test: $(READY) ## Run every test that needs no root and no hardware (ARGS="-k beacon" to choose)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 car: $(READY) ## Build the virtual car (QEMU): BlueZ and Wi-Fi tests, then all journeys with faults
 	@$(BIN)/fieldkit car build

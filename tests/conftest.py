@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -42,24 +43,40 @@ WANTED = {
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_LEFT_OUT] = {}
+    missing = [wanted for wanted in WANTED.values() if not wanted.file.exists()]
+    if missing and os.environ.get("CI"):
+        packages = " ".join(wanted.package for wanted in missing)
+        raise pytest.UsageError(f"there is no {missing[0].file}; run: apt install {packages}")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests for which this machine lacks a program; never in integration."""
-    counts = config.stash[_LEFT_OUT] = {}
     for marker, wanted in WANTED.items():
         left_out = [item for item in items if item.get_closest_marker(marker)]
         if wanted.file.exists() or not left_out:
             continue
-        if os.environ.get("CI"):
-            raise pytest.UsageError(f"there is no {wanted.file}; run: apt install {wanted.package}")
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
-        counts[marker] = len(left_out)
+        config.stash[_LEFT_OUT][marker] = len(left_out)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Each worker has collected all tests; what it left out is told by the one that started it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash[_LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[_LEFT_OUT] |= getattr(node, "workeroutput", {}).get("left_out", {})
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    counts = config.stash.get(_LEFT_OUT, {})
+    counts = config.stash[_LEFT_OUT]
     if counts:
         terminalreporter.section("not run", yellow=True)
     for marker, count in counts.items():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from fieldkit.bench import commands
@@ -13,6 +16,13 @@ from fieldkit.cli import main
 from fieldkit.legs import ENDS
 
 _SUMMARY = {"count", "least", "median", "p90", "p95", "most"}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path: sockets lie below it."""
+    with tempfile.TemporaryDirectory(prefix="cigarjack-") as made:
+        yield Path(made)
 
 
 def run(*arguments: str) -> Result:
@@ -32,8 +42,8 @@ def small(folder: Path, name: str, *options: str) -> tuple[str, dict[str, Any]]:
     return result.output, document["benches"][name]
 
 
-def test_latency_tells_every_leg(tmp_path: Path) -> None:
-    printed, told = small(tmp_path, "latency", "-n", "2")
+def test_latency_tells_every_leg(folder: Path) -> None:
+    printed, told = small(folder, "latency", "-n", "2")
     assert told["command"] == "fieldkit bench latency -n 2"
     assert told["command"] in printed
     figures = told["figures"]
@@ -47,8 +57,8 @@ def test_latency_tells_every_leg(tmp_path: Path) -> None:
     assert figures["floors"]["commit_ms"]["median"] > 0
 
 
-def test_server_tells_the_cost_beside_its_floors(tmp_path: Path) -> None:
-    printed, told = small(tmp_path, "server", "--payments", "6", "--concurrency", "2")
+def test_server_tells_the_cost_beside_its_floors(folder: Path) -> None:
+    printed, told = small(folder, "server", "--payments", "6", "--concurrency", "2")
     assert told["command"] == "fieldkit bench server --payments 6 --concurrency 2"
     assert told["command"] in printed
     figures = told["figures"]
@@ -65,8 +75,8 @@ def test_server_tells_the_cost_beside_its_floors(tmp_path: Path) -> None:
     assert figures["server_memory"]["rss_mib"] > 0
 
 
-def test_agents_tell_starts_memory_and_imports(tmp_path: Path) -> None:
-    printed, told = small(tmp_path, "agents", "--payments", "1", "--restarts", "1")
+def test_agents_tell_starts_memory_and_imports(folder: Path) -> None:
+    printed, told = small(folder, "agents", "--payments", "1", "--restarts", "1")
     assert told["command"] == "fieldkit bench agents --payments 1 --restarts 1"
     assert told["command"] in printed
     figures = told["figures"]

@@ -35,8 +35,8 @@ def test_another_text_is_no_stat() -> None:
         consumption.parse_processor_time("42 (cigarjack) S 1", 100)
 
 
-def test_memory_is_told_in_megabytes() -> None:
-    assert consumption.parse_memory(_ROLLUP, _STATUS) == Memory(51.2, 30.7, 61.4)
+def test_memory_is_told_in_mebibytes() -> None:
+    assert consumption.parse_memory(_ROLLUP, _STATUS) == Memory(48.8, 29.3, 58.6)
 
 
 def test_a_missing_figure_is_named() -> None:
