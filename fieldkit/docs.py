@@ -7,23 +7,45 @@ docs/protocol.md: statements, life cycle, limits, errors. docs/doctor.md: checks
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from fieldkit.specimens import Specimens
+from server.confirmations import accept_confirmation
+from server.operations import accept_order
+from server.refunds import accept_refund
+from server.requests import accept_request
 from twochannel.doctor.catalogue import CHECKS
 from twochannel.doctor.known_bad import KNOWN_BAD
 from twochannel.protocol import limits
 from twochannel.protocol.envelope import Statement
 from twochannel.protocol.errors import PROBLEMS
-from twochannel.protocol.payment import FINAL, INITIAL, TRANSITIONS
+from twochannel.protocol.payment import (
+    FINAL,
+    INITIAL,
+    REFUND_FINAL,
+    REFUND_INITIAL,
+    REFUND_TRANSITIONS,
+    TRANSITIONS,
+)
+from twochannel.protocol.statements import (
+    Cancel,
+    Capture,
+    Confirmation,
+    PaymentRequest,
+    Refund,
+)
 from twochannel.protocol.wire import from_base64url
+
+S = TypeVar("S", bound=str)
+E = TypeVar("E", bound=str)
 
 _DOCS = Path(__file__).parent.parent / "docs"
 PROTOCOL = _DOCS / "protocol.md"
@@ -106,14 +128,46 @@ def _length(part: dict[str, Any]) -> str:
 
 
 def life_cycle_section() -> str:
-    """The transition table as a Mermaid state diagram and as a table."""
-    arrows = [f"    {state} --> {to}: {event}" for (state, event), to in TRANSITIONS.items()]
-    ends = [f"    {state} --> [*]" for state in sorted(FINAL)]
-    diagram = "\n".join(["stateDiagram-v2", f"    [*] --> {INITIAL}", *arrows, *ends])
+    """The transition table of a payment."""
+    return _life_cycle(TRANSITIONS, INITIAL, FINAL)
+
+
+def refund_life_cycle_section() -> str:
+    """The transition table of a refund."""
+    return _life_cycle(REFUND_TRANSITIONS, REFUND_INITIAL, REFUND_FINAL)
+
+
+def _life_cycle(transitions: Mapping[tuple[S, E], S], initial: str, final: Iterable[str]) -> str:
+    """A transition table as a Mermaid state diagram and as a table."""
+    arrows = [f"    {state} --> {to}: {event}" for (state, event), to in transitions.items()]
+    ends = [f"    {state} --> [*]" for state in sorted(final)]
+    diagram = "\n".join(["stateDiagram-v2", f"    [*] --> {initial}", *arrows, *ends])
     rows = "\n".join(
-        f"| `{state}` | `{event}` | `{to}` |" for (state, event), to in TRANSITIONS.items()
+        f"| `{state}` | `{event}` | `{to}` |" for (state, event), to in transitions.items()
     )
     return f"```mermaid\n{diagram}\n```\n\n| state | event | next |\n|---|---|---|\n{rows}\n"
+
+
+def refusals_section() -> str:
+    """In which order each statement of a payment is judged: the lists that the code shows."""
+    judges: dict[type[Statement], Callable[..., object]] = {
+        PaymentRequest: accept_request,
+        Confirmation: accept_confirmation,
+        Capture: accept_order,
+        Refund: accept_refund,
+    }
+    return "\n".join(f"`{model.TYP}`{_also(model)}\n\n{_steps(j)}" for model, j in judges.items())
+
+
+def _also(model: type[Statement]) -> str:
+    return f", `{Cancel.TYP}`" if model is Capture else ""
+
+
+def _steps(judge: Callable[..., object]) -> str:
+    """The numbered list in the function's docstring."""
+    text = inspect.getdoc(judge) or ""
+    listed = text[text.index("1. ") :].split("\n\n")[0]
+    return listed.replace("``", "`") + "\n"
 
 
 def limits_section() -> str:
@@ -173,6 +227,8 @@ _SECTIONS: dict[Path, dict[str, Callable[[], str]]] = {
     PROTOCOL: {
         "statements": statements_section,
         "life-cycle": life_cycle_section,
+        "refund-life-cycle": refund_life_cycle_section,
+        "refusals": refusals_section,
         "limits": limits_section,
         "errors": errors_section,
     },

@@ -35,6 +35,7 @@ from twochannel.protocol.statements import (
     Presence,
     Proof,
     Receipt,
+    Refund,
     Role,
     SightingReport,
     Time,
@@ -279,6 +280,19 @@ class Specimens:
         )
         self._add(
             Cancel(jti=specimen_id(106), prev=prev, reason="wrong car", **by_terminal, **times),
+            "terminal",
+        )
+        given_back = Amount(value=150, currency="EUR")
+        self._add(
+            Refund(
+                jti=specimen_id(108),
+                prev=prev,
+                amount=given_back,
+                reference="order-17-milk",
+                reason="sour milk",
+                **by_terminal,
+                **times,
+            ),
             "terminal",
         )
         by_phone: dict[str, Any] = {"iss": self.phone, "aud": self.server}

@@ -18,6 +18,7 @@ from twochannel.protocol.statements import (
     Confirmation,
     PaymentRequest,
     Receipt,
+    Refund,
 )
 
 SIGNERS: Final = {
@@ -28,6 +29,7 @@ SIGNERS: Final = {
     Receipt.TYP: "server",
     Capture.TYP: "terminal",
     Cancel.TYP: "terminal",
+    Refund.TYP: "terminal",
 }
 _SHORT: Final = 8
 #: Claims that are long and random: their beginning is enough to tell them apart.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from payment_device.intents import Intent, Phase
+from payment_device.intents import Intent, Operation, Phase
 from payment_device.receipts import PaymentView
 from payment_device.sightings import Absence, Ambiguity, Ambiguous, NoJack
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.money import Amount
+from twochannel.protocol.statements import Refund
 
 _ABSENT: Final = {
     Absence.NONE_HEARD: "no jack is heard",
@@ -74,6 +75,20 @@ def view(intent: Intent) -> dict[str, Any]:
         "legs": intent.legs,
     }
     return own | (intent.answer or {}) | local
+
+
+def refund_view(refund: Operation) -> dict[str, Any]:
+    """A refund for the till. ``phase``: ``done`` once a receipt proves it, ``stored`` before."""
+    claims = refund.claims
+    if not isinstance(claims, Refund):
+        raise TypeError("only refunds are shown so")
+    return {
+        "id": refund.statement,
+        "amount": claims.amount.model_dump(),
+        "amount_text": str(claims.amount),
+        "reference": claims.reference,
+        "phase": refund.phase.value,
+    }
 
 
 def settled_view(intent: Intent) -> PaymentView | None:

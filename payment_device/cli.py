@@ -242,6 +242,42 @@ def cancel(state: Path, payment: str, reason: str, as_json: bool) -> None:
         raise SystemExit(NOT_PAID)
 
 
+@main.command()
+@click.argument("payment")
+@click.argument("amount")
+@click.argument("currency")
+@click.option("--reference", help="The till's own name for this refund.  [default: refund-AMOUNT]")
+@click.option("--reason", default="", help="For the records.")
+@json_option
+@click.pass_obj
+def refund(
+    state: Path,
+    payment: str,
+    amount: str,
+    currency: str,
+    reference: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Give AMOUNT of a captured PAYMENT back: all of it, or a part, several times.
+
+    The same reference is never given back twice: after a power cut simply ask again. To give the
+    same amount of the same payment back once more, name a reference of its own.
+    """
+    body: dict[str, object] = {
+        "amount": {"amount": amount, "currency": currency},
+        "reference": reference,
+        "reason": reason,
+    }
+    answer = ask(state, "POST", f"/v1/payments/{payment}/refunds", body)
+    given_back = answer["refund"]
+    told = {"done": "refunded", "stored": "refund under way"}[given_back["phase"]]
+    line = f"{told}  {given_back['amount_text']}  refund {given_back['id']}"
+    say(answer, f"{line}\n{_told(answer)}", as_json=as_json)
+    if given_back["phase"] != "done":
+        raise SystemExit(NOT_PAID)
+
+
 @main.command("payment")
 @click.argument("payment")
 @json_option
@@ -254,11 +290,18 @@ def show_payment(state: Path, payment: str, as_json: bool) -> None:
 
 @main.command()
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
+@click.option("--reference", help="Only those that the till calls so.")
+@click.option("--active", is_flag=True, help="Only those that are not over.")
 @json_option
 @click.pass_obj
-def payments(state: Path, limit: int, as_json: bool) -> None:
+def payments(state: Path, limit: int, reference: str | None, active: bool, as_json: bool) -> None:
     """List the newest payments of this terminal."""
-    answer = ask(state, "GET", f"/v1/payments?limit={limit}")
+    from urllib.parse import urlencode
+
+    query = {"limit": str(limit)}
+    query |= {"reference": reference} if reference is not None else {}
+    query |= {"active": "true"} if active else {}
+    answer = ask(state, "GET", f"/v1/payments?{urlencode(query)}")
     lines = [
         f"{item['id']}  {_status(item):10}  {item['amount_text']:>12}  {item['reference']}"
         for item in answer["items"]
@@ -328,8 +371,17 @@ def _told(payment: dict[str, Any]) -> str:
         lines.append(f"Reason: {payment['reason'].replace('_', ' ')}.")
     if payment["code"]:
         lines.append(f"It came to nothing: {payment['code'].replace('_', ' ')}.")
+    if back_minor := payment.get("refunded_minor"):
+        lines.append(f"Given back: {_minor(back_minor, payment)}.")
     if match_code := payment.get("match_code"):
         lines.append(f"Match code {match_code}.")
     if total_ms := payment["legs"].get("total"):
         lines.append(f"It took {total_ms:.0f} ms.")
     return "\n".join(lines)
+
+
+def _minor(value: int, payment: dict[str, Any]) -> str:
+    from twochannel.protocol.money import format_minor
+
+    currency = payment["amount"]["currency"]
+    return f"{format_minor(value, currency)} {currency}"

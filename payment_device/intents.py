@@ -1,8 +1,8 @@
 """What the terminal means to do, on disk before it is sent (SQLite).
 
-A payment request, a capture or a cancel is stored first and then sent. After a crash it is sent
-again as it was: the server knows it by its id. One transaction for each change; methods may be
-called from any thread.
+A payment request, a capture, a cancel or a refund is stored first and then sent. After a crash it
+is sent again as it was: the server knows it by its id. One transaction for each change; methods
+may be called from any thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from twochannel.database import Database
 from twochannel.protocol.envelope import unverified_claims
-from twochannel.protocol.statements import Cancel, Capture, PaymentRequest
+from twochannel.protocol.statements import Cancel, Capture, PaymentRequest, Refund
 
 FILE_NAME: Final = "intents.sqlite3"
 SCHEMA_VERSION: Final = 1
@@ -67,6 +67,7 @@ class Kind(StrEnum):
 
     CAPTURE = "captures"
     CANCEL = "cancellation"
+    REFUND = "refunds"
 
 
 class OperationPhase(StrEnum):
@@ -96,7 +97,7 @@ class Intent:
 
 @dataclass(frozen=True)
 class Operation:
-    """A capture or cancel of ``payment``. ``compact``: the statement with id ``statement``."""
+    """A capture, cancel or refund of ``payment``; ``compact`` has the id ``statement``."""
 
     statement: str
     payment: str
@@ -106,12 +107,21 @@ class Operation:
     code: str | None
 
     @cached_property
-    def claims(self) -> Capture | Cancel:
-        model = Capture if self.kind is Kind.CAPTURE else Cancel
-        return model.from_claims(unverified_claims(self.compact))
+    def claims(self) -> Capture | Cancel | Refund:
+        return _MODELS[self.kind].from_claims(unverified_claims(self.compact))
 
 
+_MODELS: Final[dict[Kind, type[Capture | Cancel | Refund]]] = {
+    Kind.CAPTURE: Capture,
+    Kind.CANCEL: Cancel,
+    Kind.REFUND: Refund,
+}
 _PAYMENT = "SELECT payment, request, lane_nonce, phase, code, answer, legs FROM payments"
+#: The outcome is still to come, or an amount is held.
+_ACTIVE = (
+    "(phase IN ('stored', 'pending', 'processing')"
+    " OR (phase = 'settled' AND json_extract(answer, '$.status') = 'authorized'))"
+)
 _OPERATION = "SELECT statement, payment, kind, compact, phase, code FROM operations"
 
 
@@ -185,15 +195,24 @@ class Intents:
         )
         return [_intent(row) for row in rows]
 
-    def newest(self, limit: int) -> list[Intent]:
-        """At most ``limit`` payments, newest first."""
-        rows = self._database.rows(f"{_PAYMENT} ORDER BY payment DESC LIMIT ?", limit)
+    def newest(
+        self, limit: int, *, reference: str | None = None, active: bool = False
+    ) -> list[Intent]:
+        """At most ``limit`` payments, newest first; of a till's reference; not over yet."""
+        rows = self._database.rows(
+            f"{_PAYMENT} WHERE (? IS NULL OR reference = ?) AND (NOT ? OR {_ACTIVE})"
+            " ORDER BY payment DESC LIMIT ?",
+            reference,
+            reference,
+            active,
+            limit,
+        )
         return [_intent(row) for row in rows]
 
     # --- operations
 
     def store_operation(self, operation: Operation) -> None:
-        """A new capture or cancel. On disk when this returns."""
+        """A new capture, cancel or refund. On disk when this returns."""
         with self._database.transaction() as db:
             db.execute(
                 "INSERT INTO operations VALUES (?, ?, ?, ?, ?, ?)",
@@ -229,6 +248,16 @@ class Intents:
         if not rows:
             raise KeyError(statement)
         return _operation(rows[0])
+
+    def find_refund(self, payment: str, reference: str) -> Operation | None:
+        """The refund of this reference, unless it was refused."""
+        query = f"{_OPERATION} WHERE payment = ? AND kind = ? AND phase <> ? ORDER BY statement"
+        named = (payment, Kind.REFUND.value, OperationPhase.REFUSED.value)
+        for operation in (_operation(row) for row in self._database.rows(query, *named)):
+            claims = operation.claims
+            if isinstance(claims, Refund) and claims.reference == reference:
+                return operation
+        return None
 
     def open_operations(self, payment: str | None = None) -> list[Operation]:
         """Operations whose outcome is not known, oldest first; of one payment, or of all."""

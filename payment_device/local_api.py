@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from payment_device.answers import JackAmbiguousError, UnsettledError
 from payment_device.lane_radio import LaneRadio
-from payment_device.orders import Charge, read_cancel, read_capture
+from payment_device.orders import Charge, GivingBack, read_cancel, read_capture
 from payment_device.sightings import Chosen, Nearby, NoJack
 from payment_device.terminal import Terminal
 from twochannel.intake import StrictDoor, answer_coded_error, answer_failure, answer_http_error
@@ -47,6 +47,7 @@ class LocalApi:
                 Route(one, self._payment, methods=["GET"]),
                 Route(f"{one}/captures", self._capture, methods=["POST"]),
                 Route(f"{one}/cancellation", self._cancel, methods=["POST"]),
+                Route(f"{one}/refunds", self._refund, methods=["POST"]),
                 Route("/v1/jacks", self._jacks, methods=["GET"]),
                 Route("/v1/status", self._tell_status, methods=["GET"]),
             ],
@@ -65,7 +66,10 @@ class LocalApi:
 
     async def _payments(self, request: Request) -> Response:
         limit = _number(request, "limit", _LISTED, MAX_LISTED)
-        return JSONResponse({"items": self._terminal.payments(limit)})
+        reference = request.query_params.get("reference")
+        active = request.query_params.get("active") == "true"
+        found = self._terminal.payments(limit, reference=reference, active=active)
+        return JSONResponse({"items": found})
 
     async def _payment(self, request: Request) -> Response:
         wait_s = _number(request, "wait_s", 0, MAX_WAIT_S)
@@ -80,6 +84,10 @@ class LocalApi:
         reason, wait_s = read_cancel(await _members(request))
         payment = request.path_params["payment"]
         return JSONResponse(await self._terminal.cancel(payment, reason, wait_s))
+
+    async def _refund(self, request: Request) -> Response:
+        asked = GivingBack.read(await _members(request))
+        return JSONResponse(await self._terminal.refund(request.path_params["payment"], asked))
 
     async def _jacks(self, _request: Request) -> Response:
         choice = self._radio.look()

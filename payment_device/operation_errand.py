@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any
 
 from payment_device.errands import PASSING, Equipment, Errand
 from payment_device.intents import VOID, Intent, Kind, Operation, OperationPhase, Phase
@@ -17,12 +17,12 @@ from twochannel.protocol.statements import Capture
 
 _log = logging.getLogger(__name__)
 
-#: The payment has moved on, perhaps by this very statement: look what became of it.
-_MOVED_ON: Final = frozenset({ErrorCode.PAYMENT_STATE, ErrorCode.STATEMENT_REPLAYED})
-
 
 class OperationErrand(Errand):
     """One capture or cancel. It keeps its statement id, so that it takes effect at most once."""
+
+    #: The payment has moved on, perhaps by this very statement: look what became of it.
+    _moved_on = frozenset({ErrorCode.PAYMENT_STATE, ErrorCode.STATEMENT_REPLAYED})
 
     def __init__(self, statement: str, equipment: Equipment) -> None:
         super().__init__(statement, equipment)
@@ -47,13 +47,17 @@ class OperationErrand(Errand):
         path = f"/v1/payments/{operation.payment}"
         client = self._equipment.client
         if self._looking:
-            return await client.get(path, wait_s=MAX_WAIT_S)
+            return await client.get(self._outcome_path(operation), wait_s=MAX_WAIT_S)
         statements = iter(() if self._renew else (operation.compact,))
 
         def build(now_s: int) -> str:
             return next(statements, None) or self._sign_again(operation, now_s)
 
         return await client.submit(f"{path}/{operation.kind}", build, wait_s=MAX_WAIT_S)
+
+    def _outcome_path(self, operation: Operation) -> str:
+        """Where the server tells what became of it."""
+        return f"/v1/payments/{operation.payment}"
 
     def _sign_again(self, operation: Operation, now_s: int) -> str:
         """The server has refused the statement for its time and does not hold it."""
@@ -66,7 +70,7 @@ class OperationErrand(Errand):
         unsent = error.code is ErrorCode.PAYMENT_UNKNOWN and intent.phase is Phase.STORED
         if error.code in PASSING or unsent:
             raise ServerUnreachableError(error.detail)
-        if error.code in _MOVED_ON:
+        if error.code in self._moved_on:
             self._looking = True
             return False
         if error.code is ErrorCode.STATEMENT_EXPIRED:

@@ -7,7 +7,7 @@ types them, ``{"amount": "4.50", "currency": "EUR"}``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -21,6 +21,7 @@ from twochannel.protocol.statements import (
     Capture,
     Name,
     PaymentRequest,
+    Refund,
     SightingReport,
     Text,
 )
@@ -74,6 +75,31 @@ class _Capture(_Message):
 class _Cancel(_Message):
     reason: Text = ""
     wait_s: Annotated[int, Field(ge=0, le=MAX_WAIT_S)] = MAX_WAIT_S
+
+
+class _Refund(_Message):
+    amount: dict[str, object]
+    reference: Name | None = None
+    reason: Text = ""
+    wait_s: Annotated[int, Field(ge=0, le=MAX_WAIT_S)] = MAX_WAIT_S
+
+
+@dataclass(frozen=True, slots=True)
+class GivingBack:
+    """A refund that a till asks for. The same ``reference`` is given back once."""
+
+    amount: Amount
+    reference: str
+    reason: str
+    wait_s: int
+
+    @classmethod
+    def read(cls, members: dict[str, object]) -> Self:
+        """Read a till's JSON. Raises StatementError."""
+        asked = _Refund.read(members)
+        amount = read_amount(asked.amount)
+        reference = asked.reference or Refund.usual_reference(amount)
+        return cls(amount, reference, asked.reason, asked.wait_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,31 +236,35 @@ def capture_of(
     request: PaymentRequest, digest: str, amount: Amount, statement: str, now_s: int
 ) -> Capture:
     """Take ``amount`` of the held payment. ``digest``: of the request; ``statement``: its id."""
-    return Capture(
-        iss=request.iss,
-        aud=request.aud,
-        jti=statement,
-        iat=now_s,
-        exp=now_s + REQUEST_LIFETIME_S,
-        sub=request.sub,
-        prev=digest,
-        amount=amount,
-    )
+    return Capture(**_order_claims(request, digest, statement, now_s), amount=amount)
 
 
 def cancel_of(
     request: PaymentRequest, digest: str, reason: str, statement: str, now_s: int
 ) -> Cancel:
     """End the pending payment or release the hold."""
-    return Cancel.from_claims(
-        {
-            "iss": request.iss,
-            "aud": request.aud,
-            "jti": statement,
-            "iat": now_s,
-            "exp": now_s + REQUEST_LIFETIME_S,
-            "sub": request.sub,
-            "prev": digest,
-            "reason": reason,
-        }
-    )
+    claims = _order_claims(request, digest, statement, now_s)
+    return Cancel.from_claims(claims | {"reason": reason})
+
+
+def refund_of(
+    request: PaymentRequest, digest: str, asked: GivingBack, statement: str, now_s: int
+) -> Refund:
+    """Give back a part of what was captured, or all of it."""
+    claims = _order_claims(request, digest, statement, now_s)
+    told = {"amount": asked.amount.model_dump(), "reference": asked.reference}
+    return Refund.from_claims(claims | told | {"reason": asked.reason})
+
+
+def _order_claims(
+    request: PaymentRequest, digest: str, statement: str, now_s: int
+) -> dict[str, Any]:
+    return {
+        "iss": request.iss,
+        "aud": request.aud,
+        "jti": statement,
+        "iat": now_s,
+        "exp": now_s + REQUEST_LIFETIME_S,
+        "sub": request.sub,
+        "prev": digest,
+    }

@@ -16,8 +16,8 @@ from twochannel.protocol.envelope import verify
 from twochannel.protocol.errors import ErrorCode, StatementError
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.money import Amount, MinorUnits
-from twochannel.protocol.payment import SETTLED, CaptureMode, Status
-from twochannel.protocol.statements import PaymentRequest, Receipt
+from twochannel.protocol.payment import SETTLED, CaptureMode, RefundStatus, Status
+from twochannel.protocol.statements import PaymentRequest, Receipt, Refund
 
 #: Outcomes in which money is taken or held.
 PAID: Final = frozenset({Status.AUTHORIZED, Status.CAPTURED})
@@ -68,6 +68,25 @@ class PaymentView(BaseModel):
         return self.status in PAID and self.authorized_minor == self.amount.value
 
 
+class RefundView(BaseModel):
+    """Those members of a refund that the terminal acts on.
+
+    ``refunded_minor``: of the payment with this refund, as the receipt proves; 0 before it has
+    succeeded.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    id: str
+    payment: str
+    status: Annotated[RefundStatus, _member(RefundStatus)]
+    amount: Amount
+    reference: str
+    reason: str | None
+    receipt: str | None
+    refunded_minor: MinorUnits = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ReceiptCheck:
     """Whose receipts are believed: ``key`` is the pinned key of ``server``."""
@@ -86,6 +105,25 @@ class ReceiptCheck:
         if payment.status in SETTLED:
             self._check_receipt(payment)
         return payment
+
+    def check_refund(self, answer: dict[str, object], refund: Refund, prev: str) -> RefundView:
+        """Believe ``answer`` about ``refund`` (``prev``: its digest), or raise StatementError."""
+        try:
+            view = RefundView.model_validate(answer | {"refunded_minor": 0})
+        except ValidationError:
+            raise _refused("it is not a refund") from None
+        told = (view.id, view.payment, view.amount, view.reference)
+        if told != (refund.jti, refund.sub, refund.amount, refund.reference):
+            raise _refused("it is about another refund")
+        if view.status is not RefundStatus.SUCCEEDED:
+            return view
+        receipt = verify(view.receipt or "", Receipt, self.key, audience=self.terminal)
+        proven = (receipt.iss, receipt.sub, receipt.prev, receipt.status, receipt.currency)
+        if proven != (self.server, refund.sub, prev, Status.CAPTURED, refund.amount.currency):
+            raise _refused("the receipt says something else")
+        if not refund.amount.value <= receipt.refunded_minor <= receipt.captured_minor:
+            raise _refused("the receipt has another amount")
+        return view.model_copy(update={"refunded_minor": receipt.refunded_minor})
 
     def _check_receipt(self, payment: PaymentView) -> None:
         if payment.receipt is None:

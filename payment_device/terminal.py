@@ -1,4 +1,4 @@
-"""The terminal: charges the jack at its lane, captures and cancels, and finishes what it began.
+"""The terminal: charges the jack at its lane, captures, cancels and refunds, and finishes it all.
 
 ``charge`` in this order: choose the jack; put a fresh lane nonce on the air while the request is
 signed and stored; send it; follow the payment. Nothing is sent that is not on disk.
@@ -15,7 +15,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from payment_device.answers import UnsettledError, not_chosen, settled_view, view
+from payment_device.answers import (
+    UnsettledError,
+    not_chosen,
+    refund_view,
+    settled_view,
+    view,
+)
 from payment_device.errands import Equipment, Errand, Errands
 from payment_device.intents import (
     AT_THE_LANE,
@@ -32,13 +38,16 @@ from payment_device.orders import (
     UNHEARD,
     Asking,
     Charge,
+    GivingBack,
     Lane,
     Order,
     cancel_of,
     capture_of,
+    refund_of,
     report_sighting,
 )
 from payment_device.payment_errand import FIRST_WAIT_S, PaymentErrand
+from payment_device.refund_errand import RefundErrand
 from payment_device.sightings import Chosen, Nearby, handle_of
 from twochannel.protocol.envelope import digest, sign
 from twochannel.protocol.errors import CodedError, ErrorCode, PaymentError
@@ -46,10 +55,12 @@ from twochannel.protocol.lane import NONCE_LENGTH
 from twochannel.protocol.limits import MAX_WAIT_S
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import Status
-from twochannel.protocol.statements import Cancel, Capture, SightingReport
+from twochannel.protocol.statements import Cancel, Capture, Refund, SightingReport
 
 _log = logging.getLogger(__name__)
 
+#: The claims of an operation with this statement id and time.
+_Claims = Callable[[str, int], Capture | Cancel | Refund]
 #: Swept at start: whatever has no outcome that can be believed.
 _SWEPT: Final = OPEN | {Phase.UNVERIFIED}
 
@@ -84,6 +95,7 @@ class Terminal:
         self._patience_s = patience_s
         self._opening = asyncio.Lock()
         self._opening_reference = ""
+        self._ordering = asyncio.Lock()
 
     # --- what a till can do
 
@@ -103,15 +115,13 @@ class Terminal:
         settled = settled_view(intent)
         if settled and (settled.status, settled.captured_minor) == (Status.CAPTURED, amount.value):
             return view(intent)
-        request = intent.asked
-        if amount.currency != request.amount.currency:
-            agreed = f"the payment is in {request.amount.currency}"
-            raise PaymentError(ErrorCode.CURRENCY_UNKNOWN, agreed)
+        _check_currency(intent, amount)
 
         def claims(statement: str, now_s: int) -> Capture:
-            return capture_of(request, digest(intent.request), amount, statement, now_s)
+            return capture_of(intent.asked, digest(intent.request), amount, statement, now_s)
 
-        return await self._operate(intent, Kind.CAPTURE, claims, wait_s)
+        await self._operate(intent, Kind.CAPTURE, claims, wait_s)
+        return view(self._intents.get(payment))
 
     async def cancel(self, payment: str, reason: str, wait_s: int) -> dict[str, Any]:
         """End a pending payment or release a hold."""
@@ -124,7 +134,20 @@ class Terminal:
         def claims(statement: str, now_s: int) -> Cancel:
             return cancel_of(intent.asked, digest(intent.request), reason, statement, now_s)
 
-        return await self._operate(intent, Kind.CANCEL, claims, wait_s)
+        await self._operate(intent, Kind.CANCEL, claims, wait_s)
+        return view(self._intents.get(payment))
+
+    async def refund(self, payment: str, asked: GivingBack) -> dict[str, Any]:
+        """Give back what was captured, or a part of it. The same reference is given back once."""
+        intent = self._intent(payment)
+        _check_currency(intent, asked.amount)
+
+        def claims(statement: str, now_s: int) -> Refund:
+            return refund_of(intent.asked, digest(intent.request), asked, statement, now_s)
+
+        statement = await self._operate(intent, Kind.REFUND, claims, asked.wait_s, asked.reference)
+        refund = refund_view(self._intents.get_operation(statement))
+        return view(self._intents.get(payment)) | {"refund": refund}
 
     async def payment(self, payment: str, wait_s: int = 0) -> dict[str, Any]:
         """One payment; with ``wait_s`` held back until its outcome is known."""
@@ -133,9 +156,12 @@ class Terminal:
             await self._settled(payment, wait_s)
         return view(self._intents.get(payment))
 
-    def payments(self, limit: int) -> list[dict[str, Any]]:
-        """The newest payments first."""
-        return [view(intent) for intent in self._intents.newest(limit)]
+    def payments(
+        self, limit: int, *, reference: str | None = None, active: bool = False
+    ) -> list[dict[str, Any]]:
+        """The newest payments first; of a till's reference; those that are not over."""
+        found = self._intents.newest(limit, reference=reference, active=active)
+        return [view(intent) for intent in found]
 
     def at_the_lane(self) -> str | None:
         """The id of the payment that nobody has decided yet."""
@@ -155,7 +181,7 @@ class Terminal:
             self._equipment.trace.event(
                 "intent_swept", operation.payment, operation=operation.kind.value
             )
-            self._errands.begin(OperationErrand(operation.statement, self._equipment))
+            self._begin_operation(operation)
 
     async def _announce_again(self, intent: Intent) -> None:
         try:
@@ -278,19 +304,22 @@ class Terminal:
         self,
         intent: Intent,
         kind: Kind,
-        claims: Callable[[str, int], Capture | Cancel],
+        claims: _Claims,
         wait_s: int,
-    ) -> dict[str, Any]:
-        statement = self._joined(intent.payment, kind, claims)
-        if statement is None:
-            statement = self._new_id()
-            made = claims(statement, self._equipment.client.now_s())
-            compact = sign(made, self._equipment.signer)
-            operation = Operation(
-                statement, intent.payment, kind, compact, OperationPhase.STORED, None
-            )
-            await asyncio.to_thread(self._intents.store_operation, operation)
-            self._errands.begin(OperationErrand(statement, self._equipment))
+        reference: str | None = None,
+    ) -> str:
+        """Begin the operation, or join it, and wait for its outcome; its statement's id."""
+        async with self._ordering:
+            statement = self._joined(intent.payment, kind, claims, reference)
+            if statement is None:
+                statement = self._new_id()
+                made = claims(statement, self._equipment.client.now_s())
+                compact = sign(made, self._equipment.signer)
+                operation = Operation(
+                    statement, intent.payment, kind, compact, OperationPhase.STORED, None
+                )
+                await asyncio.to_thread(self._intents.store_operation, operation)
+                self._begin_operation(operation)
         errand = self._errands.find(statement)
 
         def known() -> bool:
@@ -301,17 +330,27 @@ class Terminal:
         await self._watch(errand, known, wait_s, intent.payment)
         if errand is not None and errand.refusal is not None:
             raise errand.refusal
-        return view(self._intents.get(intent.payment))
+        return statement
+
+    def _begin_operation(self, operation: Operation) -> None:
+        kind = RefundErrand if operation.kind is Kind.REFUND else OperationErrand
+        self._errands.begin(kind(operation.statement, self._equipment))
 
     def _joined(
-        self, payment: str, kind: Kind, claims: Callable[[str, int], Capture | Cancel]
+        self, payment: str, kind: Kind, claims: _Claims, reference: str | None
     ) -> str | None:
-        """The same operation, if it is under way already. Another one has to wait for it."""
-        for operation in self._intents.open_operations(payment):
-            under_way = operation.claims
-            wanted = claims(operation.statement, under_way.iat)
-            if operation.kind is kind and wanted == under_way:
+        """The same operation, if it is under way already. Another one has to wait for it.
+
+        A refund is known by its ``reference`` for good, unless it was refused.
+        """
+        kept = self._intents.find_refund(payment, reference) if reference is not None else None
+        for operation in ([kept] if kept else []) + self._intents.open_operations(payment):
+            wanted = claims(operation.statement, operation.claims.iat)
+            if operation.kind is kind and wanted == operation.claims:
                 return operation.statement
+            if operation is kept:
+                detail = "the reference was used for another refund"
+                raise PaymentError(ErrorCode.PAYMENT_CONFLICT, detail)
             raise PaymentError(ErrorCode.PAYMENT_STATE, f"a {operation.kind} is under way")
         return None
 
@@ -332,6 +371,12 @@ class Terminal:
         if intent is None:
             raise PaymentError(ErrorCode.PAYMENT_UNKNOWN, "this terminal has no such payment")
         return intent
+
+
+def _check_currency(intent: Intent, amount: Amount) -> None:
+    agreed = intent.asked.amount.currency
+    if amount.currency != agreed:
+        raise PaymentError(ErrorCode.CURRENCY_UNKNOWN, f"the payment is in {agreed}")
 
 
 def _reported(target: _Target, now_s: float) -> SightingReport:

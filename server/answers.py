@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from twochannel.protocol.keys import Thumbprint
 from twochannel.protocol.money import Amount, MinorUnits
-from twochannel.protocol.payment import CaptureMode, Status
+from twochannel.protocol.payment import CaptureMode, RefundStatus, Status
 from twochannel.protocol.statements import (
     Compact,
     Counter,
@@ -57,6 +57,27 @@ class PaymentList(_Answer):
 
     items: list[PaymentAnswer]
     next_cursor: str | None
+
+
+class RefundAnswer(_Answer):
+    """A refund. ``receipt``: the payment's receipt that answers it, once it has succeeded."""
+
+    id: Uuid
+    payment: Uuid
+    status: RefundStatus
+    amount: Amount
+    reference: Name
+    requested_by: Literal["terminal", "operator"]
+    reason: str | None
+    created_ms: int
+    settled_ms: int | None
+    receipt: Compact | None
+
+
+class RefundList(_Answer):
+    """A payment's refunds, the oldest first."""
+
+    items: list[RefundAnswer]
 
 
 class BeaconParameters(_Answer):

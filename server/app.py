@@ -20,6 +20,7 @@ from server.routes import (
     pairings,
     payment_methods,
     payments,
+    refunds,
     times,
     well_known,
 )
@@ -45,6 +46,7 @@ _ROUTERS = (
     payment_methods.router,
     payments.router,
     operations.router,
+    refunds.router,
     events.router,
 )
 _DESCRIPTION = (

@@ -27,7 +27,8 @@ class Records:
     """One snapshot of the database, then one of the books.
 
     ``history``, ``outbox``, ``statements`` (in the order of the chain) and ``charges`` are grouped
-    by payment, ``pairings`` by jack. ``auth_codes`` are those of all payments in the order in
+    by payment, ``refunds`` and the processor's ``booked_refunds`` too, ``pairings`` by jack.
+    ``auth_codes`` are those of all payments in the order in
     which they were accepted. ``devices`` are terminals, phones and jacks by id. ``identity``: the
     server's identity statement.
     """
@@ -41,6 +42,8 @@ class Records:
     pairings: Groups
     methods: dict[str, Row]
     charges: Groups
+    refunds: Groups
+    booked_refunds: Groups
     identity: str
     now_ms: int
 
@@ -65,6 +68,7 @@ _DATABASE: Final = {
     "payments": "SELECT * FROM payments ORDER BY rowid",
     "history": "SELECT * FROM payment_events ORDER BY payment_id, seq",
     "outbox": "SELECT * FROM outbox ORDER BY id",
+    "refunds": "SELECT * FROM refunds ORDER BY rowid",
     "statements": "SELECT * FROM statements ORDER BY payment_id, position",
     "auth_codes": "SELECT * FROM statements WHERE typ = 'auth-code+jwt' ORDER BY rowid",
     "terminals": "SELECT id, key, merchant_id, revoked_ms, NULL AS last_counter FROM terminals",
@@ -73,7 +77,10 @@ _DATABASE: Final = {
     "pairings": "SELECT * FROM pairings ORDER BY seq",
     "methods": "SELECT * FROM payment_methods",
 }
-_BOOKS: Final = {"charges": "SELECT * FROM charges ORDER BY rowid"}
+_BOOKS: Final = {
+    "charges": "SELECT * FROM charges ORDER BY rowid",
+    "booked_refunds": "SELECT *, payment AS payment_id FROM refunds ORDER BY rowid",
+}
 
 
 def read_records(database: Path, books: Path, identity: str, now_ms: int) -> Records:
@@ -91,6 +98,8 @@ def read_records(database: Path, books: Path, identity: str, now_ms: int) -> Rec
         pairings=_grouped(rows["pairings"], "jack_id"),
         methods={row["id"]: row for row in rows["methods"]},
         charges=_grouped(booked["charges"], "payment"),
+        refunds=_grouped(rows["refunds"], "payment_id"),
+        booked_refunds=_grouped(booked["booked_refunds"], "payment_id"),
         identity=identity,
         now_ms=now_ms,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -28,8 +28,16 @@ from twochannel.protocol.statements import (
     Decision,
     PaymentRequest,
     Receipt,
+    Refund,
+    Role,
 )
 
+#: Who ended a payment, as its receipt proves, and what its ``reason`` must be.
+_ENDED: Final = {
+    Role.TERMINAL: "canceled_by_terminal",
+    Role.SERVER: "canceled_by_operator",
+    None: "hold_expired",
+}
 S = TypeVar("S", bound=Statement)
 
 
@@ -103,6 +111,70 @@ def _key(records: Records, row: Row, role: str) -> VerifyingKey:
 
 def _server_key(identity: str) -> VerifyingKey:
     return VerifyingKey.from_members(unverified_claims(identity).get("key"))
+
+
+def check_refunds(check: Check, records: Records) -> None:
+    """Each refund was signed, has one order, and is what the processor has booked."""
+    payments = {row["id"]: row for row in records.payments}
+    orders = {o["refund_id"]: o for rows in records.outbox.values() for o in rows if o["refund_id"]}
+    for payment, rows in records.refunds.items():
+        booked = {b["reference"]: b for b in records.booked_refunds.get(payment, [])}
+        given_back = [r for r in rows if r["status"] == "succeeded"]
+        for row in rows:
+            check.objects += 1
+            try:
+                _check_refund(records, payments[payment], row, orders.get(row["id"]), booked)
+            except _GapError as gap:
+                check.findings.append(f"refund {row['id']}: {gap}")
+            except CodedError as error:
+                check.findings.append(f"refund {row['id']}: {error.detail}")
+        stored = (payments[payment]["refunded_minor"], payments[payment]["captured_minor"])
+        summed = sum(r["amount_minor"] for r in given_back)
+        promised = sum(r["amount_minor"] for r in rows if r["status"] != "refused")
+        told = f"payment {payment} has refunds of {summed} and says {stored[0]}"
+        check.demand(summed == stored[0], told)
+        check.demand(promised <= stored[1], f"payment {payment} promises more back than was taken")
+    _check_booked_refunds(check, records)
+
+
+_REFUND_STATES: Final = {
+    "queued": {"pending", "unknown"},
+    "calling": {"pending", "unknown"},
+    "unknown": {"unknown"},
+    "done": {"succeeded", "refused"},
+}
+
+
+def _check_refund(
+    records: Records, payment: Row, row: Row, order: Row | None, booked: dict[str, Row]
+) -> None:
+    signed = [s for s in records.statements.get(payment["id"], []) if s["jti"] == row["id"]]
+    if not signed or order is None:
+        raise _GapError("it has no statement, or no order to the processor")
+    by_server = row["requested_by"] == "operator"
+    key = _server_key(records.identity) if by_server else _key(records, payment, "terminal")
+    refund = verify(signed[0]["compact"], Refund, key)
+    stored = (row["payment_id"], row["amount_minor"], row["currency"], row["reference"])
+    told = (refund.sub, refund.amount.value, refund.amount.currency, refund.reference)
+    if not told == stored or order["amount_minor"] != row["amount_minor"]:
+        raise _GapError(f"signed was {told}, stored {stored}, ordered {order['amount_minor']}")
+    if row["status"] not in _REFUND_STATES[order["state"]]:
+        raise _GapError(f"it is {row['status']}, its order {order['state']}")
+    if row["status"] == "succeeded":
+        entry = booked.get(row["processor_reference"])
+        if entry is None or (entry["amount_minor"], entry["currency"]) != told[1:3]:
+            raise _GapError("the processor has not booked it so")
+
+
+def _check_booked_refunds(check: Check, records: Records) -> None:
+    """Nothing was given back that no refund here stands for."""
+    for payment, entries in records.booked_refunds.items():
+        rows = records.refunds.get(payment, [])
+        ours = {r["processor_reference"] for r in rows if r["status"] == "succeeded"}
+        settled = all(r["status"] in ("succeeded", "refused") for r in rows)
+        for entry in entries:
+            known = entry["reference"] in ours or not settled
+            check.demand(known, f"payment {payment}: refund {entry['reference']} is not ours")
 
 
 def check_accepted_once(check: Check, records: Records) -> None:
@@ -179,8 +251,12 @@ def _check_evidence(check: Check, records: Records, row: Row) -> None:
     verdict = verify_evidence(_evidence(records, row))
     # A lost answer leaves no statement: to the outside the payment is still confirmed.
     status = Status.CONFIRMED.value if row["status"] == Status.UNKNOWN.value else row["status"]
-    proven = (verdict.status.value, verdict.authorized_minor, verdict.captured_minor)
-    stored = (status, row["authorized_minor"], row["captured_minor"])
+    amounts = (verdict.authorized_minor, verdict.captured_minor, verdict.refunded_minor)
+    proven = (verdict.status.value, *amounts)
+    stored = (status, row["authorized_minor"], row["captured_minor"], row["refunded_minor"])
+    if verdict.status in (Status.CANCELED, Status.VOIDED):
+        told = f"payment {row['id']} was ended by {verdict.ended_by}, its reason is {row['reason']}"
+        check.demand(_ENDED[verdict.ended_by] == row["reason"], told)
     check.demand(proven == stored, f"payment {row['id']}: proven {proven}, stored {stored}")
     receipts = [s["compact"] for s in statements if s["typ"] == Receipt.TYP]
     last = receipts[-1] if receipts else None

@@ -12,7 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from server.audit_records import Check, Records, Row
-from server.audit_statements import check_accepted_once, check_charges, check_evidence
+from server.audit_statements import (
+    check_accepted_once,
+    check_charges,
+    check_evidence,
+    check_refunds,
+)
 from twochannel.protocol.money import DECIMALS
 from twochannel.protocol.payment import FINAL, INITIAL, TRANSITIONS, Event, Status
 
@@ -54,7 +59,9 @@ def check_sums(check: Check, records: Records) -> None:
 
 
 def _is_open(records: Records, payment: str) -> bool:
-    return any(order["state"] != "done" for order in records.outbox.get(payment, []))
+    """Whether an order for the charge is. Refunds are compared one by one (``check_refunds``)."""
+    orders = records.outbox.get(payment, [])
+    return any(order["state"] != "done" and order["operation"] != "refund" for order in orders)
 
 
 def _compare(check: Check, row: Row, charges: list[Row]) -> None:
@@ -149,11 +156,12 @@ def check_outbox(check: Check, records: Records) -> None:
         check.demand(len(charges) == expected, told)
         for order in orders:
             _check_order(check, row, order, records.now_ms)
-        lasting = Counter(o["operation"] for o in orders if o["outcome"] != "refused")
+        own = [o for o in orders if o["operation"] != "refund"]
+        lasting = Counter(o["operation"] for o in own if o["outcome"] != "refused")
         for operation, count in lasting.items():
             told = f"payment {row['id']} has {count} orders to {operation} that were not refused"
             check.demand(count == 1, told)
-        under_way = {o["operation"] for o in orders if o["state"] != "done"} - {"charge"}
+        under_way = {o["operation"] for o in own if o["state"] != "done"} - {"charge"}
         named = {row["operation"]} - {None}
         check.demand(under_way == named, f"payment {row['id']}: under way is {under_way or 'none'}")
     known = {row["id"] for row in records.payments}
@@ -197,6 +205,9 @@ def check_money(check: Check, records: Records) -> None:
         for row in charges:
             amounts = ("authorized_minor", "captured_minor")
             _check_amounts(check, f"charge {row['reference']}", row, amounts)
+    for entries in (*records.refunds.values(), *records.booked_refunds.values()):
+        for row in entries:
+            _check_amounts(check, f"refund of payment {row['payment_id']}", row, ("amount_minor",))
 
 
 def _check_amounts(check: Check, name: str, row: Row, columns: tuple[str, ...]) -> None:
@@ -221,6 +232,7 @@ INVARIANTS: Final[tuple[tuple[int, str, Callable[[Check, Records], None]], ...]]
     (7, "Confirmed payments have exactly one charge order; none is forgotten", check_outbox),
     (10, "Money is integer minor units of a known currency", check_money),
     (11, "The evidence of every payment holds offline and says what is stored", check_evidence),
+    (15, "Every refund was signed, and is what the processor has booked", check_refunds),
 )
 
 

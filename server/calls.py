@@ -14,16 +14,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 
 from server.issuer import Issuer
-from server.payments import Change, end_operation, get_payment, settle
+from server.payments import Change, PaymentRow, end_operation, get_payment, settle
 from server.processors.port import (
     Approved,
     CaptureOrder,
     ChargeOrder,
     Order,
     Outcome,
+    RefundOrder,
     Refused,
     VoidOrder,
 )
+from server.refunds import lose_refund, settle_refund
 from server.schema import OPEN_ORDER, Operation, OutboxState, outbox, payment_methods, payments
 from server.schema import Outcome as Result
 from twochannel.protocol.payment import SUCCESS, CaptureMode, Event, Status
@@ -72,7 +74,7 @@ _LOOK_AGAIN: Final = (
     .where(outbox.c.id == bindparam("row"), _UNKNOWN)
     .values(attempts=outbox.c.attempts + 1)
 )
-_ROW: Final = select(outbox.c.payment_id, outbox.c.operation).where(outbox.c.id == bindparam("row"))
+_ROW: Final = select(outbox).where(outbox.c.id == bindparam("row"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Job:
     order: Order
     attempts: int
     created_ms: int
+    refund_id: str | None = None
 
 
 def contradicts(order: Order, outcome: Outcome) -> bool:
@@ -97,6 +100,8 @@ def contradicts(order: Order, outcome: Outcome) -> bool:
         case CaptureOrder():
             asked = (order.reference, order.amount_minor)
             return (outcome.reference, outcome.amount_minor) != asked
+        case RefundOrder():
+            return outcome.amount_minor != order.amount_minor
         case VoidOrder():
             return outcome.reference != order.reference
 
@@ -158,9 +163,9 @@ def lose(
     next_at_ms: int,
     reason: str | None = None,
 ) -> Change | None:
-    """Nobody knows the outcome of a call. A charge makes its payment ``unknown``.
+    """Nobody knows the outcome of a call. A charge makes its payment ``unknown``, a refund itself.
 
-    None: the payment stays as it is, a hold with an operation under way or unknown already.
+    None: nothing else changes, a hold has its operation under way, or it was unknown already.
     """
     values = {
         "state": OutboxState.UNKNOWN.value,
@@ -172,6 +177,8 @@ def lose(
         return None
     row = connection.execute(_ROW, {"row": row_id}).one()
     payment = get_payment(connection, row.payment_id)
+    if row.refund_id is not None:
+        return lose_refund(connection, payment, row.refund_id)
     if row.operation != Operation.CHARGE.value or payment.status != Status.CONFIRMED.value:
         return None
     return settle(connection, payment, Event.LOSE, now_ms, issuer)
@@ -205,7 +212,8 @@ def look_again(connection: Connection, job: Job, next_at_ms: int) -> bool:
 
 def _job(row: Row[Any]) -> Job:
     operation = Operation(row.operation)
-    return Job(row.id, row.payment_id, operation, _order(row), row.attempts, row.created_ms)
+    order, refund_id = _order(row), row.refund_id
+    return Job(row.id, row.payment_id, operation, order, row.attempts, row.created_ms, refund_id)
 
 
 def _order(row: Row[Any]) -> Order:
@@ -218,12 +226,16 @@ def _order(row: Row[Any]) -> Order:
             return CaptureOrder(key, payment, row.hold, row.amount_minor, row.currency)
         case Operation.VOID:
             return VoidOrder(key, payment, row.hold)
+        case Operation.REFUND:
+            return RefundOrder(key, payment, row.hold, row.amount_minor, row.currency)
 
 
 def _settle(
     connection: Connection, job: Job, outcome: Outcome, issuer: Issuer, now_ms: int
 ) -> Change:
     payment = get_payment(connection, job.payment_id)
+    if job.refund_id is not None:
+        return settle_refund(connection, payment, job.refund_id, outcome, now_ms, issuer)
     match outcome:
         case Refused(reason) if job.operation is not Operation.CHARGE:
             return end_operation(connection, payment, now_ms, reason)
@@ -231,20 +243,18 @@ def _settle(
             told: dict[str, Any] = {"reason": reason}
         case Approved(reference, amount_minor):
             told = {"processor_reference": reference, "amount_minor": amount_minor}
-    event = _event(job.order, outcome)
+    if job.operation is Operation.VOID:
+        told["reason"] = payment.reason
+    event = _event(job.operation, payment, outcome)
     return settle(connection, payment, event, now_ms, issuer, **told)
 
 
-def _event(order: Order, outcome: Outcome) -> Event:
+def _event(operation: Operation, payment: PaymentRow, outcome: Outcome) -> Event:
     if isinstance(outcome, Refused):
         return Event.REFUSE
-    match order:
-        case ChargeOrder():
-            return SUCCESS[order.capture]
-        case CaptureOrder():
-            return Event.CAPTURE
-        case VoidOrder():
-            return Event.VOID
+    if operation is Operation.CHARGE:
+        return SUCCESS[CaptureMode(payment.capture)]
+    return Event.CAPTURE if operation is Operation.CAPTURE else Event.VOID
 
 
 def _change(connection: Connection, row_id: int, values: dict[str, Any]) -> bool:

@@ -13,15 +13,15 @@ from sqlalchemy import Connection, inspect
 from server.store import Store
 
 #: Revisions of the schema, the oldest first (``server/migrations/versions``).
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 
 
 class DatabaseError(Exception):
     """The database cannot be used by this version. The text says what to do next."""
 
 
-def migrate(store: Store) -> None:
-    """Bring the schema up to this version, in one transaction."""
+def migrate(store: Store, revision: str = "head") -> None:
+    """Bring the schema up to this version, or an older ``revision``, in one transaction."""
     from alembic import command
     from alembic.config import Config
 
@@ -30,7 +30,7 @@ def migrate(store: Store) -> None:
 
     def upgrade(connection: Connection) -> None:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
     store.write_now(upgrade)
 

@@ -31,6 +31,7 @@ from twochannel.protocol.payment import (
     Status,
     advance,
     check_capture,
+    check_refund,
 )
 from twochannel.protocol.statements import (
     AuthCode,
@@ -43,6 +44,7 @@ from twochannel.protocol.statements import (
     PaymentRequest,
     Presence,
     Receipt,
+    Refund,
     Role,
 )
 
@@ -54,11 +56,15 @@ CAUSES: Final[dict[Status, frozenset[type[Statement]]]] = {
     Status.EXPIRED: frozenset({Challenge}),
     Status.CANCELED: frozenset({Cancel}),
     Status.AUTHORIZED: frozenset({Confirmation}),
-    Status.CAPTURED: frozenset({Confirmation, Capture}),
+    Status.CAPTURED: frozenset({Confirmation, Capture, Refund}),
     Status.REFUSED: frozenset({Confirmation}),
     Status.VOIDED: frozenset({Cancel, Receipt}),
 }
 
+_ORDERERS: Final = {
+    Role.TERMINAL: "The terminal",
+    Role.SERVER: "The server's operator",
+}
 _DECIDED: Final = {
     (Decision.APPROVE, DecidedBy.OWNER): "the owner approved it on the phone",
     (Decision.APPROVE, DecidedBy.POLICY): "the phone approved it within its owner's limit",
@@ -70,13 +76,18 @@ _DECIDED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the evidence proves: the steps, and where they led."""
+    """What the evidence proves: the steps, and where they led.
+
+    ``ended_by``: who canceled or voided, the server for its operator; None: nobody, or time.
+    """
 
     payment: str
     status: Status
     currency: str
     authorized_minor: int
     captured_minor: int
+    refunded_minor: int
+    ended_by: Role | None
     steps: tuple[Step, ...]
 
 
@@ -109,6 +120,10 @@ class _Walk:
         self._status = INITIAL
         self._authorized_minor = 0
         self._captured_minor = 0
+        self._refunded_minor = 0
+        self._refunds_minor: dict[str, int] = {}
+        self._cancels: dict[str, Role] = {}
+        self._ended_by: Role | None = None
         self._request: tuple[PaymentRequest, str] | None = None
         self._challenge: tuple[Challenge, str] | None = None
         self._asked_minor: dict[str, int] = {}
@@ -121,6 +136,7 @@ class _Walk:
             Confirmation.TYP: self._take_confirmation,
             Capture.TYP: self._take_capture,
             Cancel.TYP: self._take_cancel,
+            Refund.TYP: self._take_refund,
             Receipt.TYP: self._take_receipt,
         }
 
@@ -142,6 +158,8 @@ class _Walk:
             currency=request.amount.currency,
             authorized_minor=self._authorized_minor,
             captured_minor=self._captured_minor,
+            refunded_minor=self._refunded_minor,
+            ended_by=self._ended_by,
             steps=tuple(self._steps),
         )
 
@@ -229,12 +247,32 @@ class _Walk:
         return capture
 
     def _take_cancel(self, compact: str) -> Cancel:
-        cancel = self._signed_by(Role.TERMINAL, compact, Cancel)
+        role = self._orderer(compact)
+        cancel = self._signed_by(role, compact, Cancel)
         self._continue_request(cancel.prev)
         open_states = (Status.PENDING, Status.AUTHORIZED)
         demand(self._status in open_states, f"a payment that is {self._status} has no cancel")
-        self._say(Role.TERMINAL, "The terminal cancelled.")
+        self._cancels[digest(compact)] = role
+        self._say(role, f"{_ORDERERS[role]} cancelled.")
         return cancel
+
+    def _take_refund(self, compact: str) -> Refund:
+        role = self._orderer(compact)
+        refund = self._signed_by(role, compact, Refund)
+        request = self._continue_request(refund.prev)
+        demand(self._status is Status.CAPTURED, "nothing was captured that could be given back")
+        demand(refund.amount.currency == request.amount.currency, "it has another currency")
+        check_refund(self._captured_minor, self._refunded_minor, refund.amount.value)
+        self._refunds_minor[digest(compact)] = refund.amount.value
+        taken = format_minor(self._captured_minor, request.amount.currency)
+        text = f"asked to give {refund.amount} of the {taken} back, reference {refund.reference}."
+        self._say(role, f"{_ORDERERS[role]} {text}")
+        return refund
+
+    def _orderer(self, compact: str) -> Role:
+        """Who signs an order: the terminal, or the server for its operator."""
+        by_server = read_header(compact).kid == self._parties.server.kid
+        return Role.SERVER if by_server else Role.TERMINAL
 
     def _take_receipt(self, compact: str) -> Receipt:
         receipt = self._signed_by(
@@ -243,10 +281,15 @@ class _Walk:
         cause = self._causes.get(receipt.prev)
         demand(cause is not None, "it answers a statement that is not here")
         demand(cause in CAUSES.get(receipt.status, ()), "it answers the wrong kind of statement")
-        self._follow(receipt.status)
-        self._check_figures(receipt)
+        if cause is Refund:
+            self._check_given_back(receipt)
+        else:
+            self._follow(receipt.status)
+            self._check_figures(receipt)
         self._authorized_minor = receipt.authorized_minor
         self._captured_minor = receipt.captured_minor
+        self._refunded_minor = receipt.refunded_minor
+        self._ended_by = self._cancels.get(receipt.prev)
         self._say(Role.SERVER, f"The server's receipt: {_told(receipt)}.")
         return receipt
 
@@ -267,13 +310,26 @@ class _Walk:
         agreed_minor = self._authorized_minor or request.amount.value
         demand(receipt.authorized_minor <= agreed_minor, "more is authorised than was agreed")
         demand(receipt.captured_minor <= receipt.authorized_minor, "more is taken than authorised")
-        demand(receipt.refunded_minor <= receipt.captured_minor, "more is refunded than was taken")
+        demand(receipt.refunded_minor == 0, "something is given back that nobody asked for")
         taken = receipt.status is Status.CAPTURED
         demand(taken == (receipt.captured_minor > 0), "what is taken does not fit the status")
         held = receipt.status in (Status.AUTHORIZED, Status.CAPTURED, Status.VOIDED)
         demand(held == (receipt.authorized_minor > 0), "what is held does not fit the status")
         asked_minor = self._asked_minor.get(receipt.prev, receipt.captured_minor)
         demand(receipt.captured_minor == asked_minor, "another amount was asked for")
+
+    def _check_given_back(self, receipt: Receipt) -> None:
+        """The receipt of a refund: once for each, all else as before, and no more than taken."""
+        request, _ = self._opened()
+        demand(self._status is receipt.status, "a refund does not change the status")
+        amount_minor = self._refunds_minor.pop(receipt.prev, None)
+        demand(amount_minor is not None, "the refund was answered before")
+        told = (receipt.currency, receipt.authorized_minor, receipt.captured_minor)
+        before = (request.amount.currency, self._authorized_minor, self._captured_minor)
+        demand(told == before, "a refund changes nothing but what is given back")
+        given_back_minor = self._refunded_minor + (amount_minor or 0)
+        demand(receipt.refunded_minor == given_back_minor, "another amount was to be given back")
+        check_refund(self._captured_minor, self._refunded_minor, amount_minor or 0)
 
     def _signed_by(
         self, role: Role, compact: str, model: type[S], *, audience: str | None = None
@@ -316,7 +372,9 @@ def _told(receipt: Receipt) -> str:
         case Status.CAPTURED:
             taken = format_minor(receipt.captured_minor, receipt.currency)
             held = format_minor(receipt.authorized_minor, receipt.currency)
-            return f"{taken} {receipt.currency} captured of {held} authorised"
+            back = format_minor(receipt.refunded_minor, receipt.currency)
+            given_back = f", {back} given back" if receipt.refunded_minor else ""
+            return f"{taken} {receipt.currency} captured of {held} authorised{given_back}"
         case Status.AUTHORIZED:
             held = format_minor(receipt.authorized_minor, receipt.currency)
             return f"{held} {receipt.currency} held"

@@ -77,9 +77,11 @@ def _print_verdict(verdict: Verdict) -> None:
     for step in verdict.steps:
         click.echo(f"{'!' if step.warning else '✓'} {step.subject:<15} {step.text}")
     taken = format_minor(verdict.captured_minor, verdict.currency)
+    back = format_minor(verdict.refunded_minor, verdict.currency)
+    given_back = f", {back} of it given back" if verdict.refunded_minor else ""
     click.echo(
         f"\nThe evidence holds: payment {verdict.payment} is {verdict.status},"
-        f" {taken} {verdict.currency} taken."
+        f" {taken} {verdict.currency} taken{given_back}."
     )
     if any(step.warning for step in verdict.steps):
         click.echo("Mind the lines marked with an exclamation mark.")

@@ -7,8 +7,10 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, literal_column, select
 
 from server.issuer import Issuer
-from server.payments import Change, PaymentRow, begin_operation, settle
+from server.payments import Change, PaymentRow, begin_void, settle
 from server.schema import Operation, outbox, payments
+from server.settlement import Ended
+from twochannel.protocol.limits import HOLD_RELEASE_RETRY_S
 from twochannel.protocol.payment import Event, Status
 
 #: Rows of one sweep: bounds how long one transaction holds the writer.
@@ -21,17 +23,19 @@ _PENDING = (
     )
     .limit(_MAX_ROWS)
 )
-_VOIDED = select(outbox.c.id).where(
-    outbox.c.payment_id == payments.c.id, outbox.c.operation == Operation.VOID.value
+_TRIED = select(outbox.c.id).where(
+    outbox.c.payment_id == payments.c.id,
+    outbox.c.operation == Operation.VOID.value,
+    outbox.c.created_ms > bindparam("tried_ms"),
 )
-#: Holds past their time that nobody has tried to void before.
+#: Holds past their time that nobody has tried to void of late.
 _HOLDS = (
     select(payments)
     .where(
         payments.c.status == literal_column(f"'{Status.AUTHORIZED}'"),
         payments.c.operation.is_(None),
         payments.c.hold_expires_ms <= bindparam("now_ms"),
-        ~_VOIDED.exists(),
+        ~_TRIED.exists(),
     )
     .limit(_MAX_ROWS)
 )
@@ -63,11 +67,10 @@ def sweep(connection: Connection, now_ms: int, issuer: Issuer) -> list[Change]:
         expire(connection, row, now_ms, issuer) for row in connection.execute(_PENDING, ended).all()
     ]
     for row in connection.execute(_HOLDS, ended).all():
-        changes.append(
-            begin_operation(connection, row, Operation.VOID, row.authorized_minor, now_ms)
-        )
+        changes.append(begin_void(connection, row, Ended.BY_TIME, now_ms))
     return changes
 
 
 def _ended(now_ms: int) -> dict[str, int]:
-    return {"now_ms": now_ms, "now_s": now_ms // 1000}
+    tried_ms = now_ms - HOLD_RELEASE_RETRY_S * 1000
+    return {"now_ms": now_ms, "now_s": now_ms // 1000, "tried_ms": tried_ms}

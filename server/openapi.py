@@ -24,6 +24,7 @@ from twochannel.protocol.statements import (
     PairingAcceptance,
     PaymentRequest,
     Proof,
+    Refund,
     Time,
 )
 
@@ -65,6 +66,7 @@ _STATEMENTS: Final[tuple[type[Statement], ...]] = (
     PairingAcceptance,
     PaymentRequest,
     Proof,
+    Refund,
     Time,
 )
 
@@ -75,13 +77,20 @@ PAYMENT_ID: Final[dict[str, Any]] = {
     "description": "The payment's id: the `jti` of its request.",
     "schema": _UUID,
 }
+REFUND_ID: Final[dict[str, Any]] = {
+    "name": "refund_id",
+    "in": "path",
+    "required": True,
+    "description": "The refund's id: the `jti` of its statement.",
+    "schema": _UUID,
+}
 PREFER: Final[dict[str, Any]] = {
     "name": "Prefer",
     "in": "header",
     "required": False,
     "description": (
         "`wait=N` (RFC 7240): hold the answer until the payment is settled and nothing is under "
-        f"way, at most N seconds (at most {MAX_WAIT_S})."
+        f"way, or the refund has ended, at most N seconds (at most {MAX_WAIT_S})."
     ),
     "schema": {"type": "string"},
     "example": "wait=30",

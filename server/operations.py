@@ -1,17 +1,23 @@
-"""What a terminal may still do with its payment: capture a hold, or cancel."""
+"""What may still be done to a payment: capture a hold, cancel. Refunds: ``server.refunds``.
+
+An order is signed by the payment's terminal; cancels and refunds also by the server itself, for its
+operator (``cigarjack-server payments``).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, func, select
 
 from server.issuer import Issuer
 from server.payments import (
     Change,
     PaymentRow,
     add_statement,
-    begin_operation,
+    begin_capture,
+    begin_void,
     find_payment,
     holds_statement,
     settle,
@@ -19,12 +25,15 @@ from server.payments import (
     view,
 )
 from server.registry import check_not_revoked
-from server.schema import Operation
-from server.settlement import check_held
+from server.schema import statements
+from server.settlement import Ended, check_held, check_hold_lasts
 from twochannel.protocol.envelope import check_time
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
+from twochannel.protocol.limits import MAX_PAYMENT_STATEMENTS
 from twochannel.protocol.payment import Event, Status, check_capture
-from twochannel.protocol.statements import Cancel, Capture, PaymentRequest, Role
+from twochannel.protocol.statements import Cancel, Capture, PaymentRequest, Refund, Role
+
+_HELD: Final = select(func.count()).where(statements.c.payment_id == bindparam("payment"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +63,57 @@ def accept_order(
     3. time (``clock_skew``, ``statement_expired``);
     4. the terminal is revoked (``device_revoked``);
     5. it names this payment and its request (``chain_broken``);
-    6. the payment's state allows it, and nothing else is under way (``payment_state``);
+    6. the payment's state allows it, nothing else is under way, and its evidence has room
+       (``payment_state``);
     7. a capture: in the currency of the payment (``chain_broken``), at most what is held
        (``amount_exceeded``);
     8. statement ids that were used before (``statement_replayed``).
     """
     order = signed.order
-    row = find_payment(connection, payment_id)
-    if row is None or row.terminal_id != order.iss:
-        raise PaymentError(ErrorCode.PAYMENT_UNKNOWN)
+    row = find_ordered(connection, payment_id, order, issuer)
     if holds_statement(connection, payment_id, signed.compact):
         return Ordered(view(row), None)
-    check_time(order, now_ms // 1000)
-    check_not_revoked(connection, Role.TERMINAL, order.iss)
-    _check_links(connection, row, order)
+    check_order(connection, row, order, now_ms, issuer)
     take_effect = _capture if isinstance(order, Capture) else _cancel
     change = take_effect(connection, row, signed, now_ms, issuer)
     return Ordered(view(change.row), change)
 
 
-def _check_links(connection: Connection, row: PaymentRow, order: Capture | Cancel) -> None:
+def find_ordered(
+    connection: Connection, payment_id: str, order: Capture | Cancel | Refund, issuer: Issuer
+) -> PaymentRow:
+    """The payment, if it is for whoever orders to change. Raises PaymentError."""
+    row = find_payment(connection, payment_id)
+    if row is None or (row.terminal_id != order.iss and not by_operator(order, issuer)):
+        raise PaymentError(ErrorCode.PAYMENT_UNKNOWN)
+    return row
+
+
+def by_operator(order: Capture | Cancel | Refund, issuer: Issuer) -> bool:
+    """Whether the server itself has signed it. No door takes such a statement."""
+    return order.iss == issuer.server_id
+
+
+def check_order(
+    connection: Connection,
+    row: PaymentRow,
+    order: Capture | Cancel | Refund,
+    now_ms: int,
+    issuer: Issuer,
+) -> None:
+    """Time, revocation and links of a new order, whatever it is. Raises CodedError."""
+    check_time(order, now_ms // 1000)
+    if not by_operator(order, issuer):
+        check_not_revoked(connection, Role.TERMINAL, order.iss)
     request = statement_of(connection, row.id, PaymentRequest.TYP)
     if order.prev != request.digest or order.sub != row.id:
         raise StatementError(ErrorCode.CHAIN_BROKEN, f"the {order.TYP} names another request")
+
+
+def check_room(connection: Connection, row: PaymentRow) -> None:
+    """The evidence has room for an order, and for a receipt to each. Raises PaymentError."""
+    if 2 * (connection.scalar(_HELD, {"payment": row.id}) or 0) + 2 > MAX_PAYMENT_STATEMENTS:
+        raise PaymentError(ErrorCode.PAYMENT_STATE, "the payment has too many statements already")
 
 
 def _capture(
@@ -85,20 +122,24 @@ def _capture(
     capture = signed.order
     if not isinstance(capture, Capture):
         raise TypeError("only captures have an amount")
-    check_held(Status(row.status), row.operation, row.hold_expires_ms, now_ms)
+    check_held(Status(row.status), row.operation)
+    check_hold_lasts(row.hold_expires_ms, now_ms)
+    check_room(connection, row)
     if capture.amount.currency != row.currency:
         raise StatementError(ErrorCode.CHAIN_BROKEN, "the capture has another currency")
     check_capture(row.authorized_minor, capture.amount.value)
     add_statement(connection, row.id, capture, signed.kid, signed.compact)
-    return begin_operation(connection, row, Operation.CAPTURE, capture.amount.value, now_ms)
+    return begin_capture(connection, row, capture.amount.value, now_ms)
 
 
 def _cancel(
     connection: Connection, row: PaymentRow, signed: SignedOrder, now_ms: int, issuer: Issuer
 ) -> Change:
+    ended = Ended.BY_OPERATOR if by_operator(signed.order, issuer) else Ended.BY_TERMINAL
     if Status(row.status) is not Status.PENDING:
-        check_held(Status(row.status), row.operation, row.hold_expires_ms, now_ms)
+        check_held(Status(row.status), row.operation)
+        check_room(connection, row)
         add_statement(connection, row.id, signed.order, signed.kid, signed.compact)
-        return begin_operation(connection, row, Operation.VOID, row.authorized_minor, now_ms)
+        return begin_void(connection, row, ended, now_ms)
     add_statement(connection, row.id, signed.order, signed.kid, signed.compact)
-    return settle(connection, row, Event.CANCEL, now_ms, issuer, reason="canceled_by_terminal")
+    return settle(connection, row, Event.CANCEL, now_ms, issuer, reason=ended.value)

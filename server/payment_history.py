@@ -7,12 +7,19 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from server.payments import get_payment, view
-from server.schema import outbox, payment_events, payments, statements
+from server.refunds import refunds_of
+from server.schema import ACTIVE, outbox, payment_events, payments, statements
 
 
-def recent_payments(connection: Connection, limit: int) -> list[dict[str, object]]:
-    """The newest payments of everyone."""
+def recent_payments(
+    connection: Connection, limit: int, *, reference: str | None = None, active: bool = False
+) -> list[dict[str, object]]:
+    """The newest payments of everyone; of a merchant's ``reference``; those that are not over."""
     query = select(payments).order_by(payments.c.created_ms.desc(), payments.c.id.desc())
+    if reference is not None:
+        query = query.where(payments.c.reference == reference)
+    if active:
+        query = query.where(ACTIVE)
     return [view(row) for row in connection.execute(query.limit(limit))]
 
 
@@ -39,6 +46,7 @@ def show_payment(connection: Connection, payment_id: str) -> dict[str, Any]:
     return {
         "payment": view(row),
         "parties": parties,
+        "refunds": refunds_of(connection, payment_id),
         "history": _rows(
             connection,
             history.where(payment_events.c.payment_id == payment_id).order_by(payment_events.c.seq),

@@ -3,9 +3,9 @@
 Every function is a part of a transaction (``server.store``): it takes the connection, and time and
 issuer as arguments. ``settle`` is the only function that changes a payment's status: it asks the
 transition table, keeps the history, and where the new state calls for it (final, or authorized)
-signs and stores the receipt. ``begin_operation`` and ``end_operation`` do so for the capture or
-void of a hold. All return a ``Change``; announce it once the transaction is committed
-(``server.announcement``).
+signs and stores the receipt. ``begin_capture``, ``begin_void`` and ``end_operation`` do so for what
+is under way on a hold, ``give_back`` for a refund (``server.refunds``). All return a ``Change``;
+announce it once the transaction is committed (``server.announcement``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from server.schema import (
     phone_events,
     statements,
 )
-from server.settlement import Figures, causes, has_receipt
+from server.settlement import Ended, Figures, causes, has_receipt
 from twochannel.protocol.envelope import Statement, digest, sign
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.limits import HOLD_LIFETIME_S
@@ -151,15 +151,25 @@ def add_statement(
 
 
 def queue_operation(
-    connection: Connection, row: PaymentRow, operation: Operation, amount_minor: int, at_ms: int
+    connection: Connection,
+    row: PaymentRow,
+    operation: Operation,
+    amount_minor: int,
+    at_ms: int,
+    *,
+    refund_id: str | None = None,
 ) -> None:
-    """Put an operation in the outbox. Again only after a refusal; a charge once. PaymentError."""
+    """Put an operation in the outbox. Raises PaymentError.
+
+    Again only after a refusal; a charge once, and one order for each ``refund_id``.
+    """
     asked = {"payment": row.id, "operation": operation.value}
     turn = 1 + (connection.scalar(_TURNS, asked) or 0)
     values = {
         "payment_id": row.id,
         "operation": operation.value,
         "turn": turn,
+        "refund_id": refund_id,
         "amount_minor": amount_minor,
         "currency": row.currency,
         "idempotency_key": f"{row.id}:{operation.value}:{turn}",
@@ -173,12 +183,17 @@ def queue_operation(
         raise PaymentError(ErrorCode.PAYMENT_STATE, detail) from None
 
 
-def begin_operation(
-    connection: Connection, row: PaymentRow, operation: Operation, amount_minor: int, at_ms: int
-) -> Change:
-    """Queue the capture or void of a hold and mark it as under way."""
-    queue_operation(connection, row, operation, amount_minor, at_ms)
-    values: dict[str, object] = {"operation": operation.value, "reason": None}
+def begin_capture(connection: Connection, row: PaymentRow, amount_minor: int, at_ms: int) -> Change:
+    """Queue the capture of a hold and mark it as under way."""
+    queue_operation(connection, row, Operation.CAPTURE, amount_minor, at_ms)
+    values: dict[str, object] = {"operation": Operation.CAPTURE.value, "reason": None}
+    return Change(_change(connection, row.id, values, at_ms), queued=True)
+
+
+def begin_void(connection: Connection, row: PaymentRow, ended: Ended, at_ms: int) -> Change:
+    """Queue the release of a hold and mark it as under way, and who wants it."""
+    queue_operation(connection, row, Operation.VOID, row.authorized_minor, at_ms)
+    values: dict[str, object] = {"operation": Operation.VOID.value, "reason": ended.value}
     return Change(_change(connection, row.id, values, at_ms), queued=True)
 
 
@@ -220,6 +235,7 @@ def settle(
         "status": after.value,
         "authorized_minor": figures.authorized_minor,
         "captured_minor": figures.captured_minor,
+        "refunded_minor": row.refunded_minor,
         "processor_reference": processor_reference or row.processor_reference,
         "payment_method_id": payment_method_id or row.payment_method_id,
         "operation": None,
@@ -228,11 +244,9 @@ def settle(
     if after is Status.AUTHORIZED:
         values["hold_expires_ms"] = at_ms + HOLD_LIFETIME_S * 1000
     if has_receipt(after):
-        cause = statement_of(connection, row.id, *causes(before, event))
-        receipt = _receipt(row, values, cause.digest, at_ms, issuer)
-        values |= {"receipt": sign(receipt, issuer.signer), "settled_ms": at_ms}
-        kid = issuer.signer.key.kid
-        add_statement(connection, row.id, receipt, kid, str(values["receipt"]))
+        cause = statement_of(connection, row.id, *causes(before, event, reason)).digest
+        receipt = _issue_receipt(connection, row, values, cause, at_ms, issuer)
+        values |= {"receipt": receipt, "settled_ms": at_ms}
     step = {
         "payment": row.id,
         "from_status": before.value,
@@ -242,6 +256,40 @@ def settle(
     }
     connection.execute(_ADD_EVENT, step)
     return Change(_change(connection, row.id, values, at_ms))
+
+
+def give_back(
+    connection: Connection,
+    row: PaymentRow,
+    amount_minor: int,
+    cause: str,
+    at_ms: int,
+    issuer: Issuer,
+) -> Change:
+    """A refund was carried out: note it, and issue the receipt for it. ``cause``: its digest."""
+    values: dict[str, object] = {
+        "status": row.status,
+        "authorized_minor": row.authorized_minor,
+        "captured_minor": row.captured_minor,
+        "refunded_minor": row.refunded_minor + amount_minor,
+        "processor_reference": row.processor_reference,
+    }
+    values["receipt"] = _issue_receipt(connection, row, values, cause, at_ms, issuer)
+    return Change(_change(connection, row.id, values, at_ms))
+
+
+def _issue_receipt(
+    connection: Connection,
+    row: PaymentRow,
+    values: dict[str, object],
+    cause: str,
+    at_ms: int,
+    issuer: Issuer,
+) -> str:
+    receipt = _receipt(row, values, cause, at_ms, issuer)
+    compact = sign(receipt, issuer.signer)
+    add_statement(connection, row.id, receipt, issuer.signer.key.kid, compact)
+    return compact
 
 
 def _receipt(
@@ -260,7 +308,7 @@ def _receipt(
             "currency": row.currency,
             "authorized_minor": values["authorized_minor"],
             "captured_minor": values["captured_minor"],
-            "refunded_minor": row.refunded_minor,
+            "refunded_minor": values["refunded_minor"],
             "processor_reference": values["processor_reference"],
         }
     )

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from twochannel.protocol.limits import MAX_AMOUNT_MINOR
-from twochannel.protocol.payment import CaptureMode, Event, Status
+from twochannel.protocol.payment import CaptureMode, Event, RefundStatus, Status
 from twochannel.protocol.statements import Presence
 
 
@@ -37,6 +37,14 @@ class Operation(StrEnum):
     CHARGE = "charge"
     CAPTURE = "capture"
     VOID = "void"
+    REFUND = "refund"
+
+
+class RequestedBy(StrEnum):
+    """Who signed for a refund: the payment's terminal, or the server for its operator."""
+
+    TERMINAL = "terminal"
+    OPERATOR = "operator"
 
 
 class OutboxState(StrEnum):
@@ -234,6 +242,28 @@ Index(
 Index("ix_payments_terminal_created", payments.c.terminal_id, payments.c.created_ms, payments.c.id)
 Index("ix_payments_phone_created", payments.c.phone_id, payments.c.created_ms, payments.c.id)
 Index(
+    "ix_payments_terminal_reference",
+    payments.c.terminal_id,
+    payments.c.reference,
+    payments.c.created_ms,
+    payments.c.id,
+)
+#: A term of every query for what is not over: see OPEN_ORDER.
+ACTIVE: Final = payments.c.status.in_(
+    [
+        literal_column(f"'{status}'")
+        for status in (Status.PENDING, Status.CONFIRMED, Status.UNKNOWN, Status.AUTHORIZED)
+    ]
+)
+Index(
+    "ix_payments_terminal_active",
+    payments.c.terminal_id,
+    payments.c.created_ms,
+    payments.c.id,
+    sqlite_where=ACTIVE,
+    postgresql_where=ACTIVE,
+)
+Index(
     "ix_payments_hold_expires",
     payments.c.hold_expires_ms,
     sqlite_where=payments.c.status == Status.AUTHORIZED.value,
@@ -269,9 +299,42 @@ payment_events = Table(
     _one_of("to_status", Status),
 )
 
+#: ``id`` is the ``jti`` of the statement that asked for it; ``receipt`` the one that answers it.
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("payment_id", ForeignKey("payments.id"), nullable=False, index=True),
+    Column("status", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("processor_reference", Text),
+    Column("reason", Text),
+    Column("receipt", Text),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("settled_ms", BigInteger),
+    _one_of("status", RefundStatus),
+    _one_of("requested_by", RequestedBy),
+    CheckConstraint(f"amount_minor BETWEEN 1 AND {MAX_AMOUNT_MINOR}", name="amount_bounded"),
+    CheckConstraint("(status = 'succeeded') = (receipt IS NOT NULL)", name="receipt_of_success"),
+)
+
+_NOT_REFUSED_REFUND = refunds.c.status != RefundStatus.REFUSED.value
+Index(
+    "uq_refunds_reference",
+    refunds.c.payment_id,
+    refunds.c.reference,
+    unique=True,
+    sqlite_where=_NOT_REFUSED_REFUND,
+    postgresql_where=_NOT_REFUSED_REFUND,
+)
+
 #: What the processor is to be asked. Rows are queued in the transaction that decides on them, and
 #: called and finished by ``server.outbox`` alone. ``turn`` counts a payment's orders of one
 #: operation: what was refused may be ordered anew, but for the charge, whose refusal is final.
+#: Only refunds succeed more than once; each has one order.
 outbox = Table(
     "outbox",
     metadata,
@@ -279,6 +342,7 @@ outbox = Table(
     Column("payment_id", ForeignKey("payments.id"), nullable=False),
     Column("operation", Text, nullable=False),
     Column("turn", Integer, nullable=False),
+    Column("refund_id", ForeignKey("refunds.id"), unique=True),
     Column("amount_minor", BigInteger, nullable=False),
     Column("currency", Text, nullable=False),
     Column("idempotency_key", Text, nullable=False, unique=True),
@@ -299,12 +363,15 @@ outbox = Table(
     CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
     CheckConstraint("turn >= 1", name="turn_counts"),
     CheckConstraint("turn = 1 OR operation <> 'charge'", name="charge_once"),
+    CheckConstraint("(operation = 'refund') = (refund_id IS NOT NULL)", name="refund_named"),
     sqlite_autoincrement=True,
 )
 #: A term of every query for open orders: without it SQLite reads all that was ever done.
 OPEN_ORDER: Final = outbox.c.state != literal_column(f"'{OutboxState.DONE}'")
 Index("ix_outbox_open", outbox.c.next_at_ms, sqlite_where=OPEN_ORDER, postgresql_where=OPEN_ORDER)
-_NOT_REFUSED = outbox.c.outcome.is_(None) | (outbox.c.outcome == Outcome.SUCCEEDED.value)
+_NOT_REFUSED = (outbox.c.operation != Operation.REFUND.value) & (
+    outbox.c.outcome.is_(None) | (outbox.c.outcome == Outcome.SUCCEEDED.value)
+)
 Index(
     "uq_outbox_not_refused",
     outbox.c.payment_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 from starlette.requests import Request
@@ -24,6 +24,8 @@ from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.payment import Status
 from twochannel.protocol.statements import Proof, Role
 from twochannel.trace import Trace
+
+T = TypeVar("T")
 
 #: Who waits looks again after this time even without a wake-up: another process may have written.
 RECHECK_S: Final = 5.0
@@ -76,15 +78,29 @@ class Services:
 
     async def wait_for_outcome(self, payment_id: str, wait_s: float) -> PaymentRow:
         """The payment once it is settled and nothing is under way, or as it is after ``wait_s``."""
+        return await self.wait_until(
+            payment_id,
+            wait_s,
+            lambda connection: get_payment(connection, payment_id),
+            lambda row: answerable(Status(row.status), row.operation),
+        )
+
+    async def wait_until(
+        self,
+        payment_id: str,
+        wait_s: float,
+        look: Callable[[Connection], T],
+        over: Callable[[T], bool],
+    ) -> T:
+        """What ``look`` finds once it is ``over``, or after ``wait_s``. It is of this payment."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         with self.notifications.listen(payment_topic(payment_id)) as listener:
             while True:
-                row = await self.store.read(lambda connection: get_payment(connection, payment_id))
+                found = await self.store.read(look)
                 left_s = deadline - loop.time()
-                over = left_s <= 0 or self.notifications.closed
-                if over or answerable(Status(row.status), row.operation):
-                    return row
+                if left_s <= 0 or self.notifications.closed or over(found):
+                    return found
                 await listener.wait(min(left_s, RECHECK_S))
 
 

@@ -6,6 +6,7 @@ Pure. ``server.payments`` applies it inside the transaction that stores the outc
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 from twochannel.protocol.errors import ErrorCode, PaymentError
@@ -17,6 +18,15 @@ from twochannel.protocol.statements import (
     Confirmation,
     Receipt,
 )
+
+
+class Ended(StrEnum):
+    """``reason`` of a payment that was canceled or voided: who ended it."""
+
+    BY_TERMINAL = "canceled_by_terminal"
+    BY_OPERATOR = "canceled_by_operator"
+    BY_TIME = "hold_expired"
+
 
 #: The types of statement that cause an outcome, the first that the payment has counts. An
 #: outcome of the charge answers the confirmation; ``held`` tells a capture from a charge.
@@ -56,10 +66,15 @@ class Figures:
         return replace(self, authorized_minor=taken_minor, captured_minor=taken_minor)
 
 
-def causes(status: Status, event: Event) -> tuple[str, ...]:
-    """Types of the statement that a receipt for ``event`` answers, the preferred one first."""
+def causes(status: Status, event: Event, reason: str | None = None) -> tuple[str, ...]:
+    """Types of the statement that a receipt for ``event`` answers, the preferred one first.
+
+    A hold that time ended answers the receipt before, even if a cancel was refused earlier.
+    """
     if event is Event.CAPTURE:
         return (Capture.TYP,) if status is Status.AUTHORIZED else (Confirmation.TYP,)
+    if event is Event.VOID and reason == Ended.BY_TIME:
+        return (Receipt.TYP,)
     return _CAUSES[event]
 
 
@@ -73,13 +88,15 @@ def answerable(status: Status, operation: str | None) -> bool:
     return status in SETTLED and operation is None
 
 
-def check_held(
-    status: Status, operation: str | None, hold_expires_ms: int | None, at_ms: int
-) -> None:
+def check_held(status: Status, operation: str | None) -> None:
     """A hold can be captured or voided while nothing else is under way. Raises PaymentError."""
     if status is not Status.AUTHORIZED:
         raise PaymentError(ErrorCode.PAYMENT_STATE, f"a payment that is {status} holds no amount")
     if operation is not None:
         raise PaymentError(ErrorCode.PAYMENT_STATE, f"a {operation} is under way")
+
+
+def check_hold_lasts(hold_expires_ms: int | None, at_ms: int) -> None:
+    """Nothing is captured of a hold past its time; it can still be voided. Raises PaymentError."""
     if hold_expires_ms is not None and at_ms >= hold_expires_ms:
         raise PaymentError(ErrorCode.PAYMENT_STATE, "the hold has expired")

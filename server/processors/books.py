@@ -20,6 +20,7 @@ from server.processors.port import (
     KeyConflictError,
     Order,
     Outcome,
+    RefundOrder,
     Refused,
     VoidOrder,
 )
@@ -30,10 +31,21 @@ TOKEN_SUCCESS: Final = "tok_success"  # noqa: S105
 TOKEN_DECLINE: Final = "tok_decline"  # noqa: S105
 TOKEN_HANG: Final = "tok_hang"  # noqa: S105
 TOKEN_LOST_ANSWER: Final = "tok_lost_answer"  # noqa: S105
-TEST_TOKENS: Final = frozenset({TOKEN_SUCCESS, TOKEN_DECLINE, TOKEN_HANG, TOKEN_LOST_ANSWER})
+TOKEN_REFUND_REFUSED: Final = "tok_refund_refused"  # noqa: S105
+TOKEN_REFUND_LOST_ANSWER: Final = "tok_refund_lost_answer"  # noqa: S105
+TEST_TOKENS: Final = frozenset(
+    {
+        TOKEN_SUCCESS,
+        TOKEN_DECLINE,
+        TOKEN_HANG,
+        TOKEN_LOST_ANSWER,
+        TOKEN_REFUND_REFUSED,
+        TOKEN_REFUND_LOST_ANSWER,
+    }
+)
 
-_VERSION: Final = 1
-_SCHEMA: Final = """
+_VERSION: Final = 2
+_CHARGES: Final = """
 CREATE TABLE charges (
   reference TEXT PRIMARY KEY,
   payment TEXT NOT NULL,
@@ -45,18 +57,41 @@ CREATE TABLE charges (
     CHECK (typeof(captured_minor) = 'integer' AND captured_minor BETWEEN 0 AND authorized_minor),
   state TEXT NOT NULL CHECK (state IN ('held', 'captured', 'voided'))
 );
+"""
+_REFUNDS_AND_OPERATIONS: Final = """
+CREATE TABLE refunds (
+  reference TEXT PRIMARY KEY,
+  charge TEXT NOT NULL REFERENCES charges,
+  payment TEXT NOT NULL,
+  currency TEXT NOT NULL,
+  amount_minor INTEGER NOT NULL CHECK (typeof(amount_minor) = 'integer' AND amount_minor > 0)
+);
 CREATE TABLE operations (
   idempotency_key TEXT PRIMARY KEY,
-  operation TEXT NOT NULL CHECK (operation IN ('charge', 'capture', 'void')),
+  operation TEXT NOT NULL CHECK (operation IN ('charge', 'capture', 'void', 'refund')),
   content TEXT NOT NULL,
-  reference TEXT REFERENCES charges,
+  reference TEXT,
   amount_minor INTEGER CHECK (typeof(amount_minor) IN ('integer', 'null')),
   reason TEXT,
   CHECK ((reference IS NULL) = (amount_minor IS NULL)),
   CHECK ((reference IS NULL) <> (reason IS NULL))
 );
 """
-_OPERATIONS: Final = {ChargeOrder: "charge", CaptureOrder: "capture", VoidOrder: "void"}
+#: What makes books of this version from nothing, and from version 1, which knew no refunds.
+_STEPS: Final = {
+    0: (_CHARGES, _REFUNDS_AND_OPERATIONS),
+    1: (
+        "ALTER TABLE operations RENAME TO operations_1;",
+        _REFUNDS_AND_OPERATIONS,
+        "INSERT INTO operations SELECT * FROM operations_1; DROP TABLE operations_1;",
+    ),
+}
+_OPERATIONS: Final = {
+    ChargeOrder: "charge",
+    CaptureOrder: "capture",
+    VoidOrder: "void",
+    RefundOrder: "refund",
+}
 
 
 class BooksError(Exception):
@@ -65,10 +100,11 @@ class BooksError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An outcome in the books; ``fresh`` when this very call made it."""
+    """An outcome in the books; ``fresh`` when this very call made it. ``token``: of its charge."""
 
     outcome: Outcome
     fresh: bool
+    token: str | None
 
 
 class Books:
@@ -81,11 +117,12 @@ class Books:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
+        if version != _VERSION and version not in _STEPS:
             self._db.close()
             raise BooksError(f"{path} has version {version}; use the release that wrote it")
-        if version == 0:
-            script = f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;"
+        if version != _VERSION:
+            steps = " ".join(_STEPS[version])
+            script = f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {_VERSION}; COMMIT;"
             self._db.executescript(script)
 
     def close(self) -> None:
@@ -121,10 +158,18 @@ class Books:
         if row and row[0] != content:
             return KeyConflictError(f"key {order.idempotency_key} stands for another order")
         if known := self.find(order.idempotency_key):
-            return Entry(known, fresh=False)
+            return Entry(known, False, self._token(order))
         outcome = self._decide(order)
         self._note(order, content, outcome)
-        return Entry(outcome, fresh=True)
+        return Entry(outcome, True, self._token(order))
+
+    def _token(self, order: Order) -> str | None:
+        if isinstance(order, ChargeOrder):
+            return order.token
+        row = self._db.execute(
+            "SELECT token FROM charges WHERE reference = ?", (order.reference,)
+        ).fetchone()
+        return str(row[0]) if row else None
 
     def _note(self, order: Order, content: str, outcome: Outcome) -> None:
         match outcome:
@@ -145,6 +190,8 @@ class Books:
                 return self._capture(order)
             case VoidOrder():
                 return self._void(order)
+            case RefundOrder():
+                return self._refund(order)
 
     def _charge(self, order: ChargeOrder) -> Outcome:
         if order.token not in TEST_TOKENS:
@@ -184,13 +231,41 @@ class Books:
         return Approved(order.reference, order.amount_minor)
 
     def _void(self, order: VoidOrder) -> Outcome:
+        """Of a hold that was released already: what was wanted is the case."""
         hold = self._hold(order.reference)
         if isinstance(hold, Refused):
-            return hold
+            released = self._db.execute(
+                "SELECT authorized_minor FROM charges WHERE reference = ? AND state = 'voided'",
+                (order.reference,),
+            ).fetchone()
+            return Approved(order.reference, released[0]) if released else hold
         self._db.execute(
             "UPDATE charges SET state = 'voided' WHERE reference = ?", (order.reference,)
         )
         return Approved(order.reference, hold[0])
+
+    def _refund(self, order: RefundOrder) -> Outcome:
+        row = self._db.execute(
+            "SELECT token, currency, captured_minor,"
+            " (SELECT coalesce(sum(amount_minor), 0) FROM refunds r WHERE r.charge = c.reference),"
+            " (SELECT coalesce(max(rowid), 0) FROM refunds) FROM charges c WHERE c.reference = ?",
+            (order.reference,),
+        ).fetchone()
+        if row is None:
+            return Refused("charge_unknown")
+        token, currency, captured_minor, refunded_minor, last = row
+        if token == TOKEN_REFUND_REFUSED:
+            return Refused("refund_refused")
+        if currency != order.currency:
+            return Refused("currency_differs")
+        if not 0 < order.amount_minor <= captured_minor - refunded_minor:
+            return Refused("amount_exceeded")
+        reference = f"simr_{last + 1:08d}"
+        self._db.execute(
+            "INSERT INTO refunds VALUES (?, ?, ?, ?, ?)",
+            (reference, order.reference, order.payment, currency, order.amount_minor),
+        )
+        return Approved(reference, order.amount_minor)
 
     def _hold(self, reference: str) -> tuple[int, str] | Refused:
         row = self._db.execute(

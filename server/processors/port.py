@@ -1,6 +1,6 @@
 """What the server needs of a card processor (docs/protocol.md, Life cycle).
 
-An adapter turns three orders into calls of its processor, and says of each what came of it: an
+An adapter turns four orders into calls of its processor, and says of each what came of it: an
 outcome, or one of three errors by what the caller does about it::
 
     ProcessorError
@@ -78,13 +78,24 @@ class VoidOrder:
     reference: str
 
 
-Order = ChargeOrder | CaptureOrder | VoidOrder
+@dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """Give ``amount_minor`` of the captured charge ``reference`` back."""
+
+    idempotency_key: str
+    payment: str
+    reference: str
+    amount_minor: int
+    currency: str
+
+
+Order = ChargeOrder | CaptureOrder | VoidOrder | RefundOrder
 
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """Carried out. ``reference``: the processor's name of the charge. ``amount_minor``: held,
-    captured, or released, as the order asked."""
+    """Carried out. ``reference``: the processor's name of the charge, or of the refund.
+    ``amount_minor``: held, captured, released or given back, as the order asked."""
 
     reference: str
     amount_minor: int
@@ -110,7 +121,11 @@ class Processor(Protocol):
 
     async def capture(self, order: CaptureOrder) -> Outcome: ...
 
-    async def void(self, order: VoidOrder) -> Outcome: ...
+    async def void(self, order: VoidOrder) -> Outcome:
+        """Of a hold that was released before: carried out."""
+        ...
+
+    async def refund(self, order: RefundOrder) -> Outcome: ...
 
     async def lookup(self, idempotency_key: str) -> Outcome | None:
         """What became of the order under this key; None: the processor never saw it."""
@@ -126,3 +141,5 @@ async def carry_out(processor: Processor, order: Order) -> Outcome:
             return await processor.capture(order)
         case VoidOrder():
             return await processor.void(order)
+        case RefundOrder():
+            return await processor.refund(order)

@@ -2,7 +2,8 @@
 
 What a payment method does is in its token: ``tok_success``; ``tok_decline``; ``tok_hang`` books
 the charge and answers ``hang_s`` later; ``tok_lost_answer`` books the charge and loses its first
-answer. An order that is repeated under its key is answered at once, and so is a look-up.
+answer; ``tok_refund_lost_answer`` does so with refunds, and ``tok_refund_refused`` refuses them.
+An order that is repeated under its key is answered at once, and so is a look-up.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Self
 
-from server.processors.books import TOKEN_HANG, TOKEN_LOST_ANSWER, Books, Entry
+from server.processors.books import (
+    TOKEN_HANG,
+    TOKEN_LOST_ANSWER,
+    TOKEN_REFUND_LOST_ANSWER,
+    Books,
+    Entry,
+)
 from server.processors.port import (
     Abilities,
     CaptureOrder,
@@ -23,6 +30,7 @@ from server.processors.port import (
     Order,
     Outcome,
     OutcomeUnknownError,
+    RefundOrder,
     VoidOrder,
 )
 
@@ -60,9 +68,9 @@ class SimulatedProcessor:
 
     async def charge(self, order: ChargeOrder) -> Outcome:
         entry = await self._enter(order)
-        if entry.fresh and order.token == TOKEN_HANG:
+        if entry.fresh and entry.token == TOKEN_HANG:
             await asyncio.sleep(self._hang_s)
-        if entry.fresh and order.token == TOKEN_LOST_ANSWER:
+        if entry.fresh and entry.token == TOKEN_LOST_ANSWER:
             raise OutcomeUnknownError("the answer was lost on its way")
         return entry.outcome
 
@@ -71,6 +79,12 @@ class SimulatedProcessor:
 
     async def void(self, order: VoidOrder) -> Outcome:
         return (await self._enter(order)).outcome
+
+    async def refund(self, order: RefundOrder) -> Outcome:
+        entry = await self._enter(order)
+        if entry.fresh and entry.token == TOKEN_REFUND_LOST_ANSWER:
+            raise OutcomeUnknownError("the answer was lost on its way")
+        return entry.outcome
 
     async def lookup(self, idempotency_key: str) -> Outcome | None:
         loop = asyncio.get_running_loop()

@@ -99,13 +99,13 @@ async def _answer_request(
     "/v1/payments",
     **door(
         "listPayments",
-        "The device's payments, newest first",
+        "The device's payments, newest first; by reference, or those that are not over",
         parameters=PARAMETERS,
         answers={200: PaymentList},
         proven=True,
     ),
 )
-async def list_own_payments(request: Request) -> JSONResponse:
+async def listown_payments(request: Request) -> JSONResponse:
     services = services_of(request)
     device = await services.prove(request, Role.TERMINAL, Role.PHONE)
     page = read_page(request.query_params)
@@ -128,18 +128,19 @@ async def list_own_payments(request: Request) -> JSONResponse:
         proven=True,
     ),
 )
-async def get_own_payment(request: Request) -> JSONResponse:
+async def getown_payment(request: Request) -> JSONResponse:
     services = services_of(request)
     device = await services.prove(request, Role.TERMINAL, Role.PHONE)
     payment_id = request.path_params["payment_id"]
-    row = await services.store.read(lambda connection: _own_payment(connection, device, payment_id))
+    row = await services.store.read(lambda connection: own_payment(connection, device, payment_id))
     wait_s = wait_preference_s(request.headers.get("prefer", ""))
     if wait_s:
         row = await services.wait_for_outcome(row.id, wait_s)
     return JSONResponse(view(row), headers=applied(wait_s))
 
 
-def _own_payment(connection: Connection, device: Device, payment_id: str) -> PaymentRow:
+def own_payment(connection: Connection, device: Device, payment_id: str) -> PaymentRow:
+    """The payment, if it is this device's. Raises CodedError."""
     device.check(connection)
     row = get_payment(connection, payment_id)
     if device.id not in (row.terminal_id, row.phone_id):

@@ -25,7 +25,7 @@ from twochannel.keystore.file import FileSigner
 from twochannel.protocol.envelope import check_time, digest, sign, unverified_claims, verify
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.keys import VerifyingKey
-from twochannel.protocol.payment import SETTLED, CaptureMode, Status
+from twochannel.protocol.payment import SETTLED, CaptureMode, RefundStatus, Status
 from twochannel.protocol.statements import (
     Cancel,
     Capture,
@@ -33,6 +33,7 @@ from twochannel.protocol.statements import (
     Identity,
     PaymentRequest,
     Receipt,
+    Refund,
     Role,
 )
 from twochannel.protocol.wire import base64url
@@ -42,7 +43,7 @@ LANE = "Lane 1"
 MERCHANT = {"id": "blue-bottle", "name": "Blue Bottle"}
 
 
-Order = TypeVar("Order", Capture, Cancel)
+Order = TypeVar("Order", Capture, Cancel, Refund)
 
 
 def new_id() -> str:
@@ -63,7 +64,8 @@ class Held:
     authorized_minor: int = 0
     captured_minor: int = 0
     operation: str | None = None
-    receipts: int = 0
+    refunded_minor: int = 0
+    refunds: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -74,7 +76,8 @@ class ScriptedServer:
     ``greetings``: with what the next readers of the well-known document are refused.
     ``outcome``: what becomes of a payment (None: it stays pending until ``decide``).
     ``receipt_changes``: claims that are wrong in every receipt. ``ahead_s``: of its clock.
-    ``slow_card``: captures are under way until ``decide``.
+    ``slow_card``: captures are under way until ``decide``, refunds until they are looked at.
+    ``refund_status``: what becomes of refunds.
     """
 
     signer: FileSigner = field(default_factory=new_signer)
@@ -84,6 +87,7 @@ class ScriptedServer:
     receipt_changes: dict[str, Any] = field(default_factory=dict)
     ahead_s: int = 0
     slow_card: bool = False
+    refund_status: RefundStatus = RefundStatus.SUCCEEDED
     received: list[tuple[str, str]] = field(default_factory=list)
     payments: dict[str, Held] = field(default_factory=dict)
     terminal: VerifyingKey | None = None
@@ -159,6 +163,8 @@ class ScriptedServer:
                 Route(one, self._payment, methods=["GET"]),
                 Route(f"{one}/captures", self._capture, methods=["POST"]),
                 Route(f"{one}/cancellation", self._cancel, methods=["POST"]),
+                Route(f"{one}/refunds", self._refund, methods=["POST"]),
+                Route(f"{one}/refunds/{{refund}}", self._show_refund, methods=["GET"]),
             ],
             exception_handlers={CodedError: self._refuse},
         )
@@ -218,6 +224,46 @@ class ScriptedServer:
         await self.decide(held.request.jti, ends[held.status])
         return await self._told(request, held.request.jti)
 
+    async def _refund(self, request: Request) -> Response:
+        held, order = await self._order(request, Refund)
+        if held.status is not Status.CAPTURED:
+            raise CodedError(ErrorCode.PAYMENT_STATE)
+        compact = (await request.body()).decode()
+        if order.jti not in held.refunds:
+            held.refunds[order.jti] = {
+                "id": order.jti,
+                "payment": order.sub,
+                "status": "pending",
+                "amount": order.amount.model_dump(),
+                "reference": order.reference,
+                "reason": None,
+                "receipt": None,
+                "prev": digest(compact),
+            }
+        elif held.refunds[order.jti]["prev"] != digest(compact):
+            raise CodedError(ErrorCode.STATEMENT_REPLAYED)
+        if not self.slow_card:
+            self._end_refund(held, held.refunds[order.jti])
+        return self._answer(held.refunds[order.jti], 201)
+
+    async def _show_refund(self, request: Request) -> Response:
+        held = self.payments[request.path_params["payment"]]
+        refund = held.refunds.get(request.path_params["refund"])
+        if refund is None:
+            raise CodedError(ErrorCode.REFUND_UNKNOWN)
+        self._end_refund(held, refund)
+        return self._answer(refund)
+
+    def _end_refund(self, held: Held, refund: dict[str, Any]) -> None:
+        if refund["status"] != "pending":
+            return
+        refund["status"] = self.refund_status.value
+        if self.refund_status is RefundStatus.REFUSED:
+            refund["reason"] = "account_closed"
+        else:
+            held.refunded_minor += refund["amount"]["value"]
+            refund["receipt"] = self.receipt(held, refund["prev"])
+
     # --- parts of them
 
     async def _order(self, request: Request, model: type[Order]) -> tuple[Held, Order]:
@@ -249,7 +295,7 @@ class ScriptedServer:
         assert self.terminal is not None
         return self.terminal
 
-    def _check_time(self, statement: PaymentRequest | Capture | Cancel) -> None:
+    def _check_time(self, statement: PaymentRequest | Capture | Cancel | Refund) -> None:
         check_time(statement, self.now_s())
 
     async def _told(self, request: Request, payment: str, status_code: int = 200) -> Response:
@@ -283,7 +329,7 @@ class ScriptedServer:
             "capture": request.capture.value,
             "authorized_minor": held.authorized_minor,
             "captured_minor": held.captured_minor,
-            "refunded_minor": 0,
+            "refunded_minor": held.refunded_minor,
             "merchant": MERCHANT,
             "lane": request.lane,
             "reference": request.reference,
@@ -297,19 +343,19 @@ class ScriptedServer:
             "receipt": self.receipt(held) if held.status in SETTLED else None,
         }
 
-    def receipt(self, held: Held) -> str:
+    def receipt(self, held: Held, prev: str | None = None) -> str:
         claims: dict[str, Any] = {
             "iss": self.id,
             "aud": self._terminal().kid,
             "jti": new_id(),
             "sub": held.request.jti,
             "iat": self.now_s(),
-            "prev": base64url(secrets.token_bytes(32)),
+            "prev": prev or base64url(secrets.token_bytes(32)),
             "status": held.status.value,
             "currency": held.request.amount.currency,
             "authorized_minor": held.authorized_minor,
             "captured_minor": held.captured_minor,
-            "refunded_minor": 0,
+            "refunded_minor": held.refunded_minor,
             "processor_reference": "sim-1",
         }
         receipt = Receipt.from_claims(claims | self.receipt_changes)

@@ -44,7 +44,21 @@ async def test_a_day_at_the_lane(device: Device, server: ScriptedServer) -> None
         hold = await device.json("charge", "80", "EUR", "--reference", "pump-2", "--manual")
         assert (await device.json("cancel", hold["id"]))["status"] == "voided"
 
-        listed = (await device.json("payments", "--limit", "2"))["items"]
+        refund = ("refund", paid["id"], "1.00", "EUR")
+        given_back = await device.json(*refund)
+        assert (given_back["refunded_minor"], given_back["refund"]["phase"]) == (100, "done")
+        assert (await device.json(*refund))["refund"] == given_back["refund"]
+        again = await device.json(*refund, "--reference", "milk", "--reason", "sour")
+        assert again["refunded_minor"] == 200
+
+        (found,) = (await device.json("payments", "--reference", "pump-1"))["items"]
+        assert found["id"] == taken["id"]
+        held = await device.json("charge", "5", "EUR", "--reference", "pump-3", "--manual")
+        (active,) = (await device.json("payments", "--active"))["items"]
+        assert active["id"] == held["id"]
+        await device.json("cancel", held["id"])
+
+        listed = (await device.json("payments", "--limit", "3"))["items"][1:]
         assert [item["reference"] for item in listed] == ["pump-2", "pump-1"]
         assert (await device.json("payment", paid["id"]))["status"] == "captured"
         (heard,) = (await device.json("jacks"))["items"]
@@ -77,6 +91,10 @@ async def test_what_people_read(device: Device, server: ScriptedServer) -> None:
             r"captured  4\.50 EUR  payment [0-9a-f-]{36}\nMatch code 42\.\nIt took \d+ ms\.", text
         )
         assert "captured" in (await device.call("payments")).stdout
+        payment = (await device.json("payments"))["items"][0]["id"]
+        text = (await device.call("refund", payment, "1", "EUR")).stdout
+        assert re.match(r"refunded  1\.00 EUR  refund [0-9a-f-]{36}\ncaptured  4\.50 EUR", text)
+        assert "Given back: 1.00 EUR." in text
         assert re.search(r"0123\s+-\d\d dBm\s+\d+ ms  chosen", (await device.call("jacks")).stdout)
         assert "Blue Bottle" in (await device.call("status")).stdout
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from payment_device.orders import GivingBack
 from server.client import ServerPin
 from tests.payment_device.lane import Air, Bench, terminal_at, until
 from tests.server.bench import Bench as ServerBench
@@ -127,6 +128,20 @@ async def test_the_terminal_restarts_in_the_middle_of_a_payment(
         await site.approve()
         assert (await again.terminal.payment(payment, wait_s=20))["paid"]
         assert (await again.charge("coffee"))["id"] == payment
+
+
+async def test_parts_of_a_payment_are_given_back(site: Site) -> None:
+    charging = site.charge("coffee")
+    await site.approve()
+    payment = (await charging)["id"]
+    for value, sum_minor in ((100, 100), (50, 150)):
+        asked = GivingBack(Amount(value=value, currency="EUR"), f"r-{value}", "", wait_s=20)
+        told = await site.lane.terminal.refund(payment, asked)
+        assert (told["refund"]["phase"], told["refunded_minor"]) == ("done", sum_minor)
+    asked = GivingBack(Amount(value=301, currency="EUR"), "too-much", "", wait_s=20)
+    with pytest.raises(CodedError) as refused:
+        await site.lane.terminal.refund(payment, asked)
+    assert refused.value.code is ErrorCode.AMOUNT_EXCEEDED
 
 
 async def test_a_code_of_nobody_is_no_payment(site: Site) -> None:

@@ -17,6 +17,7 @@ from server.processors.port import (
     ChargeOrder,
     Outcome,
     Processor,
+    RefundOrder,
     VoidOrder,
 )
 from server.processors.simulated import SimulatedProcessor
@@ -40,6 +41,7 @@ class Wrapped:
         self.lookups: list[str] = []
         self.instead_of_charge: list[Callable[[ChargeOrder], Awaitable[Outcome]]] = []
         self.instead_of_capture: list[Callable[[CaptureOrder], Awaitable[Outcome]]] = []
+        self.instead_of_refund: list[Callable[[RefundOrder], Awaitable[Outcome]]] = []
         self.instead_of_lookup: list[Callable[[str], Awaitable[Outcome | None]]] = []
 
     async def charge(self, order: ChargeOrder) -> Outcome:
@@ -55,6 +57,11 @@ class Wrapped:
     async def void(self, order: VoidOrder) -> Outcome:
         self.calls.append(order.idempotency_key)
         return await self.inner.void(order)
+
+    async def refund(self, order: RefundOrder) -> Outcome:
+        self.calls.append(order.idempotency_key)
+        act = self.instead_of_refund.pop(0) if self.instead_of_refund else self.inner.refund
+        return await act(order)
 
     async def lookup(self, idempotency_key: str) -> Outcome | None:
         self.lookups.append(idempotency_key)
@@ -133,6 +140,14 @@ class Desk:
     ) -> None:
         """Return once the outbox row of the operation has these values."""
         await self._until(payment, lambda: self.outbox(payment, operation), expected)
+
+    async def until_refund(self, payment: str, refund: str, **expected: object) -> None:
+        """Return once the refund has these values."""
+
+        def look() -> dict[str, object]:
+            return self.world.rows("SELECT * FROM refunds WHERE id = ?", refund)[0]
+
+        await self._until(payment, look, expected)
 
     async def _until(
         self, payment: str, look: Callable[[], dict[str, object]], expected: dict[str, object]

@@ -30,6 +30,7 @@ from twochannel.protocol.statements import (
     PairingAcceptance,
     PaymentRequest,
     Proof,
+    Refund,
     Role,
 )
 from twochannel.protocol.wire import base64url
@@ -78,12 +79,12 @@ class Devices:
         self.jack_beacon = FileAgreement(ec.generate_private_key(ec.SECP256R1()))
         self.server_id = self.identity.iss
 
-    def code(self) -> str:
-        """The jack's code of this moment."""
+    def code(self, at_s: int | None = None) -> str:
+        """The jack's code of this moment, or of another."""
         server = VerifyingKey.from_jwk(self.identity.beacon_key)
         secret = self.jack_beacon.exchange(server)
         key = identity_key(secret, server.point, self.jack_beacon.key.point)
-        return code_at(key, now_s(), self.identity.rotation_exponent or 0).hex()
+        return code_at(key, at_s or now_s(), self.identity.rotation_exponent or 0).hex()
 
     def _claims(self, signer: FileSigner, **more: Any) -> Claims:
         base = {"iss": signer.key.kid, "aud": self.server_id, "jti": new_id()}
@@ -194,6 +195,14 @@ class Devices:
     def cancel(self, request: str, **changes: Any) -> str:
         claims = self._order_claims(request) | {"reason": "changed mind"} | changes
         return seal(claims, self.terminal, Cancel.TYP)
+
+    def refund_claims(self, request: str, value: int, **changes: Any) -> Claims:
+        amount = {"value": value, "currency": "EUR"}
+        claims = self._order_claims(request)
+        return claims | {"amount": amount, "reference": f"refund-{claims['jti']}"} | changes
+
+    def refund(self, request: str, value: int, **changes: Any) -> str:
+        return seal(self.refund_claims(request, value, **changes), self.terminal, Refund.TYP)
 
     def _order_claims(self, request: str) -> Claims:
         return self._claims(self.terminal, sub=payment_id_of(request), prev=digest(request))

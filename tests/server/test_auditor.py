@@ -5,98 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import sqlite3
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from server.audit_records import AuditError, Check, read_records
-from server.auditor import INVARIANTS, QUEUE_BOUND_MS, audit
+from server.audit_records import AuditError, read_records
+from server.auditor import INVARIANTS, QUEUE_BOUND_MS
 from server.cli import main
-from server.expiry import sweep
-from server.notifications import OUTBOX
-from tests.server.desk import Desk, open_desk
-from twochannel.protocol.payment import CaptureMode
-from twochannel.protocol.statements import Decision
+from tests.server.audited import BOOKS, DB, REFUNDS, Files, live
 from twochannel.trace import wall_ms
-
-
-@dataclass(frozen=True)
-class Files:
-    """A database and its books, nobody having them open."""
-
-    folder: Path
-    identity: str
-
-    def audit(self, later_ms: int = 0) -> dict[int, Check]:
-        folder, now_ms = self.folder, wall_ms() + later_ms
-        records = read_records(
-            folder / "server.sqlite3", folder / "processor.sqlite3", self.identity, now_ms
-        )
-        return {check.number: check for check in audit(records)}
-
-    def change(self, file: str, *statements: str) -> None:
-        """Write what the server itself never would."""
-        path = self.folder / f"{file}.sqlite3"
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("PRAGMA ignore_check_constraints = ON")
-            connection.execute("DROP INDEX IF EXISTS uq_outbox_not_refused")
-            for sql in statements:
-                assert connection.execute(sql).rowcount > 0, sql
-
-
-async def _live(folder: Path) -> str:
-    """One payment of every kind, through the real transactions and the real worker."""
-    async with open_desk(folder) as desk:
-        world = desk.world
-        world.now_ms -= 61_000
-        expired = world.request()
-        world.now_ms += 61_000
-        world.store.write_now(lambda c: sweep(c, world.now_ms, world.issuer))
-        assert world.payment(expired)["status"] == "expired"
-        await _charge(desk)
-        for decision in (Decision.DECLINE, None):
-            payment = world.request()
-            if decision is None:
-                world.cancel(payment)
-            else:
-                world.confirm(payment, decision, heard=False)
-        async with desk.running(reconciler=False):
-            await desk.until(desk.confirmed("tok_lost_answer"), status="unknown")
-        world.request()
-        return world.identity
-
-
-async def _charge(desk: Desk) -> None:
-    async with desk.running():
-        await desk.until(desk.confirmed(), status="captured")
-        await desk.until(desk.confirmed("tok_decline"), status="refused")
-        await desk.until(desk.confirmed("tok_hang"), status="captured")
-        for end, status in ((_capture, "captured"), (_cancel, "voided")):
-            payment = desk.confirmed(mode=CaptureMode.MANUAL, value=8000)
-            await desk.until(payment, status="authorized")
-            end(desk, payment)
-            desk.notifications.wake(OUTBOX)
-            await desk.until(payment, status=status)
-        payment = desk.confirmed(mode=CaptureMode.MANUAL, value=8000)
-        await desk.until(payment, status="authorized")
-
-
-def _capture(desk: Desk, payment: str) -> None:
-    desk.world.capture(payment, 4217)
-
-
-def _cancel(desk: Desk, payment: str) -> None:
-    desk.world.cancel(payment)
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = tmp_path_factory.mktemp("audit")
-    return Files(folder, asyncio.run(_live(folder)))
+    return Files(folder, asyncio.run(live(folder)))
 
 
 @pytest.fixture
@@ -110,20 +34,20 @@ def test_an_honest_server_passes_and_nothing_is_checked_on_nothing(files: Files)
     checks = files.audit()
     assert {number: check.findings for number, check in checks.items() if check.findings} == {}
     assert {number: check.objects for number, check in checks.items()} == {
-        1: 6,
-        2: 11,
-        3: 6,
-        4: 52,
-        5: 11,
-        6: 11,
-        7: 11,
-        10: 26,
-        11: 11,
+        1: 7,
+        2: 12,
+        3: 7,
+        4: 63,
+        5: 12,
+        6: 12,
+        7: 12,
+        10: 39,
+        11: 12,
+        15: 4,
     }
     assert [note.rsplit("has ")[1] for note in checks[7].notes] == ["an unknown outcome"]
 
 
-DB, BOOKS = "server", "processor"
 ONE = "(SELECT id FROM payments WHERE status = 'captured' LIMIT 1)"
 DECLINED = "(SELECT id FROM payments WHERE status = 'declined')"
 EXPIRED = "(SELECT id FROM payments WHERE status = 'expired')"
@@ -134,6 +58,7 @@ OUTBOX_COLUMNS = (
 
 #: Invariant, file, what is done to it, and words of the finding.
 BROKEN: list[tuple[int, str, str, str]] = [
+    *REFUNDS,
     (
         1,
         BOOKS,
@@ -282,6 +207,14 @@ BROKEN: list[tuple[int, str, str, str]] = [
     (11, DB, "DELETE FROM pairings", "pairing"),
     (11, DB, "UPDATE phones SET key = '{}'", "cannot be put together"),
     (11, DB, f"DELETE FROM statements WHERE payment_id = {ONE}", "cannot be put together"),
+    (
+        11,
+        DB,
+        "UPDATE payments SET reason = 'canceled_by_operator' WHERE status = 'voided'",
+        "was ended by terminal",
+    ),
+    (11, DB, "UPDATE payments SET reason = 'x' WHERE status = 'canceled'", "was ended by terminal"),
+    (11, DB, "UPDATE payments SET refunded_minor = 1 WHERE refunded_minor > 0", "proven"),
 ]
 
 

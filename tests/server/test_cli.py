@@ -164,6 +164,9 @@ async def test_payments_and_revocation_beside_a_running_server(state: Path) -> N
         assert [step["to"] for step in shown["history"]] == ["confirmed", "captured"]
         assert [order["outcome"] for order in shown["outbox"]] == ["succeeded"]
         assert "confirmation+jwt" in run(state, "payments", "show", payment).stdout
+        assert "4.50 EUR" in run(state, "payments", "list", "--reference", "order-17").stdout
+        assert said(state, "payments", "list", "--reference", "other")["items"] == []
+        assert said(state, "payments", "list", "--active")["items"] == []
         phone = bench.devices.phone.key.kid
         assert said(state, "phones", "list")["items"][0]["id"] == phone
         assert said(state, "terminals", "list")["items"][0]["lane"] == "Lane 1"
@@ -171,3 +174,37 @@ async def test_payments_and_revocation_beside_a_running_server(state: Path) -> N
         assert said(state, "revoke", "phone", phone)["newly"] is False
         answer = await bench.post("/v1/payments", bench.devices.request())
         assert answer.json()["code"] == ErrorCode.CODE_UNKNOWN.value
+
+
+async def test_the_operator_refunds_and_cancels_beside_a_running_server(state: Path) -> None:
+    said(state, "merchants", "add", "Blue Bottle")
+    async with running(StateFolder(state)) as bench:
+        await bench.enrol()
+        payment, _, challenge = await bench.pending()
+        await bench.confirm(payment, bench.devices.confirmation(payment, challenge))
+        refund = ("payments", "refund", payment, "1.00", "EUR")
+        ordered = said(state, *refund)
+        assert (ordered["requested_by"], ordered["reference"]) == ("operator", "refund-100")
+        path = f"/v1/payments/{payment}/refunds/{ordered['id']}"
+        told = await bench.get(path, bench.devices.terminal, prefer="wait=20")
+        assert told.json()["status"] == "succeeded"
+        again = run(state, *refund)
+        assert (again.exit_code, "refund refund-100 already" in again.stderr) == (1, True)
+        text = run(state, *refund, "--reference", "milk", "--reason", "sour").stdout
+        assert re.match(r"refund  [0-9a-f-]{36}  pending  1\.00 EUR  milk\n", text)
+        too_much = run(state, "payments", "refund", payment, "4", "EUR")
+        assert (too_much.exit_code, "at most" in too_much.stderr) == (1, True)
+        assert "refund  " in run(state, "payments", "show", payment).stdout
+
+        pending, _, _ = await bench.pending()
+        assert said(state, "payments", "list", "--active")["items"][0]["id"] == pending
+        assert "canceled by operator" in run(state, "payments", "cancel", pending).stdout
+        assert run(state, "payments", "cancel", pending, "--json").exit_code == 1
+        held, _ = await bench.held()
+        assert said(state, "payments", "cancel", held)["operation"] == "void"
+        voided = await bench.get(f"/v1/payments/{held}", bench.devices.terminal, prefer="wait=20")
+        assert (voided.json()["status"], voided.json()["reason"]) == (
+            "voided",
+            "canceled_by_operator",
+        )
+    assert run(state, "audit").exit_code == 0

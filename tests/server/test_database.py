@@ -28,7 +28,9 @@ def definitions(store: Store) -> dict[str, list[str]]:
     def read(connection: Connection) -> dict[str, list[str]]:
         query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
         rows = connection.exec_driver_sql(query)
-        return {name: sorted(re.findall(r"[^\n,]+", sql)) for name, sql in rows}
+        # SQLite quotes the name of a table that was made anew and renamed.
+        plain = ((name, sql.replace('"', "")) for name, sql in rows)
+        return {name: sorted(re.findall(r"[^\n,]+", sql)) for name, sql in plain}
 
     found = store.read_now(read)
     del found["sqlite_sequence"]
@@ -75,4 +77,33 @@ def test_a_newer_database_is_refused(store: Store) -> None:
     store.write_now(lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseError, match="newer version"):
         check_version(store)
+    store.close_now()
+
+
+def test_orders_of_before_refunds_outlive_the_migration(store: Store) -> None:
+    migrate(store, "0002")
+
+    def fill(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        row = "1, 'p', 'charge', 1, 450, 'EUR', 'p:charge:1', 'done', 1, NULL, 1, 1, 2, 'succeeded'"
+        connection.exec_driver_sql("INSERT INTO merchants VALUES ('m', 'M', 'prefer', 1)")
+        connection.exec_driver_sql("INSERT INTO terminals VALUES ('t', '{}', 'm', 'L', 1, NULL)")
+        connection.exec_driver_sql("INSERT INTO phones VALUES ('h', '{}', 'P', 1, NULL)")
+        connection.exec_driver_sql("INSERT INTO jacks VALUES ('j', '{}', '{}', 1, 'h', 0, 1, NULL)")
+        connection.exec_driver_sql("INSERT INTO pairings VALUES (1, 'j', 1, 'h', 'd', 'c', 1)")
+        connection.exec_driver_sql(
+            "INSERT INTO payments (id, status, capture, currency, amount_minor, merchant_id,"
+            " merchant_name, presence, terminal_id, jack_id, epoch, phone_id, lane, lane_digest,"
+            " reference, description, match_code, created_ms, expires_s) VALUES ('p', 'captured',"
+            " 'automatic', 'EUR', 450, 'm', 'M', 'prefer', 't', 'j', 1, 'h', 'L', 'l', 'r', '',"
+            " '42', 1, 2)"
+        )
+        connection.exec_driver_sql(f"INSERT INTO outbox VALUES ({row}, 'sim_1', NULL)")
+
+    store.write_now(fill)
+    migrate(store)
+    (order,) = store.read_now(lambda c: list(c.exec_driver_sql("SELECT * FROM outbox").mappings()))
+    assert (order["idempotency_key"], order["outcome"]) == ("p:charge:1", "succeeded")
+    assert (order["processor_reference"], order["refund_id"]) == ("sim_1", None)
+    check_version(store)
     store.close_now()

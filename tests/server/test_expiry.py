@@ -12,7 +12,11 @@ from server.schema import Operation, metadata
 from server.store import Store
 from tests.server.world import World
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
-from twochannel.protocol.limits import CHALLENGE_LIFETIME_S, HOLD_LIFETIME_S
+from twochannel.protocol.limits import (
+    CHALLENGE_LIFETIME_S,
+    HOLD_LIFETIME_S,
+    HOLD_RELEASE_RETRY_S,
+)
 from twochannel.protocol.payment import CaptureMode, Event, Status
 
 
@@ -70,6 +74,33 @@ def test_a_hold_that_nobody_captures_is_released_once(world: World) -> None:
     with pytest.raises(PaymentError) as refused:
         world.capture(payment, 1)
     assert refused.value.code is ErrorCode.PAYMENT_STATE
+    assert world.payment(payment)["reason"] == "hold_expired"
+
+
+def test_a_processor_that_does_not_release_a_hold_is_asked_again_after_a_day(
+    world: World,
+) -> None:
+    payment = hold(world)
+    world.cancel(payment)
+    world.refuse(payment, "not_now")
+    world.now_ms += HOLD_LIFETIME_S * 1000
+    for _ in range(3):
+        assert sweep_now(world) == [Status.AUTHORIZED]
+        world.refuse(payment, "not_now")
+        row = world.payment(payment)
+        assert (row["status"], row["operation"], row["reason"]) == ("authorized", None, "not_now")
+        assert sweep_now(world) == []
+        world.now_ms += HOLD_RELEASE_RETRY_S * 1000
+    turns = world.rows("SELECT turn FROM outbox WHERE operation = 'void' ORDER BY turn")
+    assert [row["turn"] for row in turns] == [1, 2, 3, 4]
+
+
+def test_a_hold_past_its_time_may_still_be_cancelled(world: World) -> None:
+    payment = hold(world)
+    world.now_ms += HOLD_LIFETIME_S * 1000
+    world.cancel(payment)
+    row = world.payment(payment)
+    assert (row["operation"], row["reason"]) == ("void", "canceled_by_terminal")
 
 
 def test_a_hold_past_its_time_cannot_be_captured_any_more(world: World) -> None:

@@ -76,6 +76,9 @@ DOORS = (
     ("POST", "/v1/payments/{payment_id}/confirmation"),
     ("POST", "/v1/payments/{payment_id}/captures"),
     ("POST", "/v1/payments/{payment_id}/cancellation"),
+    ("POST", "/v1/payments/{payment_id}/refunds"),
+    ("GET", "/v1/payments/{payment_id}/refunds"),
+    ("GET", "/v1/payments/{payment_id}/refunds/{refund_id}"),
     ("GET", "/v1/events"),
 )
 
@@ -146,7 +149,7 @@ def test_every_statement_body_shows_its_claims(published: tuple[str, dict[str, A
         for _, operation in operations(document)
         if "application/jwt" in operation.get("requestBody", {}).get("content", {})
     ]
-    assert len(bodies) == 7
+    assert len(bodies) == 8
     for body in bodies:
         claims = schemas[body["x-claims"]["$ref"].rpartition("/")[2]]
         assert {"iss", "aud", "jti"} <= set(claims["required"])

@@ -19,6 +19,9 @@ from server.calls import (
     take,
     unknown_jobs,
 )
+from server.evidence import gather
+from server.evidence_chain import verify_evidence
+from server.expiry import sweep
 from server.issuer import Issuer
 from server.notifications import OUTBOX
 from server.payments import Change, get_payment, queue_operation
@@ -84,6 +87,35 @@ async def test_a_hold_is_voided(desk: Desk) -> None:
     async with desk.running():
         payment = desk.confirmed(mode=CaptureMode.MANUAL, value=8000)
         await desk.until(payment, status="authorized")
+        desk.world.cancel(payment)
+        desk.notifications.wake(OUTBOX)
+        await desk.until(payment, status="voided", reason="canceled_by_terminal")
+
+
+async def test_a_hold_that_nobody_captured_ends_voided_and_says_that_time_did_it(
+    desk: Desk,
+) -> None:
+    world = desk.world
+    payment = desk.confirmed(mode=CaptureMode.MANUAL, value=8000)
+    async with desk.running():
+        await desk.until(payment, status="authorized")
+        world.store.write_now(lambda c: sweep(c, wall_ms(), world.issuer))
+        assert world.payment(payment)["operation"] is None
+        expired_ms = "UPDATE payments SET hold_expires_ms = 1"
+        world.store.write_now(lambda c: c.exec_driver_sql(expired_ms))
+        world.store.write_now(lambda c: sweep(c, wall_ms(), world.issuer))
+        desk.notifications.wake(OUTBOX)
+        row = await desk.until(payment, status="voided")
+    assert (row["reason"], row["captured_minor"]) == ("hold_expired", 0)
+    evidence = world.store.read_now(lambda c: gather(c, payment, world.identity))
+    assert verify_evidence(evidence).ended_by is None
+
+
+async def test_a_hold_that_the_processor_has_released_itself_ends_voided(desk: Desk) -> None:
+    payment = desk.confirmed(mode=CaptureMode.MANUAL, value=8000)
+    async with desk.running():
+        reference = (await desk.until(payment, status="authorized"))["processor_reference"]
+        await desk.processor.inner.void(VoidOrder("elsewhere", payment, str(reference)))
         desk.world.cancel(payment)
         desk.notifications.wake(OUTBOX)
         await desk.until(payment, status="voided")

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy.dialects.sqlite import dialect
 
 from server.answers import PaymentAnswer, PaymentList
+from server.payment_list import Page, page_query
 from tests.server.bench import Bench, check_problem
 from tests.server.devices import now_s, payment_id_of, seal
+from twochannel.keystore.file import FileSigner
 from twochannel.protocol.envelope import digest, unverified_claims, verify
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.statements import Challenge, PaymentRequest, Receipt, Role
@@ -60,6 +63,74 @@ async def test_fuel_is_held_and_captured_for_less(shared: Bench) -> None:
 
     again = await shared.post(f"/v1/payments/{payment}/captures", capture)
     assert (again.status_code, again.json()) == (200, settled)
+
+
+async def test_post_pay_fuel_is_asked_for_after_fuelling(shared: Bench) -> None:
+    """The car is recognised on arrival; when the tank is full the jack has another code."""
+    devices, arrived_s = shared.devices, now_s() - 15 * 60
+    on_arrival = devices.code(arrived_s)
+    assert on_arrival != devices.code()
+    amount = {"value": 4217, "currency": "EUR"}
+    stale = devices.request(code=on_arrival, amount=amount, reference="pump-3")
+    await shared.refused("/v1/payments", stale, ErrorCode.CODE_UNKNOWN)
+
+    payment, _, challenge = await shared.pending(amount=amount, reference="pump-3")
+    answer = await shared.confirm(payment, devices.confirmation(payment, challenge))
+
+    paid = answer.json()
+    assert (paid["status"], paid["capture"]) == ("captured", "automatic")
+    assert (paid["authorized_minor"], paid["captured_minor"]) == (4217, 4217)
+
+
+async def listed(shared: Bench, query: str, signer: FileSigner | None = None) -> list[str]:
+    answer = await shared.get(f"/v1/payments?{query}", signer or shared.devices.terminal)
+    assert answer.status_code == 200, answer.text
+    return [item["id"] for item in answer.json()["items"]]
+
+
+async def test_payments_are_found_by_the_merchants_reference(shared: Bench) -> None:
+    reference = f"order-{now_s()}:a.b"
+    payment, _, challenge = await shared.pending(reference=reference)
+    await shared.confirm(payment, shared.devices.confirmation(payment, challenge))
+    again, _, challenge = await shared.pending(reference=reference)
+    await shared.confirm(again, shared.devices.decline(again, challenge))
+    assert await listed(shared, f"reference={reference}") == [again, payment]
+    assert await listed(shared, f"reference={reference}", shared.devices.phone) == [again, payment]
+    assert await listed(shared, "reference=order-nobody") == []
+    other = await shared.enrolled(Role.TERMINAL)
+    assert await listed(shared, f"reference={reference}", other) == []
+
+
+async def test_what_is_active_on_this_terminal(shared: Bench) -> None:
+    before = await listed(shared, "active=true")
+    held, request = await shared.held(8000)
+    pending, _, challenge = await shared.pending()
+    assert await listed(shared, "active=true") == [pending, held, *before]
+    await shared.confirm(pending, shared.devices.confirmation(pending, challenge))
+    assert await listed(shared, "active=true") == [held, *before]
+    cancel = shared.devices.cancel(request)
+    await shared.post(f"/v1/payments/{held}/cancellation", cancel, prefer="wait=20")
+    assert await listed(shared, "active=true") == before
+
+
+@pytest.mark.parametrize("query", ["reference=", "reference=a%20b", "active=", "active=false"])
+async def test_a_question_that_makes_no_sense_is_refused(shared: Bench, query: str) -> None:
+    answer = await shared.get(f"/v1/payments?{query}", shared.devices.terminal)
+    check_problem(answer, ErrorCode.MESSAGE_MALFORMED)
+
+
+async def test_lookups_read_no_payments_but_those_that_they_show(shared: Bench) -> None:
+    """However many payments there are: SQLite tells which index it would use."""
+    steps = {
+        "ix_payments_terminal_reference": Page(reference="order-17"),
+        "ix_payments_terminal_active": Page(active=True),
+        "ix_payments_terminal_created": Page(),
+    }
+    for index, page in steps.items():
+        query = page_query(Role.TERMINAL, "terminal", page)
+        text = str(query.compile(dialect=dialect(), compile_kwargs={"literal_binds": True}))
+        plan = shared.rows(f"EXPLAIN QUERY PLAN {text}")
+        assert [row for row in plan if f"USING INDEX {index} " in row.detail], plan
 
 
 async def test_a_hold_can_be_voided(shared: Bench) -> None:

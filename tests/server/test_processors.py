@@ -18,6 +18,7 @@ from server.processors.port import (
     ChargeOrder,
     KeyConflictError,
     OutcomeUnknownError,
+    RefundOrder,
     Refused,
     VoidOrder,
     carry_out,
@@ -205,10 +206,57 @@ async def test_the_books_outlive_the_process_that_wrote_them(books: Path) -> Non
 
 def test_books_of_a_later_release_are_left_alone(books: Path) -> None:
     with sqlite3.connect(books) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     db.close()
-    with pytest.raises(BooksError, match="version 2"):
+    with pytest.raises(BooksError, match="version 3"):
         Books(books)
+
+
+async def test_books_without_refunds_are_brought_up_to_this_version(books: Path) -> None:
+    with SimulatedProcessor(books) as processor:
+        charged = await processor.charge(CHARGE)
+    with sqlite3.connect(books) as db:
+        db.execute("DROP TABLE refunds")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with SimulatedProcessor(books) as processor:
+        assert await processor.lookup(CHARGE.idempotency_key) == charged
+        assert await processor.refund(REFUND) == Approved("simr_00000001", 100)
+
+
+REFUND = RefundOrder("p1:refund:1", "p1", "sim_00000001", 100, "EUR")
+
+
+async def test_refunds_are_booked_once_each_and_never_above_what_was_taken(
+    processor: SimulatedProcessor, books: Path
+) -> None:
+    await processor.charge(CHARGE)
+    outcomes = await asyncio.gather(*(carry_out(processor, REFUND) for _ in range(20)))
+    assert set(outcomes) == {Approved("simr_00000001", 100)}
+    rest = replace(REFUND, idempotency_key="p1:refund:2", amount_minor=7900)
+    assert await processor.refund(rest) == Approved("simr_00000002", 7900)
+    more = replace(REFUND, idempotency_key="p1:refund:3", amount_minor=1)
+    assert await processor.refund(more) == Refused("amount_exceeded")
+    with sqlite3.connect(books) as db:
+        (sum_minor,) = db.execute("SELECT sum(amount_minor) FROM refunds").fetchone()
+    db.close()
+    assert sum_minor == 8000
+
+
+async def test_what_was_never_taken_cannot_be_given_back(processor: SimulatedProcessor) -> None:
+    await hold(processor)
+    assert await processor.refund(REFUND) == Refused("amount_exceeded")
+    nobody = replace(REFUND, idempotency_key="k", reference="sim_9")
+    assert await processor.refund(nobody) == Refused("charge_unknown")
+    dollars = replace(REFUND, idempotency_key="l", currency="USD")
+    assert await processor.refund(dollars) == Refused("currency_differs")
+
+
+async def test_a_hold_is_released_once_and_stays_so(processor: SimulatedProcessor) -> None:
+    reference = await hold(processor)
+    for key in ("k", "l"):
+        void = VoidOrder(key, "p1", reference)
+        assert await processor.void(void) == Approved(reference, 8000)
 
 
 def test_an_order_does_not_show_its_token() -> None:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from server.settlement import Figures, answerable, causes, check_held, has_receipt
+from server.settlement import (
+    Ended,
+    Figures,
+    answerable,
+    causes,
+    check_held,
+    check_hold_lasts,
+    has_receipt,
+)
 from twochannel.protocol.errors import ErrorCode, PaymentError
 from twochannel.protocol.payment import FINAL, TRANSITIONS, Event, Status
+from twochannel.protocol.statements import Cancel, Receipt
 
 ASKED = Figures(8000)
 HELD = Figures(8000, 8000)
@@ -61,18 +70,30 @@ def test_the_terminal_is_answered_when_nothing_is_under_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "operation", "hold_expires_ms"),
+    ("status", "operation"),
     [
-        (Status.PENDING, None, None),
-        (Status.CAPTURED, None, None),
-        (Status.AUTHORIZED, "void", None),
-        (Status.AUTHORIZED, None, 1000),
+        (Status.PENDING, None),
+        (Status.CAPTURED, None),
+        (Status.AUTHORIZED, "void"),
     ],
 )
-def test_what_is_not_held_is_left_alone(
-    status: Status, operation: str | None, hold_expires_ms: int | None
-) -> None:
-    check_held(Status.AUTHORIZED, None, 1001, 1000)
+def test_what_is_not_held_is_left_alone(status: Status, operation: str | None) -> None:
+    check_held(Status.AUTHORIZED, None)
     with pytest.raises(PaymentError) as refused:
-        check_held(status, operation, hold_expires_ms, 1000)
+        check_held(status, operation)
     assert refused.value.code is ErrorCode.PAYMENT_STATE
+
+
+def test_a_hold_lasts_until_its_time() -> None:
+    check_hold_lasts(None, 1000)
+    check_hold_lasts(1001, 1000)
+    with pytest.raises(PaymentError) as refused:
+        check_hold_lasts(1000, 1000)
+    assert refused.value.code is ErrorCode.PAYMENT_STATE
+
+
+@pytest.mark.parametrize("ended", Ended)
+def test_a_hold_that_time_ended_answers_the_receipt_before(ended: Ended) -> None:
+    by_time = ended is Ended.BY_TIME
+    first = Receipt.TYP if by_time else Cancel.TYP
+    assert causes(Status.AUTHORIZED, Event.VOID, ended.value)[0] == first

@@ -15,8 +15,10 @@ from sqlalchemy import Connection, update
 from server.confirmations import SignedConfirmation, accept_confirmation
 from server.issuer import Issuer
 from server.operations import SignedOrder, accept_order
+from server.operator_orders import order_cancel, order_refund
 from server.pairing import read_acceptance, store_pairing
 from server.payments import end_operation, get_payment, settle
+from server.refunds import SignedRefund, accept_refund
 from server.registry import add_enrolment_code, add_merchant, add_payment_method, enrol
 from server.requests import Fresh, SignedRequest, accept_request
 from server.schema import outbox
@@ -41,6 +43,7 @@ from twochannel.protocol.statements import (
     PairingAcceptance,
     PaymentRequest,
     Presence,
+    Refund,
     Role,
     SightingReport,
 )
@@ -242,6 +245,31 @@ class World:
 
     def cancel(self, payment: str) -> None:
         self._order(payment, Cancel(**self._order_claims(payment)))
+
+    def operator_cancel(self, payment: str) -> None:
+        self.store.write_now(lambda c: order_cancel(c, self.issuer, payment, "", self.now_ms))
+
+    def refund(
+        self, payment: str, value: int, reference: str = "", *, currency: str = "EUR"
+    ) -> str:
+        """A refund that the terminal has asked for; its id."""
+        claims, amount = self._order_claims(payment), Amount(value=value, currency=currency)
+        name = reference or f"refund-{claims['jti']}"
+        return self.sign_refund(payment, Refund(**claims, amount=amount, reference=name))
+
+    def sign_refund(self, payment: str, statement: Refund) -> str:
+        signed = SignedRefund(statement, sign(statement, self.terminal), self.terminal.key.kid)
+        self.store.write_now(lambda c: accept_refund(c, payment, signed, self.now_ms, self.issuer))
+        return statement.jti
+
+    def operator_refund(self, payment: str, value: int) -> str:
+        amount = Amount(value=value, currency="EUR")
+        refund = self.store.write_now(
+            lambda c: order_refund(
+                c, self.issuer, payment, amount, f"desk-{value}", "", self.now_ms
+            )
+        )
+        return str(refund["id"])
 
     def _order_claims(self, payment: str) -> dict[str, Any]:
         return {

@@ -49,6 +49,7 @@ class ErrorCode(StrEnum):
 
     CODE_UNKNOWN = "code_unknown"
     PAYMENT_UNKNOWN = "payment_unknown"
+    REFUND_UNKNOWN = "refund_unknown"
     PAYMENT_CONFLICT = "payment_conflict"
     PAYMENT_STATE = "payment_state"
     JACK_BUSY = "jack_busy"
@@ -153,6 +154,9 @@ PROBLEMS: Final[dict[ErrorCode, Problem]] = {
         404, "No jack can be charged under this code", "Listen again and use the newest code."
     ),
     ErrorCode.PAYMENT_UNKNOWN: Problem(404, "No such payment", "Check the payment id."),
+    ErrorCode.REFUND_UNKNOWN: Problem(
+        404, "No such refund", "Check the ids of payment and refund."
+    ),
     ErrorCode.PAYMENT_CONFLICT: Problem(
         409,
         "The payment id was used for another request",
@@ -168,7 +172,9 @@ PROBLEMS: Final[dict[ErrorCode, Problem]] = {
         409, "The terminal has an open payment", "Wait for that payment or cancel it."
     ),
     ErrorCode.AMOUNT_EXCEEDED: Problem(
-        422, "The amount is above what was agreed", "Capture at most the authorised amount."
+        422,
+        "The amount is above what was agreed",
+        "Capture at most what is held; refund at most what was captured.",
     ),
     ErrorCode.PRESENCE_MISSING: Problem(
         422, "The jack did not hear this lane", "Let the car stand at the lane and try again."

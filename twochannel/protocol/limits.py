@@ -32,6 +32,11 @@ PRESENCE_WAIT_S: Final = 2.0
 MAX_TIME_ROUND_TRIP_S: Final = 10.0
 #: A hold that was never captured is released after this time: card networks allow seven days.
 HOLD_LIFETIME_S: Final = 7 * 24 * 3600
+#: A processor that did not release an expired hold is asked again after this time.
+HOLD_RELEASE_RETRY_S: Final = 24 * 3600
+#: Statements in the evidence of one payment: a dozen partial refunds, each with its receipt, and
+#: captures that the processor refused.
+MAX_PAYMENT_STATEMENTS: Final = 100
 #: The largest amount of one payment, in minor units of any currency: well inside 2^53.
 MAX_AMOUNT_MINOR: Final = 10**12
 #: `Prefer: wait=N` longer than this is shortened: proxies cut idle requests at 60 s.

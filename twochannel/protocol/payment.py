@@ -2,7 +2,8 @@
 
 ``TRANSITIONS`` is the only place that says what may follow what. The server applies it inside
 the transaction that stores the statement, the auditor checks every stored history against it,
-and the diagram in the documentation is drawn from it.
+and the diagram in the documentation is drawn from it. Refunds are objects of their own, any
+number for a captured payment, with a table of their own.
 """
 
 from __future__ import annotations
@@ -45,6 +46,21 @@ class Event(StrEnum):
     VOID = "void"
 
 
+class RefundStatus(StrEnum):
+    """``unknown``: the processor's answer was lost; nobody guesses."""
+
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+
+
+class RefundEvent(StrEnum):
+    SUCCEED = "succeed"
+    REFUSE = "refuse"
+    LOSE = "lose"
+
+
 INITIAL: Final = Status.PENDING
 
 #: (state, event) -> next state. What is not here is refused as ``payment_state``.
@@ -75,6 +91,19 @@ SUCCESS: Final[dict[CaptureMode, Event]] = {
 #: A waiting terminal is answered when one of these is reached.
 SETTLED: Final = FINAL | {Status.AUTHORIZED}
 
+REFUND_INITIAL: Final = RefundStatus.PENDING
+
+#: (state, event) -> next state of a refund. What is not here is refused as ``payment_state``.
+REFUND_TRANSITIONS: Final[dict[tuple[RefundStatus, RefundEvent], RefundStatus]] = {
+    (RefundStatus.PENDING, RefundEvent.SUCCEED): RefundStatus.SUCCEEDED,
+    (RefundStatus.PENDING, RefundEvent.REFUSE): RefundStatus.REFUSED,
+    (RefundStatus.PENDING, RefundEvent.LOSE): RefundStatus.UNKNOWN,
+    (RefundStatus.UNKNOWN, RefundEvent.SUCCEED): RefundStatus.SUCCEEDED,
+    (RefundStatus.UNKNOWN, RefundEvent.REFUSE): RefundStatus.REFUSED,
+}
+
+REFUND_FINAL: Final = frozenset(RefundStatus) - {state for state, _ in REFUND_TRANSITIONS}
+
 
 def advance(status: Status, event: Event, mode: CaptureMode) -> Status:
     """The state after ``event``. Raises PaymentError (``payment_state``) if it may not happen."""
@@ -92,3 +121,22 @@ def check_capture(authorized_minor: int, amount_minor: int) -> None:
     """A capture is never above what the owner agreed. Raises PaymentError."""
     if amount_minor > authorized_minor:
         raise PaymentError(ErrorCode.AMOUNT_EXCEEDED)
+
+
+def advance_refund(status: RefundStatus, event: RefundEvent) -> RefundStatus:
+    """The refund's state after ``event``. Raises PaymentError (``payment_state``)."""
+    following = REFUND_TRANSITIONS.get((status, event))
+    if following is None:
+        raise PaymentError(ErrorCode.PAYMENT_STATE, f"a refund that is {status} cannot {event}")
+    return following
+
+
+def check_refund(captured_minor: int, promised_minor: int, amount_minor: int) -> None:
+    """All refunds together are never above what was captured. Raises PaymentError.
+
+    ``promised_minor``: of the refunds before this one, without those that were refused.
+    """
+    if promised_minor + amount_minor > captured_minor:
+        raise PaymentError(
+            ErrorCode.AMOUNT_EXCEEDED, "refunds together are at most what was captured"
+        )

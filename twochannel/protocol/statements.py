@@ -253,13 +253,37 @@ class Capture(_Timed):
 
 
 class Cancel(_Timed):
-    """Terminal to server: end a pending payment, or void a hold. ``prev`` as in Capture."""
+    """Terminal to server: end a pending payment, or void a hold. ``prev`` as in Capture.
+
+    The server signs one itself where its operator cancels.
+    """
 
     TYP: ClassVar[str] = "cancel+jwt"
 
     sub: Uuid
     prev: Digest
     reason: Text = ""
+
+
+class Refund(_Timed):
+    """Terminal to server: give ``amount`` back, at most what was captured and is not given back.
+
+    ``jti`` is the refund's id, ``prev`` as in Capture, ``reference`` the till's own name for the
+    refund. The server signs one itself where its operator refunds.
+    """
+
+    TYP: ClassVar[str] = "refund+jwt"
+
+    sub: Uuid
+    prev: Digest
+    amount: Amount
+    reference: Name
+    reason: Text = ""
+
+    @staticmethod
+    def usual_reference(amount: Amount) -> str:
+        """Of a refund that nobody has named: asked for twice, it is given back once."""
+        return f"refund-{amount.value}"
 
 
 class Identity(Statement):

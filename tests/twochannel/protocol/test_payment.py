@@ -12,14 +12,21 @@ from twochannel.protocol.errors import ErrorCode, PaymentError
 from twochannel.protocol.payment import (
     FINAL,
     INITIAL,
+    REFUND_FINAL,
+    REFUND_INITIAL,
+    REFUND_TRANSITIONS,
     SETTLED,
     SUCCESS,
     TRANSITIONS,
     CaptureMode,
     Event,
+    RefundEvent,
+    RefundStatus,
     Status,
     advance,
+    advance_refund,
     check_capture,
+    check_refund,
 )
 
 #: Every history that a payment may have, as the design writes it, without loops.
@@ -97,3 +104,43 @@ def test_captures_stay_within_what_was_agreed() -> None:
     with pytest.raises(PaymentError) as refusal:
         check_capture(8000, 8001)
     assert refusal.value.code is ErrorCode.AMOUNT_EXCEEDED
+
+
+def _refund_walks(status: RefundStatus) -> list[str]:
+    walks = []
+    for event in RefundEvent:
+        try:
+            following = advance_refund(status, event)
+        except PaymentError:
+            continue
+        walks += [f"{status} {event} {rest}" for rest in _refund_walks(following)]
+    return walks or [status.value]
+
+
+def test_a_refund_has_exactly_these_histories() -> None:
+    assert sorted(_refund_walks(REFUND_INITIAL)) == [
+        "pending lose unknown refuse refused",
+        "pending lose unknown succeed succeeded",
+        "pending refuse refused",
+        "pending succeed succeeded",
+    ]
+    with pytest.raises(PaymentError) as refusal:
+        advance_refund(RefundStatus.SUCCEEDED, RefundEvent.REFUSE)
+    assert refusal.value.code is ErrorCode.PAYMENT_STATE
+    assert {RefundStatus.SUCCEEDED, RefundStatus.REFUSED} == REFUND_FINAL
+    assert {event for _, event in REFUND_TRANSITIONS} == set(RefundEvent)
+
+
+@given(st.integers(0, 10**12), st.lists(st.integers(1, 10**12), max_size=20))
+def test_refunds_together_stay_within_what_was_captured(
+    captured_minor: int, wanted_minor: list[int]
+) -> None:
+    promised_minor = 0
+    for amount_minor in wanted_minor:
+        if promised_minor + amount_minor <= captured_minor:
+            check_refund(captured_minor, promised_minor, amount_minor)
+            promised_minor += amount_minor
+            continue
+        with pytest.raises(PaymentError) as refusal:
+            check_refund(captured_minor, promised_minor, amount_minor)
+        assert refusal.value.code is ErrorCode.AMOUNT_EXCEEDED

@@ -12,6 +12,7 @@ from fieldkit.specimens import NOW_S, Specimens, specimen_signer
 from twochannel.protocol.envelope import Statement, sign, verify
 from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
 from twochannel.protocol.limits import MAX_STATEMENT_BYTES
+from twochannel.protocol.money import Amount
 from twochannel.protocol.statements import (
     Cancel,
     Challenge,
@@ -21,6 +22,7 @@ from twochannel.protocol.statements import (
     PaymentRequest,
     Proof,
     Receipt,
+    Refund,
 )
 
 SPECIMENS = Specimens()
@@ -115,6 +117,11 @@ def test_payment_requests_that_are_refused(change: dict[str, Any]) -> None:
 def test_an_approval_is_whole(change: dict[str, Any]) -> None:
     with pytest.raises(StatementError):
         Confirmation.from_claims(_CONFIRMATION | change)
+
+
+def test_a_refund_that_nobody_named_is_named_after_its_amount() -> None:
+    names = {Refund.usual_reference(Amount(value=value, currency="EUR")) for value in (1, 1, 2)}
+    assert names == {"refund-1", "refund-2"}
 
 
 @pytest.mark.parametrize("decided_by", ["owner", "policy", "timeout"])

@@ -1,0 +1,136 @@
+"""A database and books with one payment of every kind, and what breaks their refunds."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.audit_records import Check, read_records
+from server.auditor import audit
+from server.expiry import sweep
+from server.notifications import OUTBOX
+from server.processors.port import Refused
+from tests.server.desk import Desk, answers, never, open_desk
+from twochannel.protocol.payment import CaptureMode
+from twochannel.protocol.statements import Decision
+from twochannel.trace import wall_ms
+
+DB, BOOKS = "server", "processor"
+
+
+@dataclass(frozen=True)
+class Files:
+    """A database and its books, nobody having them open."""
+
+    folder: Path
+    identity: str
+
+    def audit(self, later_ms: int = 0) -> dict[int, Check]:
+        folder, now_ms = self.folder, wall_ms() + later_ms
+        records = read_records(
+            folder / "server.sqlite3", folder / "processor.sqlite3", self.identity, now_ms
+        )
+        return {check.number: check for check in audit(records)}
+
+    def change(self, file: str, *statements: str) -> None:
+        """Write what the server itself never would."""
+        path = self.folder / f"{file}.sqlite3"
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.execute("DROP INDEX IF EXISTS uq_outbox_not_refused")
+            for sql in statements:
+                assert connection.execute(sql).rowcount > 0, sql
+
+
+async def live(folder: Path) -> str:
+    """One payment of every kind, through the real transactions and the real worker."""
+    async with open_desk(folder) as desk:
+        world = desk.world
+        world.now_ms -= 61_000
+        expired = world.request()
+        world.now_ms += 61_000
+        world.store.write_now(lambda c: sweep(c, world.now_ms, world.issuer))
+        assert world.payment(expired)["status"] == "expired"
+        await _charge(desk)
+        for decision in (Decision.DECLINE, None):
+            payment = world.request()
+            if decision is None:
+                world.cancel(payment)
+            else:
+                world.confirm(payment, decision, heard=False)
+        async with desk.running(reconciler=False):
+            await desk.until(desk.confirmed("tok_lost_answer"), status="unknown")
+        world.request()
+        return world.identity
+
+
+async def _charge(desk: Desk) -> None:
+    async with desk.running():
+        await desk.until(desk.confirmed(), status="captured")
+        await desk.until(desk.confirmed("tok_decline"), status="refused")
+        await desk.until(desk.confirmed("tok_hang"), status="captured")
+        for end, status in ((_capture, "captured"), (_cancel, "voided")):
+            payment = desk.confirmed(mode=CaptureMode.MANUAL, value=8000)
+            await desk.until(payment, status="authorized")
+            end(desk, payment)
+            desk.notifications.wake(OUTBOX)
+            await desk.until(payment, status=status)
+        payment = desk.confirmed(mode=CaptureMode.MANUAL, value=8000)
+        await desk.until(payment, status="authorized")
+        await _refund(desk)
+
+
+async def _refund(desk: Desk) -> None:
+    """One refund that succeeds, one of the operator's, one that is refused, one to come."""
+    payment = desk.confirmed()
+    await desk.until(payment, status="captured")
+    desk.processor.instead_of_refund = [desk.processor.inner.refund] * 2
+    desk.processor.instead_of_refund += [answers(Refused("no")), never]
+    for value in (100, 50, 20, 10):
+        by_operator = value == 50
+        order = desk.world.operator_refund if by_operator else desk.world.refund
+        refund = order(payment, value)
+        desk.notifications.wake(OUTBOX)
+        if value > 10:
+            status = "refused" if value == 20 else "succeeded"
+            await desk.until_refund(payment, refund, status=status)
+
+
+def _capture(desk: Desk, payment: str) -> None:
+    desk.world.capture(payment, 4217)
+
+
+def _cancel(desk: Desk, payment: str) -> None:
+    desk.world.cancel(payment)
+
+
+#: Invariant, file, what is done to it, and words of the finding.
+REFUNDS: list[tuple[int, str, str, str]] = [
+    (15, DB, "UPDATE payments SET refunded_minor = 149 WHERE refunded_minor > 0", "and says 149"),
+    (15, DB, "UPDATE refunds SET amount_minor = 99 WHERE amount_minor = 100", "stored"),
+    (15, DB, "UPDATE refunds SET amount_minor = 450 WHERE status = 'pending'", "promises more"),
+    (15, DB, "UPDATE refunds SET requested_by = 'terminal'", "key is not known"),
+    (15, DB, "UPDATE refunds SET reference = 'milk' WHERE amount_minor = 100", "stored"),
+    (15, DB, "UPDATE refunds SET status = 'pending', receipt = NULL", "its order done"),
+    (15, DB, "UPDATE refunds SET status = 'refused' WHERE status = 'pending'", "its order calling"),
+    (15, DB, "DELETE FROM outbox WHERE refund_id IS NOT NULL", "no order"),
+    (15, DB, "DELETE FROM statements WHERE typ = 'refund+jwt'", "no statement"),
+    (15, DB, "UPDATE outbox SET amount_minor = 1 WHERE refund_id IS NOT NULL", "ordered 1"),
+    (
+        15,
+        BOOKS,
+        "UPDATE refunds SET amount_minor = 99 WHERE amount_minor = 100",
+        "not booked it so",
+    ),
+    (15, BOOKS, "DELETE FROM refunds", "not booked it so"),
+    (
+        15,
+        BOOKS,
+        "INSERT INTO refunds SELECT 'again', charge, 'other', currency, amount_minor FROM refunds"
+        " LIMIT 1",
+        "is not ours",
+    ),
+    (10, DB, "UPDATE refunds SET amount_minor = 4.5", "amount_minor is 4.5"),
+]
