@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from payment_device.intents import Intents
 from payment_device.lane_radio import LaneRadio
 from payment_device.receipts import ReceiptCheck
 from server.client import ServerClient, ServerUnreachableError
-from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.errors import CodedError, ErrorCode, LimitError
 from twochannel.protocol.keys import Signer
 from twochannel.trace import Trace
 
@@ -28,8 +30,29 @@ _log = logging.getLogger(__name__)
 #: Back-off between tries: quick at first, for a server that restarts is back in a second.
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
+_OF_TERMINAL: Final = frozenset({ErrorCode.TERMINAL_THROTTLED, ErrorCode.TOO_MANY_CODES})
 #: The server could not say: the same statement again may succeed.
 PASSING: Final = frozenset({ErrorCode.NOT_READY, ErrorCode.INTERNAL_ERROR})
+
+
+class Forbearance:
+    """What the server has asked this terminal not to do for a while. ``clock_s``: monotonic."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._code: ErrorCode | None = None
+        self._ends_s = 0.0
+
+    def learn(self, error: CodedError) -> None:
+        """Remember a limit that concerns the whole terminal, whichever car is at the lane."""
+        if isinstance(error, LimitError) and error.code in _OF_TERMINAL:
+            self._code, self._ends_s = error.code, self._clock_s() + error.retry_after_s
+
+    def check(self) -> None:
+        """Another payment may be asked for. Raises LimitError."""
+        left_s = self._ends_s - self._clock_s()
+        if self._code is not None and left_s > 0:
+            raise LimitError(self._code, math.ceil(left_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +65,7 @@ class Equipment:
     receipts: ReceiptCheck
     radio: LaneRadio
     trace: Trace
+    forbearance: Forbearance = field(default_factory=Forbearance)
 
 
 class Errand(ABC):
@@ -97,7 +121,8 @@ class Errand(ABC):
             _log.warning("errand_delayed", extra={"errand": self.name, "reason": str(error)})
         self.tell()
         longest_s = min(_FIRST_PAUSE_S * 2 ** (failures - 1), _LONGEST_PAUSE_S)
-        await asyncio.sleep(longest_s * random.uniform(0.5, 1.0))  # noqa: S311
+        after_s = error.retry_after_s if isinstance(error, LimitError) else 0
+        await asyncio.sleep(max(longest_s * random.uniform(0.5, 1.0), after_s))  # noqa: S311
 
 
 class Errands:

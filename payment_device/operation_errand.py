@@ -10,7 +10,7 @@ from payment_device.intents import VOID, Intent, Kind, Operation, OperationPhase
 from payment_device.receipts import PaymentView
 from server.client import ServerUnreachableError
 from twochannel.protocol.envelope import sign
-from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
+from twochannel.protocol.errors import CodedError, ErrorCode, LimitError, StatementError
 from twochannel.protocol.limits import MAX_WAIT_S, REQUEST_LIFETIME_S
 from twochannel.protocol.payment import SETTLED, Status
 from twochannel.protocol.statements import Capture
@@ -68,6 +68,8 @@ class OperationErrand(Errand):
 
     def _take_refusal(self, intent: Intent, error: CodedError) -> bool:
         unsent = error.code is ErrorCode.PAYMENT_UNKNOWN and intent.phase is Phase.STORED
+        if isinstance(error, LimitError):
+            raise error
         if error.code in PASSING or unsent:
             raise ServerUnreachableError(error.detail)
         if error.code in self._moved_on:

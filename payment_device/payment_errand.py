@@ -13,7 +13,13 @@ from payment_device.orders import again
 from payment_device.receipts import PaymentView
 from server.client import ServerUnreachableError
 from twochannel.protocol.envelope import sign
-from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode, StatementError
+from twochannel.protocol.errors import (
+    PROBLEMS,
+    CodedError,
+    ErrorCode,
+    LimitError,
+    StatementError,
+)
 from twochannel.protocol.limits import MAX_WAIT_S
 from twochannel.protocol.payment import SETTLED, Status
 
@@ -115,6 +121,7 @@ class PaymentErrand(Errand):
             # It holds this payment under an earlier signature of the same terms.
             self._held_by_server = True
             return False
+        self._equipment.forbearance.learn(error)
         too_late = error.code is ErrorCode.STATEMENT_EXPIRED
         if too_late or (self._swept and error.code is ErrorCode.CLOCK_SKEW):
             return await self._end(Phase.LAPSED, CodedError(ErrorCode.STATEMENT_EXPIRED))
@@ -124,6 +131,8 @@ class PaymentErrand(Errand):
         wait_s = 0 if intent.phase is Phase.STORED else MAX_WAIT_S
         try:
             answer = await self._equipment.client.get(f"/v1/payments/{self.payment}", wait_s=wait_s)
+        except LimitError:
+            raise
         except CodedError as error:
             if error.code is ErrorCode.PAYMENT_UNKNOWN and self._can_never_be(intent):
                 return await self._end(Phase.LAPSED, CodedError(ErrorCode.STATEMENT_EXPIRED))

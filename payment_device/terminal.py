@@ -207,6 +207,7 @@ class Terminal:
         asked_s = time.monotonic()
         if self._intents.in_phases(AT_THE_LANE):
             raise PaymentError(ErrorCode.TERMINAL_BUSY)
+        self._equipment.forbearance.check()
         payment, amount = self._new_id(), charge.order.amount
         self._equipment.trace.event(
             "charge_asked", payment, amount_minor=amount.value, currency=amount.currency

@@ -15,7 +15,7 @@ from phone_agent.ledger import Ledger
 from phone_agent.wallet import Wallet
 from server.client import ServerClient, ServerUnreachableError
 from twochannel.protocol.envelope import digest, sign
-from twochannel.protocol.errors import PROBLEMS, CodedError
+from twochannel.protocol.errors import PROBLEMS, CodedError, LimitError
 from twochannel.protocol.limits import REQUEST_LIFETIME_S
 from twochannel.protocol.statements import Challenge, Confirmation, Decision
 from twochannel.trace import Trace
@@ -87,6 +87,7 @@ class Confirmations:
         """
         delay_s = _FIRST_RETRY_S
         while True:
+            after_s = 0
             try:
                 shown = await self._send(payment)
             except ServerUnreachableError as error:
@@ -94,12 +95,14 @@ class Confirmations:
                     "confirmation_unanswered", extra={"payment": payment, "reason": str(error)}
                 )
             except CodedError as error:
-                if error.code not in TRANSIENT:
+                after_s = _retry_after_s(error)
+                if error.code not in TRANSIENT and not after_s:
                     self._ledger.close_payment(payment, f"refused: {error.code}")
                     return None
             else:
                 self._ledger.close_payment(payment, "answered")
                 return shown
+            await asyncio.sleep(after_s)
             delay_s = await self._pause(delay_s)
 
     async def _send(self, payment: str) -> dict[str, Any]:
@@ -135,3 +138,10 @@ class Confirmations:
         except TimeoutError:
             return min(2 * delay_s, _MAX_RETRY_S)
         return _FIRST_RETRY_S
+
+
+def _retry_after_s(error: CodedError) -> int:
+    """When the server wants to be asked again; 0: never, or when the payment is long over."""
+    if not isinstance(error, LimitError) or error.retry_after_s >= REQUEST_LIFETIME_S:
+        return 0
+    return error.retry_after_s

@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import uuid6
 
+from server.allowances import Allowances
 from server.announcement import Announcer
 from server.app import build
 from server.config import ServerSettings
 from server.keyring import KeyRing
+from server.kinds import FailureKind
 from server.notifications import Notifications
 from server.outbox import Clearing, run_worker
 from server.processors.simulated import SimulatedProcessor
@@ -56,7 +58,7 @@ async def run(
     """
     with folder.locked(), Trace("server", folder.path / "trace.jsonl", boot=boot_id()) as trace:
         try:
-            async with _services(folder, trace) as services:
+            async with _services(folder, settings, trace) as services:
                 await _serve(folder, settings, services, ready, stop)
         except ExceptionGroup as failures:
             # A task group wraps even what its block raises, such as that the port is taken.
@@ -91,7 +93,9 @@ def _sole(failures: ExceptionGroup) -> Exception:
 
 
 @asynccontextmanager
-async def _services(folder: StateFolder, trace: Trace) -> AsyncIterator[Services]:
+async def _services(
+    folder: StateFolder, settings: ServerSettings, trace: Trace
+) -> AsyncIterator[Services]:
     identity = folder.identity()
     issuer = folder.issuer(new_id)
     rotation_exponent = verify(identity, Identity, issuer.signer.key).rotation_exponent or 0
@@ -112,9 +116,22 @@ async def _services(folder: StateFolder, trace: Trace) -> AsyncIterator[Services
             trace=trace,
             now_ms=wall_ms,
             token=secrets.token_bytes,
+            allowances=_allowances(settings),
         )
     finally:
         await store.close()
+
+
+def _allowances(settings: ServerSettings) -> Allowances:
+    return Allowances(
+        settings.prompts_per_jack,
+        settings.denials_per_terminal,
+        {
+            FailureKind.CODE: settings.unknown_codes_per_terminal,
+            FailureKind.CONFIRMATION: settings.failed_confirmations_per_phone,
+            FailureKind.ENROLMENT: settings.failed_enrolments_per_address,
+        },
+    )
 
 
 @asynccontextmanager

@@ -14,6 +14,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 
 from server.issuer import Issuer
+from server.kinds import Operation, OutboxState
+from server.kinds import Outcome as Result
 from server.payments import Change, PaymentRow, end_operation, get_payment, settle
 from server.processors.port import (
     Approved,
@@ -26,8 +28,7 @@ from server.processors.port import (
     VoidOrder,
 )
 from server.refunds import lose_refund, settle_refund
-from server.schema import OPEN_ORDER, Operation, OutboxState, outbox, payment_methods, payments
-from server.schema import Outcome as Result
+from server.schema import OPEN_ORDER, outbox, payment_methods, payments
 from twochannel.protocol.payment import SUCCESS, CaptureMode, Event, Status
 
 #: ``reason`` of an unknown row that no program may decide: a person must ask the processor.

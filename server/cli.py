@@ -19,6 +19,7 @@ _COMMAND: Final = "cigarjack-server"
 _ELSEWHERE: Final = {
     "audit": "server.audit_command:audit",
     "evidence": "server.evidence_commands:evidence",
+    "limits": "server.limit_commands:limits",
     "merchants": "server.registry_commands:merchants",
     "payments": "server.payment_commands:payments",
     "phones": "server.registry_commands:phones",

@@ -3,6 +3,7 @@
 It imports no web framework and no database. Errors::
 
     CodedError               the server refused: act on its code
+    LimitError               one of these: not before ``retry_after_s`` again
     ServerUnreachableError   no answer: the statement may or may not have arrived; send it again
 """
 
@@ -31,7 +32,7 @@ from server.contact import (
 )
 from twochannel import tls
 from twochannel.protocol.envelope import Statement, sign
-from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.errors import CodedError, ErrorCode, LimitError
 from twochannel.protocol.keys import Signer
 from twochannel.protocol.limits import MAX_WAIT_S, PROOF_LIFETIME_S
 from twochannel.protocol.statements import Proof
@@ -165,6 +166,7 @@ class ServerClient:
         """
         failures = 0
         while True:
+            after_s = 0
             try:
                 async for event in self._stream(last_event_id):
                     failures = 0
@@ -173,11 +175,14 @@ class ServerClient:
             except ServerUnreachableError as error:
                 _log.info("event_stream_lost", extra={"reason": str(error)})
             except CodedError as error:
-                if error.code not in (ErrorCode.CLOCK_SKEW, ErrorCode.NOT_READY):
+                passing = error.code in (ErrorCode.CLOCK_SKEW, ErrorCode.NOT_READY)
+                if not passing and not isinstance(error, LimitError):
                     raise
+                after_s = error.retry_after_s if isinstance(error, LimitError) else 0
             yield ServerEvent("", "lost", {})
             # Spread over time, so that a server that comes back is not met by all at once.
-            await asyncio.sleep(min(0.2 * 2**failures, 15.0) * random.uniform(0.5, 1.0))  # noqa: S311
+            delay_s = min(0.2 * 2**failures, 15.0) * random.uniform(0.5, 1.0)  # noqa: S311
+            await asyncio.sleep(max(delay_s, after_s))
             failures += 1
 
     async def _stream(self, last_event_id: str | None) -> AsyncIterator[ServerEvent]:

@@ -10,6 +10,13 @@ from pydantic import Field, StringConstraints
 from server.store import database_url
 from twochannel.keystore.port import FILE
 from twochannel.protocol.beacon import DEFAULT_ROTATION_EXPONENT, MAX_ROTATION_EXPONENT
+from twochannel.protocol.limits import (
+    MAX_DENIALS,
+    MAX_FAILED_CONFIRMATIONS,
+    MAX_FAILED_ENROLMENTS,
+    MAX_PROMPTS,
+    MAX_UNKNOWN_CODES,
+)
 from twochannel.settings import Settings
 
 PREFIX: Final = "CIGARJACK_SERVER"
@@ -23,7 +30,8 @@ class ServerSettings(Settings):
     ``processor_timeout_s``: after it a call of the processor counts as lost. ``processor_hang_s``:
     how long the simulated processor hangs for ``tok_hang``. ``keys``: where the signing and the
     beacon key are: "file", or a pkcs11: URI (docs/keys.md); ``beacon_keys``: where the beacon key
-    is instead.
+    is instead. ``…_per_…``: how often something may be done in its window (docs/protocol.md,
+    Limits).
     """
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "cigarjack-server"
@@ -38,6 +46,11 @@ class ServerSettings(Settings):
     processor_hang_s: Annotated[float, Field(ge=0, le=600)] = 30.0
     keys: str = FILE
     beacon_keys: str | None = None
+    prompts_per_jack: Annotated[int, Field(ge=1)] = MAX_PROMPTS
+    denials_per_terminal: Annotated[int, Field(ge=1)] = MAX_DENIALS
+    unknown_codes_per_terminal: Annotated[int, Field(ge=1)] = MAX_UNKNOWN_CODES
+    failed_confirmations_per_phone: Annotated[int, Field(ge=1)] = MAX_FAILED_CONFIRMATIONS
+    failed_enrolments_per_address: Annotated[int, Field(ge=1)] = MAX_FAILED_ENROLMENTS
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     def database_at(self, state: Path) -> str:

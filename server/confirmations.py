@@ -7,8 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
+from server.allowances import Allowances
 from server.expiry import expired
 from server.issuer import Issuer
+from server.kinds import FailureKind, Operation
 from server.payments import (
     Change,
     PaymentRow,
@@ -20,7 +22,7 @@ from server.payments import (
     statement_of,
     view,
 )
-from server.schema import Operation, jacks, payment_methods, phones, terminals
+from server.schema import jacks, payment_methods, phones, terminals
 from twochannel.protocol.chain import check_auth_code, check_confirmation, presence_proven
 from twochannel.protocol.envelope import check_time, unverified_claims
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
@@ -77,19 +79,21 @@ def accept_confirmation(
     signed: SignedConfirmation,
     now_ms: int,
     issuer: Issuer,
+    allowances: Allowances,
 ) -> Confirmed:
     """Let the owner's decision take effect. Checks, in this order:
 
     1. the payment is this phone's (``payment_unknown``);
     2. the same statement again is answered with the payment as it is now;
     3. time (``clock_skew``, ``statement_expired``);
-    4. the payment is pending (``payment_state``) and not past its time (``statement_expired``);
-    5. phone, jack or terminal revoked (``device_revoked``), pairing replaced (``epoch_outdated``);
-    6. the links of the chain (``chain_broken``), the auth code's epoch (``epoch_outdated``);
-    7. the counter is above the jack's last one (``counter_reused``);
-    8. for an approval: presence where the merchant requires it or nobody was asked
+    4. an approval: the phone has not sent too many wrong ones (``too_many_confirmations``);
+    5. the payment is pending (``payment_state``) and not past its time (``statement_expired``);
+    6. phone, jack or terminal revoked (``device_revoked``), pairing replaced (``epoch_outdated``);
+    7. the links of the chain (``chain_broken``), the auth code's epoch (``epoch_outdated``);
+    8. the counter is above the jack's last one (``counter_reused``);
+    9. for an approval: presence where the merchant requires it or nobody was asked
        (``presence_missing``), and a payment method of this phone (``payment_method_unknown``);
-    9. statement ids that were used before (``statement_replayed``).
+    10. statement ids that were used before (``statement_replayed``).
 
     An approval and the outbox row of its charge are one transaction. What is refused changes
     nothing.
@@ -101,6 +105,9 @@ def accept_confirmation(
     if holds_statement(connection, payment_id, signed.compact):
         return Confirmed(view(row), None)
     check_time(confirmation, now_ms // 1000)
+    if confirmation.decision is Decision.APPROVE:
+        failed = FailureKind.CONFIRMATION
+        allowances.check_failures(connection, failed, confirmation.iss, now_ms)
     _check_open(row, _EVENTS[confirmation.decision], now_ms)
     jack = _check_pairing(connection, row)
     challenge = _check_chain(connection, row, signed)

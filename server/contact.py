@@ -11,7 +11,7 @@ import httpx
 
 from twochannel import tls
 from twochannel.protocol.envelope import unverified_claims, verify
-from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
+from twochannel.protocol.errors import CodedError, ErrorCode, LimitError, StatementError
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.limits import MAX_BODY_BYTES
 from twochannel.protocol.statements import Identity, Role
@@ -179,7 +179,10 @@ def _pin(
 
 
 def raise_problem(answer: httpx.Response) -> NoReturn:
-    """Turn a problem document into CodedError; anything else into ServerUnreachableError."""
+    """Turn a problem document into CodedError; anything else into ServerUnreachableError.
+
+    One that says when to come back (RFC 9110, ``Retry-After`` in seconds) becomes LimitError.
+    """
     try:
         document: Any = answer.json()
         code = ErrorCode(document["code"])
@@ -187,4 +190,7 @@ def raise_problem(answer: httpx.Response) -> NoReturn:
         raise ServerUnreachableError(
             f"the server answered {answer.status_code} without a code that this version knows"
         ) from None
-    raise CodedError(code, str(document.get("detail", "")))
+    detail, after = str(document.get("detail", "")), answer.headers.get("retry-after", "")
+    if re.fullmatch(r"[0-9]{1,6}", after, re.ASCII):
+        raise LimitError(code, int(after), detail)
+    raise CodedError(code, detail)

@@ -29,6 +29,12 @@ from twochannel.protocol.statements import (
 )
 
 _REFERENCE: Final = "#/components/schemas/{model}"
+_LIMITED: Final = 429
+_RETRY_AFTER: Final = {
+    "description": "After so many seconds it may be tried again.",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1},
+}
 _UUID: Final = {"type": "string", "format": "uuid"}
 
 #: What any body can be refused for.
@@ -55,6 +61,7 @@ STATEMENT_CODES: Final = (
 PROOF_CODES: Final = (
     *(code for code in STATEMENT_CODES if code is not ErrorCode.MEDIA_TYPE_UNSUPPORTED),
     ErrorCode.PROOF_REQUIRED,
+    ErrorCode.TOO_MANY_REQUESTS,
 )
 #: Schemas of the claims that bodies and proofs carry.
 _STATEMENTS: Final[tuple[type[Statement], ...]] = (
@@ -171,7 +178,9 @@ def _problems(codes: Iterable[ErrorCode]) -> dict[int | str, dict[str, Any]]:
 
 
 def _problem(codes: list[str]) -> dict[str, Any]:
+    limited = PROBLEMS[ErrorCode(codes[0])].status == _LIMITED
     return {
+        **({"headers": {"Retry-After": _RETRY_AFTER}} if limited else {}),
         "description": ", ".join(f"`{code}`" for code in codes),
         "content": {
             "application/problem+json": {

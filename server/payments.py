@@ -17,15 +17,8 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from server.issuer import Issuer
-from server.schema import (
-    Operation,
-    PhoneEventKind,
-    outbox,
-    payment_events,
-    payments,
-    phone_events,
-    statements,
-)
+from server.kinds import Operation, PhoneEventKind
+from server.schema import outbox, payment_events, payments, phone_events, statements
 from server.settlement import Ended, Figures, causes, has_receipt
 from twochannel.protocol.envelope import Statement, digest, sign
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError

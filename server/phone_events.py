@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 
+from server.kinds import PhoneEventKind
 from server.payments import view
-from server.schema import PhoneEventKind, payments, phone_events, phones, statements
+from server.schema import payments, phone_events, phones, statements
 from twochannel.protocol.payment import Status
 from twochannel.protocol.statements import Challenge
 

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from typing import Final
 
 from twochannel.protocol.envelope import check_time
-from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
+from twochannel.protocol.errors import CodedError, ErrorCode, LimitError, StatementError
 from twochannel.protocol.limits import MAX_CLOCK_SKEW_S
 from twochannel.protocol.statements import Proof
 
@@ -37,8 +37,9 @@ class ProofMemory:
         name = (proof.iss, proof.jti)
         if name in self._forget_at_s:
             raise StatementError(ErrorCode.STATEMENT_REPLAYED, "the proof was used before")
-        busy = self._of_device[proof.iss] >= _MAX_OF_DEVICE
-        if busy or len(self._forget_at_s) >= _MAX_PROOFS:
+        if self._of_device[proof.iss] >= _MAX_OF_DEVICE:
+            raise LimitError(ErrorCode.TOO_MANY_REQUESTS, MAX_CLOCK_SKEW_S + 1)
+        if len(self._forget_at_s) >= _MAX_PROOFS:
             raise CodedError(ErrorCode.NOT_READY, "too many requests in this minute")
         self._forget_at_s[name] = proof.iat + MAX_CLOCK_SKEW_S + 1
         self._of_device[proof.iss] += 1

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from server.issuer import Issuer
+from server.kinds import Operation, RequestedBy
 from server.operations import by_operator, check_order, check_room, find_ordered
 from server.payments import (
     Change,
@@ -23,7 +24,7 @@ from server.payments import (
     queue_operation,
 )
 from server.processors.port import Approved, Outcome, Refused
-from server.schema import Operation, RequestedBy, refunds, statements
+from server.schema import refunds, statements
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.payment import (
     REFUND_FINAL,

@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, literal_column, select
 from sqlalchemy.exc import IntegrityError
 
+from server.allowances import Allowances
 from server.expiry import expire, expired
 from server.issuer import Issuer
+from server.kinds import FailureKind, PhoneEventKind
 from server.payments import (
     Change,
     PaymentRow,
@@ -19,7 +21,7 @@ from server.payments import (
     tell_phone,
     view,
 )
-from server.schema import PhoneEventKind, jacks, merchants, payments, phones, terminals
+from server.schema import jacks, merchants, payments, phones, terminals
 from twochannel.protocol.envelope import check_time, digest, sign
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.limits import CHALLENGE_LIFETIME_S
@@ -76,7 +78,11 @@ class Requested:
 
 
 def accept_request(
-    connection: Connection, signed: SignedRequest, fresh: Fresh, issuer: Issuer
+    connection: Connection,
+    signed: SignedRequest,
+    fresh: Fresh,
+    issuer: Issuer,
+    allowances: Allowances,
 ) -> Requested:
     """Create the payment and its challenge. Checks, in this order:
 
@@ -85,9 +91,12 @@ def accept_request(
     2. time (``clock_skew``, ``statement_expired``);
     3. the terminal is revoked (``device_revoked``), or names another lane than the one that it is
        registered for (``claim_invalid``);
-    4. nobody can be charged under the code: unknown, shared, revoked (``code_unknown``);
-    5. an open payment of the terminal (``terminal_busy``), of the jack (``jack_busy``);
-    6. a lane nonce or statement id that was used before (``statement_replayed``).
+    4. the terminal sent too many unknown codes (``too_many_codes``), or most of what it asked for
+       came to nothing (``terminal_throttled``);
+    5. nobody can be charged under the code: unknown, shared, revoked (``code_unknown``);
+    6. an open payment of the terminal (``terminal_busy``), of the jack (``jack_busy``);
+    7. the jack's owner was asked too often (``jack_prompted``);
+    8. a lane nonce or statement id that was used before (``statement_replayed``).
     """
     request = signed.request
     known = find_payment(connection, request.jti)
@@ -96,8 +105,11 @@ def accept_request(
     now_s = fresh.now_ms // 1000
     check_time(request, now_s)
     merchant = _merchant_of(connection, request)
+    allowances.check_failures(connection, FailureKind.CODE, request.iss, fresh.now_ms)
+    allowances.check_denials(connection, request.iss, fresh.now_ms)
     jack = _chargeable(connection, signed.jack_id)
     changes = _check_free(connection, request.iss, jack.id, fresh, issuer)
+    allowances.check_prompts(connection, jack.id, fresh.now_ms)
     expires_s = min(request.exp, now_s + CHALLENGE_LIFETIME_S)
     row = _insert_payment(connection, request, jack, merchant, fresh, expires_s)
     add_statement(connection, request.jti, request, signed.kid, signed.compact)

@@ -26,47 +26,17 @@ from sqlalchemy import (
     literal_column,
 )
 
+from server.kinds import (
+    FailureKind,
+    Operation,
+    OutboxState,
+    Outcome,
+    PhoneEventKind,
+    RequestedBy,
+)
 from twochannel.protocol.limits import MAX_AMOUNT_MINOR
 from twochannel.protocol.payment import CaptureMode, Event, RefundStatus, Status
 from twochannel.protocol.statements import Presence
-
-
-class Operation(StrEnum):
-    """What the outbox asks of the processor."""
-
-    CHARGE = "charge"
-    CAPTURE = "capture"
-    VOID = "void"
-    REFUND = "refund"
-
-
-class RequestedBy(StrEnum):
-    """Who signed for a refund: the payment's terminal, or the server for its operator."""
-
-    TERMINAL = "terminal"
-    OPERATOR = "operator"
-
-
-class OutboxState(StrEnum):
-    """``queued`` -> ``calling`` -> ``done``, or ``unknown`` until the reconciler knows more."""
-
-    QUEUED = "queued"
-    CALLING = "calling"
-    DONE = "done"
-    UNKNOWN = "unknown"
-
-
-class Outcome(StrEnum):
-    """What the processor did about an operation, once it is known."""
-
-    SUCCEEDED = "succeeded"
-    REFUSED = "refused"
-
-
-class PhoneEventKind(StrEnum):
-    CHALLENGE = "challenge"
-    PAYMENT = "payment"
-
 
 metadata: Final = MetaData(
     naming_convention={
@@ -255,6 +225,22 @@ ACTIVE: Final = payments.c.status.in_(
         for status in (Status.PENDING, Status.CONFIRMED, Status.UNKNOWN, Status.AUTHORIZED)
     ]
 )
+#: A term of every query for prompts that the owner did not approve.
+UNAPPROVED: Final = payments.c.status.in_(
+    [
+        literal_column(f"'{status}'")
+        for status in (Status.PENDING, Status.DECLINED, Status.EXPIRED, Status.CANCELED)
+    ]
+)
+for _party in ("jack", "terminal"):
+    Index(
+        f"ix_payments_{_party}_unapproved",
+        payments.c[f"{_party}_id"],
+        payments.c.created_ms,
+        payments.c.id,
+        sqlite_where=UNAPPROVED,
+        postgresql_where=UNAPPROVED,
+    )
 Index(
     "ix_payments_terminal_active",
     payments.c.terminal_id,
@@ -392,5 +378,19 @@ phone_events = Table(
     Column("at_ms", BigInteger, nullable=False),
     _one_of("kind", PhoneEventKind),
     Index("ix_phone_events_phone_seq", "phone_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: Refusals that leave no other row, for the limits (``server.allowances``); purged by the sweeper.
+failures = Table(
+    "failures",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    _one_of("kind", FailureKind),
+    Index("ix_failures_subject_at", "kind", "subject", "at_ms"),
+    Index("ix_failures_at", "at_ms"),
     sqlite_autoincrement=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -10,9 +11,11 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection
 from starlette.requests import Request
 
+from server.allowances import Allowances
 from server.announcement import Announcer
 from server.issuer import Issuer
 from server.keyring import KeyRing
+from server.kinds import FailureKind
 from server.notifications import Notifications, payment_topic
 from server.payments import PaymentRow, get_payment
 from server.proofs import ProofMemory
@@ -24,6 +27,8 @@ from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.payment import Status
 from twochannel.protocol.statements import Proof, Role
 from twochannel.trace import Trace
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -59,6 +64,15 @@ class Services:
     trace: Trace
     now_ms: Callable[[], int]
     token: Callable[[int], bytes]
+    allowances: Allowances
+
+    async def note_failure(self, kind: FailureKind, subject: str) -> None:
+        """Count a refusal that left nothing behind."""
+        full = await self.store.write(
+            lambda c: self.allowances.note_failure(c, kind, subject, self.now_ms())
+        )
+        if full:
+            _log.warning("limit_reached", extra={"kind": kind.value, "subject": subject})
 
     async def prove(self, request: Request, *roles: Role) -> Device:
         """Who asks, by the proof in ``Authorization``. Raises CodedError."""

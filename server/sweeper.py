@@ -1,4 +1,4 @@
-"""Ends what time has ended, once a second: expired payments, holds that nobody captured."""
+"""Ends what time has ended, once a second: payments, holds, failures that count no more."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from server.allowances import outdated, purge
 from server.expiry import due, sweep
 from server.services import Services
 from server.store import StoreError
@@ -27,6 +28,8 @@ async def run_sweeper(services: Services) -> None:
 
 async def _sweep(services: Services) -> None:
     now_ms = services.now_ms()
+    if await services.store.read(lambda connection: outdated(connection, now_ms)):
+        await services.store.write(lambda connection: purge(connection, now_ms))
     if not await services.store.read(lambda connection: due(connection, now_ms)):
         return
     for change in await services.store.write(

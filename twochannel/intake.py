@@ -14,7 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode, problem_document
+from twochannel.protocol.errors import (
+    PROBLEMS,
+    CodedError,
+    ErrorCode,
+    LimitError,
+    problem_document,
+)
 from twochannel.protocol.limits import BODY_TIMEOUT_S, MAX_BODY_BYTES
 
 _log = logging.getLogger(__name__)
@@ -44,7 +50,10 @@ async def answer_coded_error(_request: Request, error: Exception) -> JSONRespons
     """Exception handler for CodedError."""
     if not isinstance(error, CodedError):
         raise TypeError("registered for CodedError only")
-    return problem_response(error.code, error.detail)
+    headers = None
+    if isinstance(error, LimitError):
+        headers = {"retry-after": str(error.retry_after_s)}
+    return problem_response(error.code, error.detail, headers)
 
 
 async def answer_http_error(_request: Request, error: Exception) -> JSONResponse:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 from fastapi import APIRouter
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from server.answers import EnrolledAnswer
+from server.kinds import FailureKind
 from server.openapi import STATEMENT_CODES, Door, door, statement_body
-from server.registry import enrol
+from server.registry import Enrolled, enrol
 from server.services import services_of
 from twochannel import intake
 from twochannel.protocol.envelope import unverified_claims, verify
-from twochannel.protocol.errors import ErrorCode, StatementError
+from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.statements import Enrolment, Role
 
@@ -30,6 +34,18 @@ def read_enrolment(compact: str, server_id: str) -> Enrolment:
     return enrolment
 
 
+def address_of(request: Request) -> str:
+    """Where a request comes from: the address, of IPv6 the network that one household has."""
+    host = request.client.host if request.client else "local"
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4:
+        return host
+    return str(ip_network((address, 64), strict=False))
+
+
 @router.post(
     "/v1/enrolments",
     **door(
@@ -37,16 +53,29 @@ def read_enrolment(compact: str, server_id: str) -> Enrolment:
         "Enrol a terminal or phone",
         body=statement_body(Enrolment),
         answers={200: EnrolledAnswer, 201: EnrolledAnswer},
-        codes=(*STATEMENT_CODES, ErrorCode.KEY_INVALID, ErrorCode.ENROLMENT_CODE_REFUSED),
+        codes=(
+            *STATEMENT_CODES,
+            ErrorCode.KEY_INVALID,
+            ErrorCode.ENROLMENT_CODE_REFUSED,
+            ErrorCode.TOO_MANY_ENROLMENTS,
+        ),
     ),
 )
 async def enrol_device(request: Request) -> JSONResponse:
     services = services_of(request)
     compact = await intake.statement_body(request)
     enrolment = read_enrolment(compact, services.issuer.server_id)
-    enrolled = await services.store.write(
-        lambda connection: enrol(
-            connection, enrolment, compact, services.issuer.server_id, services.now_ms()
-        )
-    )
+    address = address_of(request)
+
+    def transaction(connection: Connection) -> Enrolled:
+        now_ms = services.now_ms()
+        services.allowances.check_failures(connection, FailureKind.ENROLMENT, address, now_ms)
+        return enrol(connection, enrolment, compact, services.issuer.server_id, now_ms)
+
+    try:
+        enrolled = await services.store.write(transaction)
+    except CodedError as error:
+        if error.code is ErrorCode.ENROLMENT_CODE_REFUSED:
+            await services.note_failure(FailureKind.ENROLMENT, address)
+        raise
     return JSONResponse(enrolled.answer, status_code=201 if enrolled.created else 200)

@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from server.answers import PaymentAnswer
-from server.confirmations import SignedConfirmation, accept_confirmation
+from server.confirmations import Confirmed, SignedConfirmation, accept_confirmation
+from server.kinds import FailureKind
 from server.openapi import PAYMENT_ID, PREFER, STATEMENT_CODES, Door, door, statement_body
 from server.operations import SignedOrder, accept_order
 from server.payments import Change, view
@@ -33,13 +34,34 @@ _ORDER_CODES = (
 )
 
 
-async def read_confirmation(services: Services, compact: str) -> SignedConfirmation:
-    """Verify a confirmation and the auth code in it. Raises CodedError."""
-    confirmation, key = await services.keyring.read(compact, Confirmation, Role.PHONE)
+#: Refusals of a confirmation that a phone and a jack in order do not earn.
+_WRONG = frozenset(
+    {
+        ErrorCode.AUDIENCE_WRONG,
+        ErrorCode.CHAIN_BROKEN,
+        ErrorCode.CLAIM_INVALID,
+        ErrorCode.COUNTER_REUSED,
+        ErrorCode.EPOCH_OUTDATED,
+        ErrorCode.ISSUER_WRONG,
+        ErrorCode.KEY_UNKNOWN,
+        ErrorCode.MESSAGE_MALFORMED,
+        ErrorCode.PAYMENT_METHOD_UNKNOWN,
+        ErrorCode.PAYMENT_UNKNOWN,
+        ErrorCode.SIGNATURE_INVALID,
+        ErrorCode.STATEMENT_REPLAYED,
+        ErrorCode.STATEMENT_TYPE_WRONG,
+    }
+)
+
+
+async def read_auth_code(
+    services: Services, confirmation: Confirmation, compact: str, kid: str
+) -> SignedConfirmation:
+    """Verify the auth code in a confirmation whose own signature holds. Raises CodedError."""
     if confirmation.auth_code is None:
-        return SignedConfirmation(confirmation, compact, key.kid, None, None)
+        return SignedConfirmation(confirmation, compact, kid, None, None)
     auth_code, jack = await services.keyring.read(confirmation.auth_code, AuthCode, Role.JACK)
-    return SignedConfirmation(confirmation, compact, key.kid, auth_code, jack.kid)
+    return SignedConfirmation(confirmation, compact, kid, auth_code, jack.kid)
 
 
 @router.post(
@@ -56,6 +78,7 @@ async def read_confirmation(services: Services, compact: str) -> SignedConfirmat
             ErrorCode.COUNTER_REUSED,
             ErrorCode.PRESENCE_MISSING,
             ErrorCode.PAYMENT_METHOD_UNKNOWN,
+            ErrorCode.TOO_MANY_CONFIRMATIONS,
         ),
     ),
 )
@@ -70,7 +93,19 @@ async def confirm_payment(request: Request) -> JSONResponse:
 
 
 async def _confirm(services: Services, request: Request, payment_id: str) -> JSONResponse:
-    signed = await read_confirmation(services, await intake.statement_body(request))
+    compact = await intake.statement_body(request)
+    confirmation, key = await services.keyring.read(compact, Confirmation, Role.PHONE)
+    try:
+        signed = await read_auth_code(services, confirmation, compact, key.kid)
+        confirmed = await _accept(services, payment_id, signed)
+    except CodedError as error:
+        if error.code in _WRONG:
+            await services.note_failure(FailureKind.CONFIRMATION, key.kid)
+        raise
+    return await _answer(services, request, confirmed.payment, confirmed.change)
+
+
+async def _accept(services: Services, payment_id: str, signed: SignedConfirmation) -> Confirmed:
     confirmation = signed.confirmation
     services.trace.event(
         "confirmation_received",
@@ -80,12 +115,17 @@ async def _confirm(services: Services, request: Request, payment_id: str) -> JSO
     )
     confirmed = await services.store.write(
         lambda connection: accept_confirmation(
-            connection, payment_id, signed, services.now_ms(), services.issuer
+            connection,
+            payment_id,
+            signed,
+            services.now_ms(),
+            services.issuer,
+            services.allowances,
         )
     )
     if confirmed.change is not None and confirmation.decision is Decision.APPROVE:
         services.trace.event("payment_confirmed", payment_id)
-    return await _answer(services, request, confirmed.payment, confirmed.change)
+    return confirmed
 
 
 @router.post(

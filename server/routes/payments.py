@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from server.answers import PaymentAnswer, PaymentList
+from server.kinds import FailureKind
 from server.openapi import PAYMENT_ID, PREFER, STATEMENT_CODES, Door, door, statement_body
 from server.payment_list import PARAMETERS, list_payments, read_page
 from server.payments import PaymentRow, get_payment, view
@@ -17,7 +18,7 @@ from server.preference import applied, wait_preference_s
 from server.requests import Fresh, Requested, SignedRequest, accept_request
 from server.services import Device, Services, services_of
 from twochannel import intake
-from twochannel.protocol.envelope import unverified_claims
+from twochannel.protocol.envelope import read_header, unverified_claims
 from twochannel.protocol.errors import CodedError, ErrorCode, PaymentError
 from twochannel.protocol.statements import PaymentRequest, Role
 from twochannel.protocol.wire import base64url
@@ -61,12 +62,26 @@ def _code_malformed(compact: str) -> bool:
             ErrorCode.CODE_UNKNOWN,
             ErrorCode.TERMINAL_BUSY,
             ErrorCode.JACK_BUSY,
+            ErrorCode.JACK_PROMPTED,
+            ErrorCode.TERMINAL_THROTTLED,
+            ErrorCode.TOO_MANY_CODES,
         ),
     ),
 )
 async def request_payment(request: Request) -> JSONResponse:
     services = services_of(request)
-    signed = await read_request(services, await intake.statement_body(request))
+    compact = await intake.statement_body(request)
+    try:
+        return await _request(services, request, compact)
+    except PaymentError as error:
+        if error.code is ErrorCode.CODE_UNKNOWN:
+            # It was told after the signature held: the terminal is who it says it is.
+            await services.note_failure(FailureKind.CODE, read_header(compact).kid)
+        raise
+
+
+async def _request(services: Services, request: Request, compact: str) -> JSONResponse:
+    signed = await read_request(services, compact)
     payment_id = signed.request.jti
     services.trace.event("request_received", payment_id)
     fresh = Fresh(
@@ -75,7 +90,9 @@ async def request_payment(request: Request) -> JSONResponse:
         now_ms=services.now_ms(),
     )
     requested = await services.store.write(
-        lambda connection: accept_request(connection, signed, fresh, services.issuer)
+        lambda connection: accept_request(
+            connection, signed, fresh, services.issuer, services.allowances
+        )
     )
     if requested.created:
         services.trace.event("challenge_issued", payment_id)

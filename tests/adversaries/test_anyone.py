@@ -346,7 +346,7 @@ async def test_one_device_cannot_use_up_the_memory_of_proofs(server: Bench) -> N
             memory.use(proof_of(server, stranger), "GET", "/v1/payments", now_s())
         except CodedError as error:
             codes.add(error.code)
-    assert codes == {ErrorCode.NOT_READY}
+    assert codes == {ErrorCode.TOO_MANY_REQUESTS}
     memory.use(proof_of(server, server.devices.phone), "GET", "/v1/payments", now_s())
 
 

@@ -72,8 +72,9 @@ class Held:
 class ScriptedServer:
     """``faults``: what happens to the next requests that carry a statement, one each:
 
-    "lose": take it, but break the connection; "drop": break it at once; an ErrorCode: refuse.
-    ``greetings``: with what the next readers of the well-known document are refused.
+    "lose": take it, but break the connection; "drop": break it at once; a code or an error: refuse.
+    ``greetings``: with what the next readers of the well-known document are refused; ``looks``:
+    with what the next are who look at a payment.
     ``outcome``: what becomes of a payment (None: it stays pending until ``decide``).
     ``receipt_changes``: claims that are wrong in every receipt. ``ahead_s``: of its clock.
     ``slow_card``: captures are under way until ``decide``, refunds until they are looked at.
@@ -82,7 +83,8 @@ class ScriptedServer:
 
     signer: FileSigner = field(default_factory=new_signer)
     outcome: Status | None = Status.CAPTURED
-    faults: deque[str | ErrorCode] = field(default_factory=deque)
+    faults: deque[str | ErrorCode | CodedError] = field(default_factory=deque)
+    looks: deque[CodedError] = field(default_factory=deque)
     greetings: deque[ErrorCode] = field(default_factory=deque)
     receipt_changes: dict[str, Any] = field(default_factory=dict)
     ahead_s: int = 0
@@ -204,6 +206,8 @@ class ScriptedServer:
         async with self.arrived:
             self.looked_at.add(payment)
             self.arrived.notify_all()
+        if self.looks:
+            raise self.looks.popleft()
         return await self._told(request, payment)
 
     async def _capture(self, request: Request) -> Response:
@@ -289,6 +293,8 @@ class ScriptedServer:
             break_off(request)
         if isinstance(fault, ErrorCode):
             raise CodedError(fault)
+        if isinstance(fault, CodedError):
+            raise fault
         return compact
 
     def _terminal(self) -> VerifyingKey:

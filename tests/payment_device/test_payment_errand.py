@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from payment_device.answers import UnsettledError
+from payment_device.errands import Forbearance
 from payment_device.intents import Phase
 from tests.payment_device.lane import (
     Air,
@@ -19,7 +21,7 @@ from tests.payment_device.lane import (
 )
 from tests.payment_device.scripted_server import ScriptedServer, new_signer
 from twochannel.keystore.file import FileSigner
-from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.errors import CodedError, ErrorCode, LimitError
 from twochannel.protocol.payment import Status
 
 # --- a server that fails
@@ -205,3 +207,56 @@ async def test_a_request_that_expired_before_the_server_had_it_lapses(
         assert not server.received
         air.jack()
         assert (await lane.charge())["paid"]
+
+
+@pytest.mark.parametrize("code", [ErrorCode.TERMINAL_THROTTLED, ErrorCode.TOO_MANY_CODES])
+async def test_a_throttled_terminal_asks_for_nothing_until_the_time_is_over(
+    lane: Bench, server: ScriptedServer, code: ErrorCode
+) -> None:
+    server.faults.append(LimitError(code, 300))
+    for reference in ("r-1", "r-2"):
+        with refused(code) as told:
+            await lane.charge(reference)
+        assert isinstance(told.value, LimitError)
+        assert 290 < told.value.retry_after_s <= 300
+    assert len(server.requests()) == 1
+
+
+def test_a_terminal_forbears_as_long_as_it_was_told_and_no_longer() -> None:
+    now_s = 1000.0
+    forbearance = Forbearance(lambda: now_s)
+    forbearance.check()
+    forbearance.learn(LimitError(ErrorCode.JACK_PROMPTED, 300))
+    forbearance.learn(CodedError(ErrorCode.NOT_READY))
+    forbearance.check()
+    forbearance.learn(LimitError(ErrorCode.TERMINAL_THROTTLED, 300))
+    now_s = 1299.5
+    with refused(ErrorCode.TERMINAL_THROTTLED) as told:
+        forbearance.check()
+    assert told.value.retry_after_s == 1
+    now_s = 1300.0
+    forbearance.check()
+
+
+async def test_another_car_is_charged_although_one_owner_was_asked_too_often(
+    lane: Bench, server: ScriptedServer
+) -> None:
+    server.faults.append(LimitError(ErrorCode.JACK_PROMPTED, 300))
+    with refused(ErrorCode.JACK_PROMPTED) as told:
+        await lane.charge("r-1")
+    assert "try again in 300 s" in str(told.value)
+    assert (await lane.charge("r-2"))["paid"]
+
+
+async def test_a_look_that_comes_too_often_is_repeated_when_the_server_wants_it(
+    lane: Bench, server: ScriptedServer
+) -> None:
+    server.outcome = None
+    server.looks.append(LimitError(ErrorCode.TOO_MANY_REQUESTS, 1))
+    charging = asyncio.create_task(lane.charge())
+    await server.wait_for_looks(1)
+    payment = next(iter(server.payments))
+    asked_s = time.monotonic()
+    await server.decide(payment, Status.CAPTURED)
+    assert (await charging)["paid"]
+    assert time.monotonic() - asked_s > 0.8

@@ -33,7 +33,8 @@ _STATUS_AFTER = {"approve": "captured", "decline": "declined"}
 @dataclass
 class ScriptedServer:
     """``skew_ms``: how far its clock is from this machine's. ``refusals``: codes for the next
-    statements, None for an answer that is lost on the way; when they are used up it accepts."""
+    statements, None for an answer that is lost on the way; when they are used up it accepts.
+    ``retry_after_s``: what refusals say about when to come back."""
 
     party: Server = field(default_factory=Server)
     skew_ms: int = 0
@@ -44,6 +45,7 @@ class ScriptedServer:
     last_event_ids: list[str | None] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
     shut_out: bool = False
+    retry_after_s: int | None = None
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -177,7 +179,8 @@ class ScriptedServer:
             self.confirmations.put_nowait(compact)
             if refusal is None:
                 return _lost()
-            return self._timed(problem_response(refusal))
+            after = {"retry-after": str(self.retry_after_s)} if self.retry_after_s else None
+            return self._timed(problem_response(refusal, headers=after))
         self.accepted[claims.sub] = compact
         self.confirmations.put_nowait(compact)
         status = _STATUS_AFTER[claims.decision.value]

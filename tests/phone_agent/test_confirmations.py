@@ -89,6 +89,32 @@ async def test_a_refusal_for_good_ends_it_and_is_kept(
     assert len(phone.traced("confirmation_sent")) == 1
 
 
+async def test_a_phone_that_is_to_wait_a_moment_waits_and_sends_again(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    phone.pair(jack, server)
+    server.refusals.append(ErrorCode.TOO_MANY_CONFIRMATIONS)
+    server.retry_after_s = 1
+    async with served(jack), phone.running():
+        challenge = await ask_and_hear(server, jack, phone)
+        assert (await closed(phone, challenge.sub)).closed == "answered"
+    refused, accepted = phone.traced("confirmation_answered")
+    assert (refused["status_code"], accepted["status_code"]) == (429, 200)
+    assert accepted["mono_ns"] - refused["mono_ns"] >= 10**9
+
+
+async def test_a_phone_that_is_to_wait_longer_than_the_payment_lasts_gives_it_up(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    phone.pair(jack, server)
+    server.refusals.append(ErrorCode.TOO_MANY_CONFIRMATIONS)
+    server.retry_after_s = 600
+    async with served(jack), phone.running():
+        challenge = await ask_and_hear(server, jack, phone)
+        told = (await closed(phone, challenge.sub)).closed
+    assert told == f"refused: {ErrorCode.TOO_MANY_CONFIRMATIONS}"
+
+
 async def test_an_answer_kept_before_a_restart_is_sent_after_it_unchanged(
     server: ScriptedServer, jack: Jack, phone: OwnersPhone
 ) -> None:

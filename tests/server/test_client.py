@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,12 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fieldkit.specimens import NOW_S, Specimens, specimen_id, specimen_signer
 from server.client import ServerClient, ServerPin, ServerUnreachableError
 from twochannel import tls
+from twochannel.protocol.errors import CodedError, ErrorCode, LimitError, problem_document
 from twochannel.serving import Address, serve
 
 _KEY = ec.generate_private_key(ec.SECP256R1())
@@ -30,7 +32,11 @@ async def _repeat(request: Request) -> Response:
     return Response(_NONSENSE[int(request.path_params["number"])])
 
 
-async def _events(_request: Request) -> Response:
+async def _events(request: Request) -> Response:
+    if request.app.state.limits:
+        after = request.app.state.limits.pop()
+        document = problem_document(ErrorCode.TOO_MANY_REQUESTS)
+        return JSONResponse(document, status_code=429, headers={"retry-after": after})
     return Response("id: 1\nevent: payment\ndata: [1]\n\n", media_type="text/event-stream")
 
 
@@ -58,15 +64,30 @@ async def _events_around_pings(_request: Request) -> Response:
     return EventSourceResponse(events(), ping=0.01, ping_message_factory=ping)
 
 
+async def _limited(request: Request) -> Response:
+    """A limit whose end is told as the path says."""
+    document = problem_document(ErrorCode.TOO_MANY_REQUESTS, "not now")
+    headers = {"retry-after": request.path_params["after"]}
+    return JSONResponse(document, status_code=429, headers=headers)
+
+
 @pytest.fixture
-async def client() -> AsyncIterator[ServerClient]:
+def limits() -> list[str]:
+    """What the next readers of the event stream are told to wait, in seconds."""
+    return []
+
+
+@pytest.fixture
+async def client(limits: list[str]) -> AsyncIterator[ServerClient]:
     routes = [
         Route("/.well-known/cigarjack", _well_known),
         Route("/v1/events", _events),
+        Route("/limited/{after}", _limited, methods=["GET", "POST"]),
         Route("/{number:int}", _repeat, methods=["GET", "POST"]),
     ]
     app = Starlette(routes=routes)
     app.state.asked = False
+    app.state.limits = limits
     async with _client_of(app) as client:
         yield client
 
@@ -123,3 +144,33 @@ async def test_pings_do_not_end_the_stream() -> None:
             if len(kinds) == 3:
                 break
     assert kinds == ["connected", "payment", "payment"]
+
+
+async def test_a_limit_says_when_to_come_back(client: ServerClient) -> None:
+    for ask in (client.send("/limited/300", "a.b.c"), client.get("/limited/300")):
+        with pytest.raises(LimitError) as limit:
+            await ask
+        assert (limit.value.retry_after_s, limit.value.detail) == (300, "not now")
+
+
+@pytest.mark.parametrize("after", ["soon", "-1", "1.5", "9999999"])
+async def test_a_limit_whose_end_cannot_be_read_is_a_refusal(
+    client: ServerClient, after: str
+) -> None:
+    with pytest.raises(CodedError) as refused:
+        await client.get(f"/limited/{after}")
+    assert type(refused.value) is CodedError
+    assert refused.value.code is ErrorCode.TOO_MANY_REQUESTS
+
+
+async def test_the_event_stream_is_opened_again_when_the_server_wants_it(
+    client: ServerClient, limits: list[str]
+) -> None:
+    limits.append("1")
+    kinds, started_s = [], time.monotonic()
+    async for event in client.events():
+        kinds.append(event.kind)
+        if event.kind == "connected":
+            break
+    assert kinds == ["lost", "connected"]
+    assert time.monotonic() - started_s >= 1

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from server.expiry import due, sweep
-from server.schema import Operation, metadata
+from server.kinds import Operation
+from server.schema import metadata
 from server.store import Store
 from tests.server.world import World
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError

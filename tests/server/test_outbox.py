@@ -23,6 +23,7 @@ from server.evidence import gather
 from server.evidence_chain import verify_evidence
 from server.expiry import sweep
 from server.issuer import Issuer
+from server.kinds import Operation
 from server.notifications import OUTBOX
 from server.payments import Change, get_payment, queue_operation
 from server.processors.port import (
@@ -33,7 +34,6 @@ from server.processors.port import (
     Refused,
     VoidOrder,
 )
-from server.schema import Operation
 from tests.server.desk import DEADLINE_S, Desk, answers, never, open_desk, raises
 from twochannel.protocol.errors import PaymentError
 from twochannel.protocol.payment import CaptureMode

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
+from server.allowances import Allowances
 from server.confirmations import SignedConfirmation, accept_confirmation
 from server.issuer import Issuer
 from server.operations import SignedOrder, accept_order
@@ -50,6 +51,8 @@ from twochannel.protocol.statements import (
 from twochannel.protocol.wire import base64url
 
 LANE = "Lane 1"
+#: For worlds in which limits are not what is tested.
+PLENTY = 10_000
 #: A fixed present: 2023-11-14T22:13:20Z.
 NOW_MS = 1_700_000_000_000
 
@@ -81,6 +84,7 @@ class World:
     phone: FileSigner = field(default_factory=new_signer)
     epoch: int = 1
     counter: int = 0
+    allowances: Allowances = field(default_factory=lambda: Allowances(PLENTY, PLENTY))
 
     def __post_init__(self) -> None:
         self.issuer = Issuer(self.server.key.kid, self.server, new_id)
@@ -178,7 +182,9 @@ class World:
         compact = sign(statement, self.terminal)
         signed = SignedRequest(statement, compact, self.terminal.key.kid, self.jack.key.kid)
         fresh = Fresh(base64url(secrets.token_bytes(16)), "42", self.now_ms)
-        self.store.write_now(lambda c: accept_request(c, signed, fresh, self.issuer))
+        self.store.write_now(
+            lambda c: accept_request(c, signed, fresh, self.issuer, self.allowances)
+        )
         return payment
 
     def statement(self, payment: str, typ: str) -> str:
@@ -236,7 +242,9 @@ class World:
             statement, compact, self.phone.key.kid, auth_code, self.jack.key.kid
         )
         self.store.write_now(
-            lambda c: accept_confirmation(c, payment, signed, self.now_ms, self.issuer)
+            lambda c: accept_confirmation(
+                c, payment, signed, self.now_ms, self.issuer, self.allowances
+            )
         )
 
     def capture(self, payment: str, value: int, currency: str = "EUR") -> None:

@@ -7,6 +7,7 @@
     +-- SessionError      what came over GATT is not of this session: end the connection
     +-- StatementError    a statement or message is refused: answer its ``code``
     +-- PaymentError      the payment cannot do that now: answer its ``code``
+    +-- LimitError        too often: answer its ``code``, and when to come back
 
 The value of an ``ErrorCode`` is the stable ``code`` of an RFC 9457 problem document. Codes are
 never renamed; ``docs/protocol.md`` lists them from ``PROBLEMS``.
@@ -20,7 +21,7 @@ from typing import Final
 
 
 class ErrorCode(StrEnum):
-    """Wire codes, in groups: message, signature, time, trust, payment, jack, service."""
+    """Wire codes, in groups: message, signature, time, trust, payment, jack, limits, service."""
 
     MESSAGE_MALFORMED = "message_malformed"
     MESSAGE_TOO_LARGE = "message_too_large"
@@ -62,6 +63,13 @@ class ErrorCode(StrEnum):
     CHALLENGE_REFUSED = "challenge_refused"
     NONCE_UNKNOWN = "nonce_unknown"
     TIME_REFUSED = "time_refused"
+
+    JACK_PROMPTED = "jack_prompted"
+    TERMINAL_THROTTLED = "terminal_throttled"
+    TOO_MANY_CODES = "too_many_codes"
+    TOO_MANY_CONFIRMATIONS = "too_many_confirmations"
+    TOO_MANY_ENROLMENTS = "too_many_enrolments"
+    TOO_MANY_REQUESTS = "too_many_requests"
 
     NO_JACK_HEARD = "no_jack_heard"
     JACK_AMBIGUOUS = "jack_ambiguous"
@@ -194,6 +202,34 @@ PROBLEMS: Final[dict[ErrorCode, Problem]] = {
     ErrorCode.TIME_REFUSED: Problem(
         409, "The time statement is not acceptable", "Fetch a fresh time statement and retry."
     ),
+    ErrorCode.JACK_PROMPTED: Problem(
+        429,
+        "The owner of this jack was asked too often",
+        "Wait as long as Retry-After says; let the owner come to the till.",
+    ),
+    ErrorCode.TERMINAL_THROTTLED: Problem(
+        429,
+        "Most of what this terminal asked for came to nothing",
+        "Wait as long as Retry-After says; find out why owners decline.",
+    ),
+    ErrorCode.TOO_MANY_CODES: Problem(
+        429,
+        "The terminal has sent too many codes that nobody uses",
+        "Wait as long as Retry-After says; send only codes that were heard.",
+    ),
+    ErrorCode.TOO_MANY_CONFIRMATIONS: Problem(
+        429,
+        "Too many confirmations of this phone were wrong",
+        "Wait as long as Retry-After says; pair phone and jack again, or ask the operator.",
+    ),
+    ErrorCode.TOO_MANY_ENROLMENTS: Problem(
+        429,
+        "Too many wrong enrolment codes came from this address",
+        "Wait as long as Retry-After says, then copy the code whole.",
+    ),
+    ErrorCode.TOO_MANY_REQUESTS: Problem(
+        429, "The device asks too often", "Wait as long as Retry-After says."
+    ),
     ErrorCode.NO_JACK_HEARD: Problem(
         404, "No jack is heard at this lane", "Check that the jack's light is on; move closer."
     ),
@@ -244,6 +280,15 @@ class StatementError(CodedError):
 
 class PaymentError(CodedError):
     """The payment cannot do what was asked, in the state that it is in."""
+
+
+class LimitError(CodedError):
+    """It was done too often. ``retry_after_s``: after so many seconds it may be tried again."""
+
+    def __init__(self, code: ErrorCode, retry_after_s: int, detail: str = "") -> None:
+        self.retry_after_s = max(1, retry_after_s)
+        wait = f"{PROBLEMS[code].title}; try again in {self.retry_after_s} s"
+        super().__init__(code, detail or wait)
 
 
 def problem_document(code: ErrorCode, detail: str = "") -> dict[str, object]:

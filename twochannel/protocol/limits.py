@@ -59,3 +59,21 @@ MAX_CALL_SKEW_S: Final = 30
 CALLED_S: Final = 6.0
 #: Wi-Fi that has shown no sign of life by then gets GATT for company, within the 2 s promised.
 WIFI_PATIENCE_S: Final = 1.5
+#: Prompts of one jack that its owner did not approve, in their window: whoever is asked again and
+#: again approves at last, only to be left alone.
+MAX_PROMPTS: Final = 3
+#: The window of prompts: an owner who says no three times has driven on by then.
+PROMPT_WINDOW_S: Final = 5 * 60
+#: Prompts of one terminal that came to nothing in their window; it is throttled when they are more
+#: than were approved as well. Honest tills ask people who said that they want to pay.
+MAX_DENIALS: Final = 10
+#: The window of a terminal's prompts: long enough that a short quiet does not hide a habit.
+DENIAL_WINDOW_S: Final = 15 * 60
+#: Codes of one terminal that nobody uses: jacks of other servers drive by, but not every minute.
+MAX_UNKNOWN_CODES: Final = 20
+#: Wrong confirmations of one phone, after which it approves nothing: a phone in order has none.
+MAX_FAILED_CONFIRMATIONS: Final = 5
+#: Wrong enrolment codes from one address: an installer copies some of them badly.
+MAX_FAILED_ENROLMENTS: Final = 10
+#: The window of unknown codes, failed confirmations and failed enrolments.
+FAILURE_WINDOW_S: Final = 10 * 60

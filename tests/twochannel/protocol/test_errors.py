@@ -9,6 +9,7 @@ from twochannel.protocol.errors import (
     CodedError,
     ErrorCode,
     FrameError,
+    LimitError,
     PaymentError,
     ProtocolError,
     StatementError,
@@ -37,4 +38,24 @@ def test_the_tree_of_errors() -> None:
     assert issubclass(FrameError, ProtocolError)
     assert issubclass(CodedError, ProtocolError)
     own = {kind for kind in CodedError.__subclasses__() if kind.__module__ == CodedError.__module__}
-    assert own == {StatementError, PaymentError}
+    assert own == {StatementError, PaymentError, LimitError}
+
+
+@pytest.mark.parametrize(("after_s", "told_s"), [(300, 300), (1, 1), (0, 1), (-5, 1)])
+def test_a_limit_says_when_to_come_back(after_s: int, told_s: int) -> None:
+    limit = LimitError(ErrorCode.JACK_PROMPTED, after_s)
+    assert limit.retry_after_s == told_s
+    assert limit.detail == f"The owner of this jack was asked too often; try again in {told_s} s"
+    assert LimitError(ErrorCode.JACK_PROMPTED, 1, "not now").detail == "not now"
+
+
+def test_limits_are_429_and_nothing_else_is() -> None:
+    limited = {code for code in ErrorCode if PROBLEMS[code].status == 429}
+    assert limited == {
+        ErrorCode.JACK_PROMPTED,
+        ErrorCode.TERMINAL_THROTTLED,
+        ErrorCode.TOO_MANY_CODES,
+        ErrorCode.TOO_MANY_CONFIRMATIONS,
+        ErrorCode.TOO_MANY_ENROLMENTS,
+        ErrorCode.TOO_MANY_REQUESTS,
+    }

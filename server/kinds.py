@@ -1,0 +1,50 @@
+"""The words that stand in the server's tables: kinds of orders, outcomes, events, failures."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Operation(StrEnum):
+    """What the outbox asks of the processor."""
+
+    CHARGE = "charge"
+    CAPTURE = "capture"
+    VOID = "void"
+    REFUND = "refund"
+
+
+class RequestedBy(StrEnum):
+    """Who signed for a refund: the payment's terminal, or the server for its operator."""
+
+    TERMINAL = "terminal"
+    OPERATOR = "operator"
+
+
+class OutboxState(StrEnum):
+    """``queued`` -> ``calling`` -> ``done``, or ``unknown`` until the reconciler knows more."""
+
+    QUEUED = "queued"
+    CALLING = "calling"
+    DONE = "done"
+    UNKNOWN = "unknown"
+
+
+class Outcome(StrEnum):
+    """What the processor did about an operation, once it is known."""
+
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+
+
+class FailureKind(StrEnum):
+    """What is counted by ``subject``: a terminal, a phone, an address."""
+
+    CODE = "code"
+    CONFIRMATION = "confirmation"
+    ENROLMENT = "enrolment"
+
+
+class PhoneEventKind(StrEnum):
+    CHALLENGE = "challenge"
+    PAYMENT = "payment"

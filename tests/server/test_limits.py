@@ -1,0 +1,228 @@
+"""Limits at the doors of a running server: 429 with Retry-After, and honest devices go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from starlette.requests import Request
+
+from server.audit_records import read_records
+from server.auditor import audit
+from server.cli import main
+from server.routes.enrolments import address_of
+from server.state import StateFolder
+from tests.server.bench import Bench, check_problem, copied, running
+from tests.server.devices import Devices, new_signer, seal
+from twochannel.protocol.errors import ErrorCode
+from twochannel.protocol.limits import FAILURE_WINDOW_S
+from twochannel.protocol.statements import Confirmation, Role
+from twochannel.trace import wall_ms
+
+
+@pytest.fixture
+async def strict(prepared: tuple[StateFolder, Devices], tmp_path: Path) -> AsyncIterator[Bench]:
+    """A server that lets little through."""
+    async with running(
+        *copied(prepared, tmp_path / "server"),
+        prompts_per_jack=3,
+        denials_per_terminal=5,
+        unknown_codes_per_terminal=4,
+        failed_confirmations_per_phone=3,
+        failed_enrolments_per_address=3,
+    ) as bench:
+        yield bench
+    records = read_records(
+        tmp_path / "server" / "server.sqlite3",
+        tmp_path / "server" / "processor.sqlite3",
+        bench.folder.identity(),
+        wall_ms(),
+    )
+    assert [check.findings for check in audit(records) if check.findings] == []
+
+
+def check_limit(answer: httpx.Response, code: ErrorCode, window_s: int = 900) -> None:
+    check_problem(answer, code)
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["retry-after"]) <= window_s
+
+
+async def decline(bench: Bench, devices: Devices | None = None) -> None:
+    device = devices or bench.devices
+    answer = await bench.post("/v1/payments", device.request())
+    assert answer.status_code == 201, answer.text
+    payment = answer.json()["id"]
+    challenge = bench.statement(payment, "challenge+jwt")
+    answer = await bench.confirm(payment, device.decline(payment, challenge))
+    assert answer.json()["status"] == "declined"
+
+
+async def test_an_owner_is_asked_three_times_and_others_go_on_paying(strict: Bench) -> None:
+    for _ in range(3):
+        await decline(strict)
+    check_limit(
+        await strict.post("/v1/payments", strict.devices.request()), ErrorCode.JACK_PROMPTED, 300
+    )
+    car = await strict.other_car()
+    assert (await strict.post("/v1/payments", car.request())).status_code == 201
+
+
+async def test_a_burst_of_prompts_from_many_terminals_reaches_the_owner_three_times(
+    strict: Bench,
+) -> None:
+    """Each of them acts as if it were the only one; the jack's limit is the server's."""
+    signers = [await strict.enrolled(Role.TERMINAL) for _ in range(6)]
+    gang = [Devices(strict.devices.identity, terminal=signer) for signer in signers]
+    asked = 0
+    for member in gang:
+        request = member.request(code=strict.devices.code())
+        answer = await strict.post("/v1/payments", request)
+        if answer.status_code == 201:
+            asked += 1
+            path = f"/v1/payments/{answer.json()['id']}/cancellation"
+            assert (await strict.post(path, member.cancel(request))).status_code == 200
+        else:
+            check_limit(answer, ErrorCode.JACK_PROMPTED, 300)
+    assert asked == 3
+
+
+async def test_a_terminal_that_is_declined_again_and_again_is_throttled(strict: Bench) -> None:
+    first, second = await strict.other_car(), await strict.other_car()
+    for car in (first, first, first, second, second):
+        await decline(strict, car)
+    request = strict.devices.request()
+    check_limit(await strict.post("/v1/payments", request), ErrorCode.TERMINAL_THROTTLED)
+    other = Devices(strict.devices.identity, terminal=await strict.enrolled(Role.TERMINAL))
+    elsewhere = other.request(code=strict.devices.code())
+    assert (await strict.post("/v1/payments", elsewhere)).status_code == 201
+
+
+async def test_codes_are_not_guessed_for_long(strict: Bench) -> None:
+    for guess in ("00" * 8, "11" * 8, "zz", "22" * 8):
+        answer = await strict.post("/v1/payments", strict.devices.request(code=guess))
+        check_problem(answer, ErrorCode.CODE_UNKNOWN)
+    for code in ("33" * 8, strict.devices.code()):
+        answer = await strict.post("/v1/payments", strict.devices.request(code=code))
+        check_limit(answer, ErrorCode.TOO_MANY_CODES, FAILURE_WINDOW_S)
+    assert len(strict.rows("SELECT * FROM failures")) == 4
+    strict.store.write_now(lambda c: c.exec_driver_sql("UPDATE failures SET at_ms = 1"))
+    assert (await strict.post("/v1/payments", strict.devices.request())).status_code == 201
+
+
+async def test_a_stranger_cannot_use_up_the_allowance_of_a_terminal(strict: Bench) -> None:
+    claims = strict.devices.request_claims(code="00" * 8)
+    forged = seal(claims, new_signer(), "payment-request+jwt", kid=strict.devices.terminal.key.kid)
+    for _ in range(6):
+        check_problem(await strict.post("/v1/payments", forged), ErrorCode.SIGNATURE_INVALID)
+    assert strict.rows("SELECT * FROM failures") == []
+
+
+async def test_a_phone_with_wrong_confirmations_approves_nothing_for_a_while(
+    strict: Bench,
+) -> None:
+    payment, _, challenge = await strict.pending()
+    path = f"/v1/payments/{payment}/confirmation"
+    for counter in (10**6, 10**6 + 1, 10**6 + 2):
+        wrong = strict.devices.confirmation(
+            payment, challenge, auth={"counter": counter, "prev": "A" * 43}
+        )
+        check_problem(await strict.post(path, wrong), ErrorCode.CHAIN_BROKEN)
+    good = strict.devices.confirmation(payment, challenge)
+    check_limit(await strict.post(path, good), ErrorCode.TOO_MANY_CONFIRMATIONS, FAILURE_WINDOW_S)
+    # What its owner does not want, it can still say.
+    declined = strict.devices.decline(payment, challenge)
+    assert (await strict.post(path, declined)).json()["status"] == "declined"
+
+
+async def test_somebody_else_cannot_block_a_phone(strict: Bench) -> None:
+    payment, _, challenge = await strict.pending()
+    path = f"/v1/payments/{payment}/confirmation"
+    claims = strict.devices.confirmation_claims(payment, challenge)
+    forged = seal(claims, new_signer(), Confirmation.TYP, kid=strict.devices.phone.key.kid)
+    stranger = await strict.enrolled(Role.PHONE)
+    other = seal(claims | {"iss": stranger.key.kid}, stranger, Confirmation.TYP)
+    for _ in range(4):
+        check_problem(await strict.post(path, forged), ErrorCode.SIGNATURE_INVALID)
+        await strict.post(path, other)
+    answer = await strict.confirm(payment, strict.devices.confirmation(payment, challenge))
+    assert answer.json()["status"] == "captured"
+
+
+async def test_an_address_that_guesses_enrolment_codes_waits(strict: Bench) -> None:
+    devices = strict.devices
+    for _ in range(3):
+        guess = devices.enrolment(new_signer(), Role.PHONE, "A" * 22)
+        check_problem(await strict.post("/v1/enrolments", guess), ErrorCode.ENROLMENT_CODE_REFUSED)
+    code = strict.enrolment_code(Role.PHONE)
+    signer = new_signer()
+    answer = await strict.post("/v1/enrolments", devices.enrolment(signer, Role.PHONE, code))
+    check_limit(answer, ErrorCode.TOO_MANY_ENROLMENTS, FAILURE_WINDOW_S)
+    lifted = command(strict, "lift", "127.0.0.1")
+    assert lifted.exit_code == 0, lifted.stderr
+    answer = await strict.post("/v1/enrolments", devices.enrolment(signer, Role.PHONE, code))
+    assert answer.status_code == 201
+
+
+def command(bench: Bench, *arguments: str) -> Any:
+    return CliRunner().invoke(main, ["--state", str(bench.folder.path), "limits", *arguments])
+
+
+async def test_the_operator_sees_whose_failures_count(strict: Bench) -> None:
+    assert "Nobody" in command(strict, "list").stderr
+    await strict.post("/v1/payments", strict.devices.request(code="00" * 8))
+    terminal = strict.devices.terminal.key.kid
+    assert terminal in command(strict, "list").stdout
+    assert '"count": 1' in command(strict, "list", "--json").stdout
+    assert '"forgotten": 1' in command(strict, "lift", terminal, "--json").stdout
+    assert command(strict, "lift", terminal).exit_code == 1
+
+
+async def test_the_sweeper_forgets_what_counts_no_more(strict: Bench) -> None:
+    await strict.post("/v1/payments", strict.devices.request(code="00" * 8))
+    strict.store.write_now(lambda c: c.exec_driver_sql("UPDATE failures SET at_ms = 1"))
+    async with asyncio.timeout(20):
+        while strict.rows("SELECT * FROM failures"):
+            await strict.http.get("/healthz")
+
+
+async def test_a_device_that_asks_without_end_is_told_when_to_come_back(strict: Bench) -> None:
+    device, path = strict.devices.terminal, f"/v1/payments/{'0' * 36}"
+    for _ in range(1000):
+        answer = await strict.get(path, device)
+        if answer.status_code == 429:
+            break
+    else:
+        answer = await strict.get(path, device)
+    check_limit(answer, ErrorCode.TOO_MANY_REQUESTS, 121)
+    assert (await strict.get("/v1/payments", strict.devices.phone)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "subject"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+        (None, "local"),
+    ],
+)
+def test_an_address_stands_for_a_household(host: str | None, subject: str) -> None:
+    client = (host, 1234) if host else None
+    scope: dict[str, Any] = {
+        "type": "http",
+        "client": client,
+        "headers": [],
+        "method": "POST",
+        "path": "/",
+    }
+    assert address_of(Request(scope)) == subject
+    if host and ":" in host:
+        neighbour = str(ip_address(host) + 2**60)
+        scope["client"] = (neighbour, 1)
+        assert address_of(Request(scope)) == subject
