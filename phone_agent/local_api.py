@@ -90,6 +90,7 @@ _SHOWN = (
     "capture",
     "authorized_minor",
     "captured_minor",
+    "refunded_minor",
     "merchant",
     "lane",
     "reference",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twochannel.console import table
-from twochannel.protocol.money import Amount
+from twochannel.protocol.money import Amount, format_minor
 
 _PATHS = {"wifi": "Wi-Fi", "gatt": "Bluetooth"}
 _NO_JACK = "No jack is paired: phone-agent pair 'CJ1:…'"
@@ -35,13 +35,15 @@ def status_text(answer: dict[str, Any]) -> str:
 
 
 def payment_row(item: dict[str, Any]) -> tuple[str, ...]:
-    """id, merchant, lane, amount, status, answer."""
+    """id, merchant, lane, amount, status with what was given back, answer."""
+    amount, back_minor = Amount.model_validate(item["amount"]), item["refunded_minor"]
+    given_back = f", {format_minor(back_minor, amount.currency)} given back" if back_minor else ""
     answer = f"{item['decision']} by {item['decided_by']}" if item["decision"] else "none"
     return (
         item["id"],
         str((item["merchant"] or {}).get("name", "")),
         str(item["lane"]),
-        str(Amount.model_validate(item["amount"])),
-        str(item["status"]),
+        str(amount),
+        f"{item['status']}{given_back}",
         "waits for you" if item["question"] else answer,
     )

@@ -199,13 +199,16 @@ def _lost() -> Response:
     return Response("bad gateway", 502, headers={"connection": "close"})
 
 
-def payment_of(challenge: Challenge, status: str = "pending") -> dict[str, Any]:
+def payment_of(
+    challenge: Challenge, status: str = "pending", *, refunded_minor: int = 0
+) -> dict[str, Any]:
     """The payment of a challenge as the API shows it, as far as a phone cares."""
     return {
         "id": challenge.sub,
         "status": status,
         "amount": challenge.amount.model_dump(),
         "capture": challenge.capture.value,
+        "refunded_minor": refunded_minor,
         "merchant": challenge.merchant.model_dump(),
         "lane": challenge.lane,
         "match_code": challenge.match_code,
