@@ -277,13 +277,16 @@ def _answer_command(name: str, help_text: str) -> click.Command:
     @json_option
     @click.pass_obj
     def command(state: Path, payment_id: str, as_json: bool) -> None:
+        from phone_agent.overview import refusal_of
+
         payment = ask(state, "POST", f"/v1/payments/{payment_id}/{name}", agent=_AGENT)
         text = f"{name.capitalize()}d. The payment is {payment['status']}."
         if payment["closed"] is None:
             text = "Kept. It is sent as soon as the server can be reached."
         say(payment, text, as_json=as_json)
-        if str(payment["closed"]).startswith("refused"):
-            raise CommandError("answer_refused", f"the server did not take it: {payment['closed']}")
+        if (refusal := refusal_of(payment)) is not None:
+            why = f"the server did not take it: {refusal.title}"
+            raise CommandError("answer_refused", why, refusal.next_step)
 
     return click.command(name, help=help_text)(command)
 

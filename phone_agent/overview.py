@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twochannel.console import table
+from twochannel.protocol.errors import PROBLEMS, ErrorCode, Problem
 from twochannel.protocol.money import Amount, format_minor
 
 _PATHS = {"wifi": "Wi-Fi", "gatt": "Bluetooth"}
@@ -47,3 +48,9 @@ def payment_row(item: dict[str, Any]) -> tuple[str, ...]:
         f"{item['status']}{given_back}",
         "waits for you" if item["question"] else answer,
     )
+
+
+def refusal_of(item: dict[str, Any]) -> Problem | None:
+    """Why the server did not take the answer to this payment; None: it has, or may yet."""
+    kind, _, code = str(item["closed"]).partition(": ")
+    return PROBLEMS[ErrorCode(code)] if kind == "refused" else None

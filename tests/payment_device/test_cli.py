@@ -16,7 +16,7 @@ import pytest
 from tests.payment_device.processes import CODE, Device, air, jack
 from tests.payment_device.scripted_server import LANE, ScriptedServer
 from tests.systemd import Systemd
-from twochannel.protocol.errors import ErrorCode
+from twochannel.protocol.errors import ErrorCode, LimitError
 from twochannel.protocol.payment import Status
 
 CHARGE = ("charge", "4.50", "EUR", "--reference")
@@ -229,3 +229,18 @@ def test_help_loads_nothing_heavy() -> None:
     ).stdout.split()
     heavy = {"pydantic", "cryptography", "httpx", "starlette", "bumble", "asyncio", "sqlite3"}
     assert heavy.isdisjoint(loaded)
+
+
+async def test_an_attendant_is_told_that_an_owner_was_asked_too_often(
+    device: Device, server: ScriptedServer
+) -> None:
+    server.faults.append(LimitError(ErrorCode.JACK_PROMPTED, 300))
+    async with device.running():
+        refused = await device.call(*CHARGE, "coffee-1")
+    assert (refused.exit_code, refused.stderr.splitlines()) == (
+        1,
+        [
+            "The owner of this jack was asked too often; try again in 300 s",
+            "Wait as long as the answer says; let the owner come to the till.",
+        ],
+    )

@@ -21,7 +21,7 @@ from tests.cigarjack.parties import LANE_NONCE, Server, new_key
 from twochannel import tls
 from twochannel.intake import problem_response
 from twochannel.protocol import envelope
-from twochannel.protocol.errors import ErrorCode
+from twochannel.protocol.errors import ErrorCode, LimitError
 from twochannel.protocol.lane import lane_digest
 from twochannel.protocol.statements import Challenge, Confirmation
 from twochannel.serving import Address, serve
@@ -145,7 +145,14 @@ class ScriptedServer:
             return self._timed(JSONResponse({}, 201))
         if (code := self.refusals.popleft()) is None:
             return _lost()
-        return self._timed(problem_response(code))
+        return self._refuse(code)
+
+    def _refuse(self, code: ErrorCode) -> Response:
+        if self.retry_after_s is None:
+            return self._timed(problem_response(code))
+        limit = LimitError(code, self.retry_after_s)
+        after = {"retry-after": str(limit.retry_after_s)}
+        return self._timed(problem_response(code, limit.detail, after))
 
     async def _time(self, request: Request) -> Response:
         if self.time_refusals:
@@ -179,8 +186,7 @@ class ScriptedServer:
             self.confirmations.put_nowait(compact)
             if refusal is None:
                 return _lost()
-            after = {"retry-after": str(self.retry_after_s)} if self.retry_after_s else None
-            return self._timed(problem_response(refusal, headers=after))
+            return self._refuse(refusal)
         self.accepted[claims.sub] = compact
         self.confirmations.put_nowait(compact)
         status = _STATUS_AFTER[claims.decision.value]

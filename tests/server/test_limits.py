@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import pytest
 from click.testing import CliRunner
 from starlette.requests import Request
 
+from payment_device.cli import main as payment_device
+from phone_agent.cli import main as phone_agent
 from server.audit_records import read_records
 from server.auditor import audit
 from server.cli import main
 from server.routes.enrolments import address_of
 from server.state import StateFolder
+from server.store import database_url
 from tests.server.bench import Bench, check_problem, copied, running
-from tests.server.devices import Devices, new_signer, seal
+from tests.server.devices import Devices, new_signer, now_s, seal
+from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.limits import FAILURE_WINDOW_S
 from twochannel.protocol.statements import Confirmation, Role
@@ -167,6 +173,92 @@ async def test_an_address_that_guesses_enrolment_codes_waits(strict: Bench) -> N
     assert lifted.exit_code == 0, lifted.stderr
     answer = await strict.post("/v1/enrolments", devices.enrolment(signer, Role.PHONE, code))
     assert answer.status_code == 201
+
+
+async def test_where_limits_stand_in_the_order_of_refusals(strict: Bench) -> None:
+    """As docs/protocol.md has it: each refusal here has a second reason that comes later."""
+    devices = strict.devices
+    await decline(strict)
+    await decline(strict)
+    payment, request, challenge = await strict.pending()  # the third prompt
+    await strict.refused("/v1/payments", devices.request(), ErrorCode.TERMINAL_BUSY)
+    other = Devices(devices.identity, terminal=await strict.enrolled(Role.TERMINAL))
+    elsewhere = other.request(code=devices.code())
+    await strict.refused("/v1/payments", elsewhere, ErrorCode.JACK_BUSY)
+    await strict.confirm(payment, devices.decline(payment, challenge))
+    used = {"lane_digest": unverified_claims(request)["lane_digest"]}
+    await strict.refused("/v1/payments", devices.request(**used), ErrorCode.JACK_PROMPTED)
+
+    for _ in range(4):
+        guess = devices.request(code="00" * 8)
+        await strict.refused("/v1/payments", guess, ErrorCode.CODE_UNKNOWN)
+    await strict.refused("/v1/payments", guess, ErrorCode.TOO_MANY_CODES)
+    strange = devices.request(code="00" * 8, lane="Lane 9")
+    await strict.refused("/v1/payments", strange, ErrorCode.CLAIM_INVALID)
+
+
+async def test_a_throttled_terminal_is_not_told_which_codes_are_in_use(strict: Bench) -> None:
+    cars = [await strict.other_car() for _ in range(3)]
+    for car in (*cars, *cars[:2]):
+        await decline(strict, car)
+    for code in ("00" * 8, strict.devices.code()):
+        guess = strict.devices.request(code=code)
+        await strict.refused("/v1/payments", guess, ErrorCode.TERMINAL_THROTTLED)
+
+
+async def test_a_phone_over_its_limit_is_not_told_how_a_payment_stands(strict: Bench) -> None:
+    devices = strict.devices
+    payment, _, challenge = await strict.pending()
+    path = f"/v1/payments/{payment}/confirmation"
+    for _ in range(3):
+        wrong = devices.confirmation(payment, challenge, auth={"prev": "A" * 43})
+        await strict.refused(path, wrong, ErrorCode.CHAIN_BROKEN)
+    await strict.post(path, devices.decline(payment, challenge))
+    late: dict[str, Any] = {"iat": now_s() - 3600, "exp": now_s() - 3500}
+    slow = devices.confirmation(payment, challenge, **late)
+    await strict.refused(path, slow, ErrorCode.CLOCK_SKEW)
+    good = devices.confirmation(payment, challenge)
+    await strict.refused(path, good, ErrorCode.TOO_MANY_CONFIRMATIONS)
+
+
+async def test_replicas_count_together(
+    prepared: tuple[StateFolder, Devices], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure at one server of a database counts at the other, and outlives both."""
+    first, second = (copied(prepared, tmp_path / name) for name in ("first", "second"))
+    monkeypatch.setenv("CIGARJACK_SERVER_DATABASE", database_url(first[0].path))
+    async with (
+        running(*first, unknown_codes_per_terminal=4) as one,
+        running(*second, unknown_codes_per_terminal=4) as other,
+    ):
+        for bench in (one, other, one, other):
+            guess = one.devices.request(code="00" * 8)
+            check_problem(await bench.post("/v1/payments", guess), ErrorCode.CODE_UNKNOWN)
+        for bench in (one, other):
+            check_limit(
+                await bench.post("/v1/payments", one.devices.request()), ErrorCode.TOO_MANY_CODES
+            )
+    async with running(*first, unknown_codes_per_terminal=4) as again:
+        request = again.devices.request()
+        check_limit(await again.post("/v1/payments", request), ErrorCode.TOO_MANY_CODES)
+
+
+@pytest.mark.parametrize("party", [phone_agent, payment_device])
+async def test_who_enrols_is_told_when_to_come_back(
+    strict: Bench, tmp_path: Path, party: click.Command
+) -> None:
+    code = f"CE1:{strict.folder.keys.signer('signing').key.kid}:{'A' * 22}"
+    arguments = ["--state", str(tmp_path / "device"), "enroll", strict.url, code]
+    for _ in range(4):
+        result = await asyncio.to_thread(CliRunner().invoke, party, arguments)
+        assert result.exit_code == 1
+    told = re.fullmatch(
+        "Too many wrong enrolment codes came from this address; try again in ([0-9]+) s\n"
+        "Wait as long as the answer says, then copy the code whole.\n",
+        result.stderr,
+    )
+    assert told is not None, result.stderr
+    assert 0 < int(told[1]) <= FAILURE_WINDOW_S
 
 
 def command(bench: Bench, *arguments: str) -> Any:

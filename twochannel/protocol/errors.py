@@ -205,30 +205,30 @@ PROBLEMS: Final[dict[ErrorCode, Problem]] = {
     ErrorCode.JACK_PROMPTED: Problem(
         429,
         "The owner of this jack was asked too often",
-        "Wait as long as Retry-After says; let the owner come to the till.",
+        "Wait as long as the answer says; let the owner come to the till.",
     ),
     ErrorCode.TERMINAL_THROTTLED: Problem(
         429,
         "Most of what this terminal asked for came to nothing",
-        "Wait as long as Retry-After says; find out why owners decline.",
+        "Wait as long as the answer says; find out why owners decline.",
     ),
     ErrorCode.TOO_MANY_CODES: Problem(
         429,
         "The terminal has sent too many codes that nobody uses",
-        "Wait as long as Retry-After says; send only codes that were heard.",
+        "Wait as long as the answer says; send only codes that were heard.",
     ),
     ErrorCode.TOO_MANY_CONFIRMATIONS: Problem(
         429,
         "Too many confirmations of this phone were wrong",
-        "Wait as long as Retry-After says; pair phone and jack again, or ask the operator.",
+        "Wait ten minutes; pair phone and jack again, or ask the operator.",
     ),
     ErrorCode.TOO_MANY_ENROLMENTS: Problem(
         429,
         "Too many wrong enrolment codes came from this address",
-        "Wait as long as Retry-After says, then copy the code whole.",
+        "Wait as long as the answer says, then copy the code whole.",
     ),
     ErrorCode.TOO_MANY_REQUESTS: Problem(
-        429, "The device asks too often", "Wait as long as Retry-After says."
+        429, "The device asks too often", "Wait as long as the answer says."
     ),
     ErrorCode.NO_JACK_HEARD: Problem(
         404, "No jack is heard at this lane", "Check that the jack's light is on; move closer."
