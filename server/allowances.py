@@ -2,7 +2,7 @@
 
 Every function is a part of a transaction. Each check raises LimitError with the time at which it
 will let one through again. What is counted, and why it is so:
-docs/decisions/0013-limits-from-the-database.md.
+docs/decisions/0014-limits-from-the-database.md.
 """
 
 from __future__ import annotations
