@@ -42,6 +42,11 @@ _COMMANDS: Final = {
 #: Key generation, TLS and mDNS of a first start, on a machine that is busy with all the others.
 _SETTLE_DEADLINE_S: Final = 40.0
 _SEEN_DEADLINE_S: Final = 20.0
+#: An owner here declines in minutes what others decline in months.
+_PATIENCE: Final = {
+    "CIGARJACK_SERVER_PROMPTS_PER_JACK": "1000",
+    "CIGARJACK_SERVER_DENIALS_PER_TERMINAL": "1000",
+}
 #: The window of a jack is open for a minute, in which a busy emulation gets little done.
 _PAIRING_TRIES: Final = 3
 
@@ -248,7 +253,8 @@ class Stage:
         interfaces = self.venue.interfaces(agent)
         if agent == SERVER:
             address = self.venue.place(agent).address
-            return {"CIGARJACK_SERVER_HOST": address, "CIGARJACK_SERVER_PORT": "0"}
+            where = {"CIGARJACK_SERVER_HOST": address, "CIGARJACK_SERVER_PORT": "0"}
+            return where | _PATIENCE
         if agent == self.cast.jack.name:
             names = ["CIGARJACK_HOST", "CIGARJACK_INTERFACES"] if interfaces else []
             return {"CIGARJACK_RADIO": self.radio(agent)} | dict.fromkeys(names, interfaces)
