@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from dbus_fast import PropertyAccess, Variant
-from dbus_fast.annotations import DBusStr
+from dbus_fast.annotations import DBusBool, DBusStr
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property
 
 from fieldkit.air_control import AirControl
@@ -69,7 +69,11 @@ class ForeignAdvert(ServiceInterface):
 
     @dbus_property(PropertyAccess.READ, names.TYPE)
     def kind(self) -> DBusStr:
-        return "peripheral"
+        return names.TYPE_PERIPHERAL
+
+    @dbus_property(PropertyAccess.READ, names.DISCOVERABLE)
+    def discoverable(self) -> DBusBool:
+        return True
 
     @dbus_method(names.RELEASE)
     def release(self) -> None:

@@ -11,10 +11,9 @@ from __future__ import annotations
 from twochannel.radio.bluez_adapters import AdapterChoice
 from twochannel.radio.bluez_advertiser import BluezAdvertiser
 from twochannel.radio.bluez_keeper import BluezKeeper
+from twochannel.radio.bluez_link import BluezCentral, BluezPeripheral
 from twochannel.radio.bluez_scanner import BluezScanner
-from twochannel.radio.port import Central, Health, Peripheral, RadioError
-
-_NO_LINKS = "Links over BlueZ are not there yet: use a radio of Bumble's for them."
+from twochannel.radio.port import Health
 
 
 class BluezRadio:
@@ -23,7 +22,9 @@ class BluezRadio:
     def __init__(self, name: str, choice: AdapterChoice) -> None:
         self._name = name
         self._choice = choice
-        self._parts: tuple[BluezKeeper, BluezAdvertiser, BluezScanner] | None = None
+        self._parts: tuple[BluezKeeper, BluezAdvertiser, BluezScanner, BluezPeripheral] | None = (
+            None
+        )
 
     @property
     def name(self) -> str:
@@ -41,14 +42,14 @@ class BluezRadio:
         return self._opened()[2]
 
     @property
-    def peripheral(self) -> Peripheral:
-        """See ``port.Radio``. RadioError: this backend makes no links yet."""
-        raise RadioError(_NO_LINKS)
+    def peripheral(self) -> BluezPeripheral:
+        """See ``port.Radio``. RuntimeError before the radio was opened."""
+        return self._opened()[3]
 
     @property
-    def central(self) -> Central:
-        """See ``port.Radio``. RadioError: this backend makes no links yet."""
-        raise RadioError(_NO_LINKS)
+    def central(self) -> BluezCentral:
+        """See ``port.Radio``. RuntimeError before the radio was opened."""
+        return BluezCentral(self._opened()[0])
 
     @property
     def health(self) -> Health:
@@ -61,7 +62,7 @@ class BluezRadio:
         adapter = self._opened()[0].adapter
         return adapter.name if adapter is not None else None
 
-    def _opened(self) -> tuple[BluezKeeper, BluezAdvertiser, BluezScanner]:
+    def _opened(self) -> tuple[BluezKeeper, BluezAdvertiser, BluezScanner, BluezPeripheral]:
         if self._parts is None:
             raise RuntimeError("open the radio with `async with` first")
         return self._parts
@@ -73,10 +74,11 @@ class BluezRadio:
         except BaseException:
             await keeper.close()
             raise
-        self._parts = keeper, BluezAdvertiser(keeper.change), keeper.scanner
+        peripheral = BluezPeripheral(self._name, keeper)
+        self._parts = keeper, BluezAdvertiser(keeper.change), keeper.scanner, peripheral
         return self
 
     async def __aexit__(self, *failure: object) -> None:
-        keeper, _, scanner = self._opened()
+        keeper, _, scanner, _ = self._opened()
         scanner.end()
         await keeper.close()

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Annotated
 
 from dbus_fast import PropertyAccess, Variant
-from dbus_fast.annotations import DBusSignature, DBusStr, DBusUInt32
+from dbus_fast.annotations import DBusBool, DBusSignature, DBusStr, DBusUInt32
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property
 
 from twochannel.radio import bluez_names as names
+from twochannel.radio.bluez_echoes import uuid_text
 from twochannel.radio.port import Broadcast
 
 _Strings = Annotated[list[str], DBusSignature("as")]
@@ -26,6 +27,8 @@ class Advertisement(ServiceInterface):
     128-bit one has no room for that. ``on_release`` is called when bluetoothd drops it.
     """
 
+    _kind = names.TYPE_BROADCAST
+
     def __init__(self, broadcast: Broadcast, on_release: Callable[[], None]) -> None:
         super().__init__(names.ADVERTISEMENT)
         self._broadcast = broadcast
@@ -33,17 +36,17 @@ class Advertisement(ServiceInterface):
 
     @dbus_property(_READ, names.TYPE)
     def kind(self) -> DBusStr:
-        return names.TYPE_BROADCAST
+        return self._kind
 
     @dbus_property(_READ, names.SERVICE_UUIDS)
     def service_uuids(self) -> _Strings:
         uuid = self._broadcast.service_uuid
-        return [_uuid_text(uuid)] if uuid < 1 << 16 else []
+        return [uuid_text(uuid)] if uuid < 1 << 16 else []
 
     @dbus_property(_READ, names.SERVICE_DATA)
     def service_data(self) -> _Variants:
         data = Variant("ay", self._broadcast.service_data)
-        return {_uuid_text(self._broadcast.service_uuid): data}
+        return {uuid_text(self._broadcast.service_uuid): data}
 
     @dbus_property(_READ, names.MIN_INTERVAL)
     def min_interval_ms(self) -> DBusUInt32:
@@ -58,8 +61,14 @@ class Advertisement(ServiceInterface):
         self._on_release()
 
 
-def _uuid_text(uuid: int) -> str:
-    if uuid < 1 << 16:
-        return f"{uuid:04x}"
-    digits = f"{uuid:032x}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+class InvitingAdvertisement(Advertisement):
+    """One invitation: connectable, and as ``adverts.invitation_data`` has it.
+
+    BlueZ as a scanner overlooks connectable adverts whose Flags do not say discoverable.
+    """
+
+    _kind = names.TYPE_PERIPHERAL
+
+    @dbus_property(_READ, names.DISCOVERABLE)
+    def discoverable(self) -> DBusBool:
+        return True

@@ -16,7 +16,7 @@ from typing import Any, Final
 from twochannel.radio import adverts
 from twochannel.radio import bluez_names as names
 from twochannel.radio.bluez_adapters import Adapter
-from twochannel.radio.bluez_advertisement import Advertisement
+from twochannel.radio.bluez_advertisement import Advertisement, InvitingAdvertisement
 from twochannel.radio.bluez_bus import Bus
 from twochannel.radio.bluez_refusals import BluezError
 from twochannel.radio.port import Broadcast
@@ -28,6 +28,12 @@ _INTERVAL_MS: Final = range(20, 10_241)
 _PATH: Final = "/org/cigarjack/radio/advert"
 
 
+def check_interval(interval_ms: int) -> None:
+    """Raises ValueError unless a controller can advertise at that interval."""
+    if interval_ms not in _INTERVAL_MS:
+        raise ValueError("an advertising interval is 20 to 10240 ms")
+
+
 class BluezAdvertiser:
     """See ``port.Advertiser``. ``change`` puts a broadcast on the air, or none; BluezError."""
 
@@ -36,8 +42,7 @@ class BluezAdvertiser:
 
     async def broadcast(self, broadcast: Broadcast) -> None:
         """See ``port.Advertiser``. ValueError: payload over 31 bytes, interval not 20..10240 ms."""
-        if broadcast.interval_ms not in _INTERVAL_MS:
-            raise ValueError("an advertising interval is 20 to 10240 ms")
+        check_interval(broadcast.interval_ms)
         adverts.advertising_data(broadcast.service_uuid, broadcast.service_data)
         await self._change(broadcast)
 
@@ -53,7 +58,10 @@ class _Registration:
 
 
 class AdvertSlot:
-    """The one advert of ours that bluetoothd has. ``wanted`` is what belongs there."""
+    """The one advert of ours that bluetoothd has. ``wanted`` is what belongs there.
+
+    ``inviting``: it is an invitation, and connectable.
+    """
 
     def __init__(self, bus: Bus, on_release: Callable[[], None]) -> None:
         self._bus = bus
@@ -63,6 +71,7 @@ class AdvertSlot:
         self._count = 0
         self._holds = False
         self.wanted: Broadcast | None = None
+        self.inviting = False
 
     @property
     def on_air(self) -> bool:
@@ -104,7 +113,8 @@ class AdvertSlot:
 
     async def _register(self, new: _Registration, broadcast: Broadcast) -> None:
         try:
-            self._bus.export(new.path, Advertisement(broadcast, lambda: self._released(new)))
+            kind = InvitingAdvertisement if self.inviting else Advertisement
+            self._bus.export(new.path, kind(broadcast, lambda: self._released(new)))
             await self._bus.call(
                 *(new.adapter, names.ADVERTISING_MANAGER, names.REGISTER, new.path, {}),
                 signature="oa{sv}",

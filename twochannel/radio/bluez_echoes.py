@@ -61,10 +61,20 @@ def service_uuid(text: str) -> int:
     return short if rest == _BASE_UUID and short < 1 << 16 else uuid
 
 
+def uuid_text(uuid: int) -> str:
+    """A UUID of ``port.Sighting`` as BlueZ writes it."""
+    if uuid < 1 << 16:
+        return f"{uuid:04x}"
+    digits = f"{uuid:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
 def sighting(
-    address: str, service_data: Mapping[str, bytes], rssi_dbm: int, now_s: float
+    address: str, service_data: Mapping[str, bytes], properties: Mapping[str, Any], now_s: float
 ) -> Sighting | None:
     """The sighting of an advert; None if it has no service data."""
+    random = properties.get(names.ADDRESS_TYPE) == names.RANDOM
     for uuid, data in service_data.items():
-        return Sighting(address, service_uuid(uuid), bytes(data), rssi_dbm, now_s)
+        rssi_dbm = int(properties[names.RSSI])
+        return Sighting(address, service_uuid(uuid), bytes(data), rssi_dbm, now_s, random)
     return None

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twochannel.radio import bluez_names as names
 from twochannel.radio.bluez_adapters import (
@@ -19,10 +19,10 @@ from twochannel.radio.bluez_adapters import (
     AdapterChoice,
     adapter_of,
     adapters_among,
-    connected_to,
 )
 from twochannel.radio.bluez_advertiser import AdvertSlot
 from twochannel.radio.bluez_bus import Bus
+from twochannel.radio.bluez_devices import Devices
 from twochannel.radio.bluez_recovery import Condition, Recovery, Step
 from twochannel.radio.bluez_refusals import SCANNED_BY_OTHERS, BluezError, meaning
 from twochannel.radio.bluez_scanner import BluezScanner
@@ -35,9 +35,25 @@ LOOK_EVERY_S: Final = 1.0
 _POWER_OFF_S: Final = 1.0
 #: The kernel ends and begins a scan every 10 s, and for a moment none runs.
 _DISCOVERY_GAP_S: Final = 2.0
+INVITES: Final = "invites: leave that block before broadcasting"
 _NOT_READY: Final = "is not ready yet: try again in a moment"
 #: Signals come in bursts.
 _SETTLE_S: Final = 0.05
+
+
+class OfferedService(Protocol):
+    """A GATT service that bluetoothd is to have."""
+
+    @property
+    def offered(self) -> bool: ...
+
+    async def offer(self, adapter: Adapter) -> None:
+        """Register it. Raises BluezError."""
+        ...
+
+    def drop(self) -> None:
+        """bluetoothd or the adapter is gone, and the registration with it."""
+        ...
 
 
 class BluezKeeper:
@@ -49,7 +65,9 @@ class BluezKeeper:
         self._wake = asyncio.Event()
         self._bus = Bus(radio, self._wake.set, self._on_bus_lost)
         self.scanner = BluezScanner(radio, self._bus)
+        self.devices = Devices(self._bus)
         self._slot = AdvertSlot(self._bus, self._wake.set)
+        self._service: OfferedService | None = None
         self._recovery = Recovery()
         self._lock = asyncio.Lock()
         self._errands: set[asyncio.Task[None]] = set()
@@ -105,12 +123,47 @@ class BluezKeeper:
 
     async def _change(self, broadcast: Broadcast | None) -> None:
         async with self._lock:
-            self._slot.wanted = None
-            if broadcast is None:
-                await self._slot.clear()
-            else:
-                await self._put(await self._usable_adapter(), broadcast)
-                self._slot.wanted = broadcast
+            if self._slot.inviting:
+                if broadcast is not None:
+                    raise BluezError(self._radio, INVITES)
+                return
+            await self._put_instead(broadcast)
+
+    async def _put_instead(self, broadcast: Broadcast | None) -> None:
+        self._slot.wanted = None
+        if broadcast is None:
+            await self._slot.clear()
+        else:
+            await self._put(await self._usable_adapter(), broadcast)
+            self._slot.wanted = broadcast
+
+    async def invite(self, invitation: Broadcast, service: OfferedService) -> None:
+        """Offer a GATT service and put an invitation to it on the air. Raises BluezError.
+
+        Until ``stop_inviting``, which must follow even after an error, no broadcast is taken.
+        """
+        async with self._lock:
+            adapter = await self._usable_adapter()
+            self._service, self._slot.inviting = service, True
+            await service.offer(adapter)
+            await self._put_instead(invitation)
+
+    async def stop_inviting(self) -> None:
+        """Take the invitation off the air, for good even after an error. Raises BluezError."""
+        async with self._lock:
+            self._service, self._slot.inviting = None, False
+            await self._put_instead(None)
+
+    @contextlib.asynccontextmanager
+    async def deaf(self) -> AsyncIterator[Adapter]:
+        """Do not listen while the block runs, as long as it needs the controller for itself.
+
+        The kernel ends its scan for a connection, and begins it again only after up to 10 s.
+        """
+        async with self._lock:
+            adapter = await self._usable_adapter()
+            async with self._paused(adapter):
+                yield adapter
 
     async def _usable_adapter(self) -> Adapter:
         adapter = self._adapter
@@ -130,7 +183,15 @@ class BluezKeeper:
     @contextlib.asynccontextmanager
     async def _address_may_change(self, adapter: Adapter) -> AsyncIterator[None]:
         """Pause listening: most controllers refuse a new address while they scan."""
-        if adapter.extended or not self.scanner.listening:
+        if adapter.extended:
+            yield
+            return
+        async with self._paused(adapter):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _paused(self, adapter: Adapter) -> AsyncIterator[None]:
+        if not self.scanner.listening:
             yield
             return
         await self.scanner.stop()
@@ -192,6 +253,7 @@ class BluezKeeper:
             left_over=self._left_over,
             listening=self.scanner.listening,
             on_air=self._slot.on_air,
+            offered=self._service is None or self._service.offered,
             heard_at_s=self.scanner.last_heard_at_s,
         )
         return self._recovery.next_step(condition, now_s)
@@ -203,6 +265,8 @@ class BluezKeeper:
         match step:
             case Step.POWER_ON:
                 await self._power_on(adapter)
+            case Step.OFFER if self._service is not None:
+                await self._service.offer(adapter)
             case Step.LISTEN | Step.LISTEN_ANEW:
                 await self.scanner.start(adapter)
                 self._undiscovered_since_s = None
@@ -222,7 +286,7 @@ class BluezKeeper:
         await self._bus.set_flag(adapter.path, names.ADAPTER, names.POWERED, value=on)
 
     async def _power_cycle(self, adapter: Adapter) -> None:
-        if connected_to(adapter, await self._bus.objects()):
+        if await self.devices.connected(adapter):
             # Somebody talks through this adapter, so that it works; look again later.
             raise BluezError(self._radio, "")
         await self.scanner.stop()
@@ -242,6 +306,8 @@ class BluezKeeper:
         self._owner, self._adapter = owner, adapter
         if not same:
             self._slot.drop()
+            if self._service is not None:
+                self._service.drop()
             await self.scanner.stop()
         elif adapter is not None and not adapter.powered:
             self._slot.doubt()

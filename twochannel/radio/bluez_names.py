@@ -44,11 +44,16 @@ DISCOVERING: Final = "Discovering"
 MODALIAS: Final = "Modalias"
 MANUFACTURER: Final = "Manufacturer"
 VERSION: Final = "Version"
+REMOVE_DEVICE: Final = "RemoveDevice"
 
 # org.bluez.Device.rst
 DEVICE: Final = "org.bluez.Device1"
 DEVICE_ADAPTER: Final = "Adapter"
 CONNECTED: Final = "Connected"
+PAIRED: Final = "Paired"
+DISCONNECT: Final = "Disconnect"
+ADDRESS_TYPE: Final = "AddressType"
+RANDOM: Final = "random"
 RSSI: Final = "RSSI"
 
 # org.bluez.LEAdvertisingManager.rst
@@ -68,6 +73,8 @@ SECONDARY_CHANNELS: Final = "SupportedSecondaryChannels"
 ADVERTISEMENT: Final = "org.bluez.LEAdvertisement1"
 TYPE: Final = "Type"
 TYPE_BROADCAST: Final = "broadcast"
+TYPE_PERIPHERAL: Final = "peripheral"
+DISCOVERABLE: Final = "Discoverable"
 SERVICE_UUIDS: Final = "ServiceUUIDs"
 SERVICE_DATA: Final = "ServiceData"
 MIN_INTERVAL: Final = "MinInterval"
@@ -85,10 +92,16 @@ ACTIVATE: Final = "Activate"
 DEVICE_FOUND: Final = "DeviceFound"
 DEVICE_LOST: Final = "DeviceLost"
 
+# org.bluez.GattManager.rst and org.bluez.GattCharacteristic.rst
+REGISTER_APPLICATION: Final = "RegisterApplication"
+WRITE: Final = "WriteValue"
+CONFIRM: Final = "Confirm"
+
 # Errors, from the same files.
 FAILED: Final = "org.bluez.Error.Failed"
 BLOCKED: Final = "org.bluez.Error.Blocked"
 IN_PROGRESS: Final = "org.bluez.Error.InProgress"
 NOT_PERMITTED: Final = "org.bluez.Error.NotPermitted"
 NOT_READY: Final = "org.bluez.Error.NotReady"
+ALREADY_EXISTS: Final = "org.bluez.Error.AlreadyExists"
 DOES_NOT_EXIST: Final = "org.bluez.Error.DoesNotExist"

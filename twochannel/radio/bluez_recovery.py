@@ -43,6 +43,7 @@ class Step(StrEnum):
 
     NONE = "none"
     POWER_ON = "power_on"
+    OFFER = "offer"
     ADVERTISE = "advertise"
     LISTEN = "listen"
     LISTEN_ANEW = "listen_anew"
@@ -55,7 +56,8 @@ class Condition:
 
     ``left_over``: an earlier bluetoothd has died and the kernel still does what that one wanted.
     ``listening``: discovery was started and holds. ``on_air``: what is wanted on the air is
-    there, or nothing is wanted. ``heard_at_s``: when any advert was heard last.
+    there, or nothing is wanted. ``offered``: so is the GATT service. ``heard_at_s``: when any
+    advert was heard last.
     """
 
     service: bool
@@ -64,6 +66,7 @@ class Condition:
     left_over: bool
     listening: bool
     on_air: bool
+    offered: bool
     heard_at_s: float | None
 
 
@@ -129,6 +132,9 @@ class Recovery:
             yield Step.POWER_CYCLE
         elif self._discovery_is_stuck(now_s):
             yield Step.POWER_CYCLE
+        # The service before the advert that invites to it.
+        if not condition.offered:
+            yield Step.OFFER
         # Advertising first: later it would have to interrupt the scan.
         if not condition.on_air:
             yield Step.ADVERTISE

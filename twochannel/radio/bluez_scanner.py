@@ -157,6 +157,6 @@ class BluezScanner:
         self._last_heard_at_s = now_s
         if self._stream.ended:
             return
-        heard = sighting(device.address, change.service_data, properties[names.RSSI], now_s)
+        heard = sighting(device.address, change.service_data, properties, now_s)
         if heard is not None:
             self._lost += self._stream.put(heard)

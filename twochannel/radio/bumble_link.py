@@ -26,17 +26,13 @@ from twochannel.radio.bumble_connection import (
     gatt_uuid,
 )
 from twochannel.radio.hci_adapter import COMMAND_TIMEOUT_S, HciAdapter
-from twochannel.radio.link_inbox import LinkStream
+from twochannel.radio.link_inbox import CONNECT_TIMEOUT_S, NO_SERVICE, NOT_MADE, LinkStream
 from twochannel.radio.port import Broadcast, Link, LinkError, RadioError, Sighting
 
 _log = logging.getLogger(__name__)
 
-#: The port's promise.
-CONNECT_TIMEOUT_S: Final = 5.0
 #: A phone subscribes within a second; who does not is no phone of ours, and makes way for one.
 SUBSCRIBE_TIMEOUT_S: Final = 10.0
-_NOT_MADE: Final = "Nobody took the connection: the other side has left, or stopped inviting."
-_NO_SERVICE: Final = "What took the connection has no link service: it is no jack."
 
 
 class BumbleLinks:
@@ -212,7 +208,7 @@ class BumbleCentral:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     link = await self._open(await self._connect(invitation, attempt))
             except TimeoutError as error:
-                raise LinkError(_NOT_MADE) from error
+                raise LinkError(NOT_MADE) from error
             yield link
         finally:
             if attempt.made is not None:
@@ -227,7 +223,7 @@ class BumbleCentral:
             )  # the sequence goes on without us, and puts everything back
             raise
         if attempt.made is None:
-            raise LinkError(_NOT_MADE)
+            raise LinkError(NOT_MADE)
         return attempt.made
 
     async def _initiate(self, invitation: Sighting, attempt: _Attempt) -> None:
@@ -289,11 +285,13 @@ async def _subscribe(
         await client.request_mtu(ATT_MTU)
     services = await client.discover_service(gatt_uuid(port.LINK_SERVICE_UUID))
     if not services:
-        raise LinkError(_NO_SERVICE)
+        raise LinkError(NO_SERVICE)
     found = {one.uuid: one for one in await client.discover_characteristics([], services[0])}
     request = found.get(gatt_uuid(port.LINK_REQUEST_UUID))
     answer = found.get(gatt_uuid(port.LINK_ANSWER_UUID))
     if request is None or answer is None:
-        raise LinkError(_NO_SERVICE)
+        raise LinkError(NO_SERVICE)
     await client.subscribe(answer, on_packet)
+    # Empty, so that a jack on BlueZ learns who is there.
+    await client.write_value(request, b"", with_response=True)
     return request

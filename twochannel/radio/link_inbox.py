@@ -12,18 +12,24 @@ from twochannel.radio.port import LEAST_PACKET_LIMIT_BYTES, Link, LinkError, Rad
 WAITING_PACKETS_LIMIT: Final = 256
 #: Of an attribute's value (Core spec, Vol 3 Part F section 3.2.9).
 MOST_PACKET_LIMIT_BYTES: Final = 512
-_ATT_HEADER_BYTES: Final = 3
+ATT_HEADER_BYTES: Final = 3
+#: The port's promise.
+CONNECT_TIMEOUT_S: Final = 5.0
+
+NOT_MADE: Final = "Nobody took the connection: the other side has left, or stopped inviting."
+NO_SERVICE: Final = "What took the connection has no link service: it is no jack."
 
 HUNG_UP: Final = "The link was closed on this side."
 OVERRUN: Final = "The other side sent more than was read."
 ENDED: Final = "The other side has ended the connection."
+GONE: Final = "The connection has ended: the other side hung up, or is no longer in range."
 RADIO_LOST: Final = "The connection was lost: this side's radio has gone."
 LOST: Final = "The connection was lost: the other side is out of range, or was switched off."
 
 
 def packet_limit_bytes(att_mtu: int) -> int:
     """What ``port.Link.packet_limit_bytes`` is for an ATT_MTU."""
-    room = att_mtu - _ATT_HEADER_BYTES
+    room = att_mtu - ATT_HEADER_BYTES
     return max(LEAST_PACKET_LIMIT_BYTES, min(MOST_PACKET_LIMIT_BYTES, room))
 
 

@@ -17,7 +17,7 @@ LINK_SERVICE_UUID: Final = 0x6B1F7C52_8B0A_4E0B_9C0E_2F4D8A51E3C1
 #: The phone writes requests here (write, and write without response). Once it has subscribed to the
 #: answers it writes an empty one, by which a jack learns of it; that is no packet of the link.
 LINK_REQUEST_UUID: Final = 0x6B1F7C53_8B0A_4E0B_9C0E_2F4D8A51E3C1
-#: The jack notifies answers here.
+#: The jack notifies answers here, or indicates them; a phone takes either.
 LINK_ANSWER_UUID: Final = 0x6B1F7C54_8B0A_4E0B_9C0E_2F4D8A51E3C1
 #: What a link carries at the least: the default ATT_MTU of 23 bytes, less 3 of its header.
 LEAST_PACKET_LIMIT_BYTES: Final = 20

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from twochannel.radio.bluez_echoes import REMEMBERED_DEVICES, EchoGate, service_uuid, sighting
+from twochannel.radio.bluez_echoes import (
+    REMEMBERED_DEVICES,
+    EchoGate,
+    service_uuid,
+    sighting,
+    uuid_text,
+)
 from twochannel.radio.port import Sighting
 
 FEAA = "0000feaa-0000-1000-8000-00805f9b34fb"
@@ -75,12 +81,16 @@ def test_the_devices_heard_longest_ago_are_forgotten() -> None:
 )
 def test_uuids_are_read_at_their_length(text: str, uuid: int) -> None:
     assert service_uuid(text) == uuid
+    assert service_uuid(uuid_text(uuid)) == uuid
 
 
 def test_a_sighting_has_what_was_received() -> None:
-    heard = sighting("02:00:00:00:00:01", {FEAA: b"\x30code"}, -63, 12.5)
-    assert heard == Sighting("02:00:00:00:00:01", 0xFEAA, b"\x30code", -63, 12.5)
+    for kind in ("random", "public"):
+        properties = {"RSSI": -63, "AddressType": kind}
+        heard = sighting("02:00:00:00:00:01", {FEAA: b"\x30code"}, properties, 12.5)
+        expected = Sighting("02:00:00:00:00:01", 0xFEAA, b"\x30code", -63, 12.5, kind == "random")
+        assert heard == expected
 
 
 def test_an_advert_without_service_data_is_no_sighting() -> None:
-    assert sighting("02:00:00:00:00:01", {}, -63, 12.5) is None
+    assert sighting("02:00:00:00:00:01", {}, {"RSSI": -63}, 12.5) is None

@@ -25,6 +25,7 @@ WELL = Condition(
     left_over=False,
     listening=True,
     on_air=True,
+    offered=True,
     heard_at_s=0.0,
 )
 
@@ -52,6 +53,7 @@ def test_nothing_is_done_to_a_radio_that_is_well() -> None:
     ("missing", "step"),
     [
         ("powered", Step.POWER_ON),
+        ("offered", Step.OFFER),
         ("on_air", Step.ADVERTISE),
         ("listening", Step.LISTEN),
     ],

@@ -6,77 +6,29 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator
 
 import pytest
 from bumble import att, gatt, hci
 
 from fieldkit.air import Air
 from fieldkit.motion import Position
-from twochannel.radio import bumble_link
+from tests.twochannel.radio.links import (
+    CALL,
+    INVITATION,
+    both_ways,
+    ended,
+    full_packets,
+    heard,
+    linked,
+    next_link,
+    pump,
+    send_all,
+)
+from twochannel.radio import bumble_link, link_inbox
 from twochannel.radio.backends import open_radio
 from twochannel.radio.bumble_connection import gatt_uuid
 from twochannel.radio.link_inbox import WAITING_PACKETS_LIMIT
-from twochannel.radio.port import Broadcast, Link, LinkError, Radio, RadioError, Sighting
-
-EDDYSTONE = 0xFEAA
-INVITATION = Broadcast(0x7A1E0002_0000_4000_8000_000000000000, b"ten bytes!", 20)
-CALL = Broadcast(0x7A1E0003_0000_4000_8000_000000000000, b"called", 20)
-
-
-async def heard(radio: Radio, broadcast: Broadcast) -> Sighting:
-    """The next sighting of a broadcast, whatever else is heard before it."""
-    async with asyncio.timeout(30):
-        async for sighting in radio.scanner.sightings():
-            if sighting.service_data == broadcast.service_data:
-                return sighting
-    raise AssertionError("the radio was closed")
-
-
-async def next_link(links: AsyncIterator[Link]) -> Link:
-    return await asyncio.wait_for(anext(links), 30)
-
-
-@contextlib.asynccontextmanager
-async def linked(jack: Radio, phone: Radio) -> AsyncIterator[tuple[Link, Link]]:
-    """The jack's and the phone's end of one link."""
-    async with (
-        jack.peripheral.inviting(INVITATION) as links,
-        phone.central.connected(await heard(phone, INVITATION)) as of_phone,
-    ):
-        yield await next_link(links), of_phone
-
-
-async def send_all(link: Link, packets: list[bytes]) -> None:
-    for packet in packets:
-        await link.send(packet)
-
-
-async def pump(sender: Link, receiver: Link, packets: list[bytes]) -> None:
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        group.create_task(send_all(sender, packets))
-        assert [await receiver.receive() for _ in packets] == packets
-
-
-def full_packets(link: Link, mark: bytes) -> list[bytes]:
-    """A hundred packets as long as the link takes them, each different."""
-    return [(mark + bytes((n,))).ljust(link.packet_limit_bytes, mark) for n in range(100)]
-
-
-async def both_ways(of_jack: Link, of_phone: Link) -> None:
-    await asyncio.gather(
-        pump(of_jack, of_phone, full_packets(of_jack, b"j")),
-        pump(of_phone, of_jack, full_packets(of_phone, b"p")),
-    )
-
-
-async def ended(link: Link) -> str:
-    with pytest.raises(LinkError) as error:
-        await asyncio.wait_for(link.receive(), 30)
-    with pytest.raises(LinkError):
-        await link.send(b"too late")
-    return str(error.value)
-
+from twochannel.radio.port import LinkError, Radio, RadioError, Sighting
 
 # --- carrying packets
 
@@ -226,7 +178,7 @@ async def test_who_sends_on_while_nobody_reads_is_hung_up_on(jack: Radio, termin
 async def test_an_invitation_that_was_withdrawn_is_given_up_after_five_seconds(
     air: Air, jack: Radio, terminal: Radio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bumble_link.CONNECT_TIMEOUT_S == 5
+    assert link_inbox.CONNECT_TIMEOUT_S == 5
     monkeypatch.setattr(bumble_link, "CONNECT_TIMEOUT_S", 0.2)
     async with jack.peripheral.inviting(INVITATION):
         invitation = await heard(terminal, INVITATION)
