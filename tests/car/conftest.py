@@ -72,21 +72,3 @@ async def jack(car: CarBluetooth, restored: None) -> AsyncIterator[BluezRadio]:
 async def terminal(car: CarBluetooth, restored: None) -> AsyncIterator[BluezRadio]:
     async with opened(car, "terminal") as radio:
         yield radio
-
-
-_TEMPORARY = []
-
-
-def pytest_configure(config):  # TEMPORARY
-    _TEMPORARY.append(config)
-
-
-def pytest_runtest_logreport(report):  # TEMPORARY
-    reporter = _TEMPORARY[0].pluginmanager.getplugin("terminalreporter")
-    if report.failed:
-        reporter.write_line(f"FAILED {report.nodeid} {report.when} {report.duration}")
-        reporter.write_line(report.longreprtext[-6000:])
-        for name, text in report.sections:
-            reporter.write_line(name + text[-3000:])
-    elif report.when == "call":
-        reporter.write_line(f"ok {report.nodeid} {report.duration}")

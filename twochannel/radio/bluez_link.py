@@ -299,7 +299,8 @@ class _ClientLink:
         check_packet(packet, self.packet_limit_bytes)
         self._inbox.check()
         try:
-            await self._client.write_gatt_char(self._request, packet, response=False)
+            # Without a response one overtakes another, on the several bearers of two BlueZ (EATT).
+            await self._client.write_gatt_char(self._request, packet, response=True)
         except _ERRORS as error:
             self._inbox.end(GONE)
             raise LinkError(GONE) from error

@@ -85,6 +85,8 @@ class LinkService:
         self._bus = bus
         bus.add_message_handler(self._before_bless)
         application = BlueZGattApplication(_NAME, names.BLUEZ, bus)
+        # In bless's place below /org/bluez bleak would take it for what another device offers.
+        application.base_path = f"/{_NAME}"
         application.Write = lambda _characteristic, _value: None  # taken before
         application.StartNotify = lambda _: self._listener.on_subscribed()
         application.StopNotify = lambda _: self._listener.on_unsubscribed()

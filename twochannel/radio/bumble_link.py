@@ -32,7 +32,7 @@ from twochannel.radio.port import Broadcast, Link, LinkError, RadioError, Sighti
 _log = logging.getLogger(__name__)
 
 #: A phone subscribes within a second; who does not is no phone of ours, and makes way for one.
-SUBSCRIBE_TIMEOUT_S: Final = 10.0
+SUBSCRIBE_TIMEOUT_S: Final = 3.0
 
 
 class BumbleLinks:

@@ -10,8 +10,9 @@ from twochannel.radio.port import LEAST_PACKET_LIMIT_BYTES, Link, LinkError, Rad
 
 #: At most 128 KB. Whoever sends on while nobody reads is hung up on: a pipe with a gap is none.
 WAITING_PACKETS_LIMIT: Final = 256
-#: Of an attribute's value (Core spec, Vol 3 Part F section 3.2.9).
-MOST_PACKET_LIMIT_BYTES: Final = 512
+#: An attribute's value has 512 at most (Core spec, Vol 3 Part F section 3.2.9), but bluetoothd 5.66
+#: takes no write of more than 510.
+MOST_PACKET_LIMIT_BYTES: Final = 510
 ATT_HEADER_BYTES: Final = 3
 #: The port's promise.
 CONNECT_TIMEOUT_S: Final = 5.0

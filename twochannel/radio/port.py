@@ -131,7 +131,7 @@ class Link(Protocol):
 
     @property
     def packet_limit_bytes(self) -> int:
-        """Of the longest packet that ``send`` takes: ATT_MTU - 3, from 20 to 512."""
+        """Of the longest packet that ``send`` takes: ATT_MTU - 3, from 20 to 510."""
         ...
 
     async def send(self, packet: bytes) -> None:

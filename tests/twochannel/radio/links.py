@@ -49,15 +49,16 @@ async def pump(sender: Link, receiver: Link, packets: list[bytes]) -> None:
         assert [await receiver.receive() for _ in packets] == packets
 
 
-def full_packets(link: Link, mark: bytes) -> list[bytes]:
-    """A hundred packets as long as the link takes them, each different."""
-    return [(mark + bytes((n,))).ljust(link.packet_limit_bytes, mark) for n in range(100)]
+def full_packets(link: Link, mark: bytes, count: int = 100) -> list[bytes]:
+    """Packets as long as the link takes them, each different."""
+    return [(mark + bytes((n,))).ljust(link.packet_limit_bytes, mark) for n in range(count)]
 
 
-async def both_ways(of_jack: Link, of_phone: Link) -> None:
+async def both_ways(of_jack: Link, of_phone: Link, count: int = 100) -> None:
+    """Carry ``count`` packets of full length in each direction, at once."""
     await asyncio.gather(
-        pump(of_jack, of_phone, full_packets(of_jack, b"j")),
-        pump(of_phone, of_jack, full_packets(of_phone, b"p")),
+        pump(of_jack, of_phone, full_packets(of_jack, b"j", count)),
+        pump(of_phone, of_jack, full_packets(of_phone, b"p", count)),
     )
 
 

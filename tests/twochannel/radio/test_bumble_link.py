@@ -37,7 +37,7 @@ async def test_packets_of_full_length_arrive_in_order_one_way_then_the_other(
     jack: Radio, terminal: Radio
 ) -> None:
     async with linked(jack, terminal) as (of_jack, of_phone):
-        assert of_jack.packet_limit_bytes == of_phone.packet_limit_bytes == 512
+        assert of_jack.packet_limit_bytes == of_phone.packet_limit_bytes == 510
         await pump(of_phone, of_jack, full_packets(of_phone, b"p"))
         await pump(of_jack, of_phone, full_packets(of_jack, b"j"))
         await pump(of_jack, of_phone, [b"\0"])
@@ -52,7 +52,7 @@ async def test_a_packet_that_is_empty_or_too_long_is_refused(jack: Radio, termin
     async with linked(jack, terminal) as ends:
         for link in ends:
             for packet in (b"", bytes(513)):
-                with pytest.raises(ValueError, match="1 to 512 bytes"):
+                with pytest.raises(ValueError, match="1 to 510 bytes"):
                     await link.send(packet)
 
 
