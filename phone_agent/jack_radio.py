@@ -36,10 +36,10 @@ T = TypeVar("T")
 
 #: The least for non-connectable adverts, like the lane frame's: the jack shall hear it at once.
 _CALL_INTERVAL_MS: Final = 20
-#: One conversation: connection, handshake, and an auth code for which the jack waits 2 s.
+#: One conversation, once connected: handshake, and an auth code for which the jack waits 2 s.
 CONVERSATION_S: Final = 12.0
-#: All tries of one request together.
-_ATTEMPT_S: Final = 20.0
+#: All tries of one request together: two that come to nothing.
+_ATTEMPT_S: Final = 40.0
 #: An answer over GATT: 2 KB at 20 bytes a packet, and the 2 s of the lane.
 _ANSWER_S: Final = 8.0
 #: After this time an address that has failed may be tried again.
@@ -133,8 +133,7 @@ class JackRadio:
         while True:
             sighting = await self._answered(pin)
             try:
-                async with asyncio.timeout(CONVERSATION_S):
-                    return await self._converse(sighting, pin, ask)
+                return await self._converse(sighting, pin, ask)
             except (JackClientError, TimeoutError) as error:
                 _log.info("invitation_failed", extra={"jack": pin.jack, "reason": str(error)})
 
@@ -143,7 +142,7 @@ class JackRadio:
         try:
             async with asyncio.timeout(_HEARD_AGAIN_S):
                 sighting = await self.uncalled(pin)
-            async with self._alone, asyncio.timeout(CONVERSATION_S):
+            async with self._alone:
                 return await self._converse(sighting, pin, ask)
         except TimeoutError:
             raise JackClientError("the jack does not answer over Bluetooth") from None
@@ -201,6 +200,7 @@ class JackRadio:
     ) -> T:
         async with (
             self.link(sighting) as link,
+            asyncio.timeout(CONVERSATION_S),
             JackClient(gatt_channel(link, pin), pin, timeout_s=_ANSWER_S) as client,
         ):
             return await ask(client)

@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -37,8 +37,6 @@ from fieldkit.screen import PlainScreen
 from fieldkit.sniffer import Sniffer
 from fieldkit.stage import Stage
 from fieldkit.trace import TraceError
-from twochannel.radio.backends import open_radio
-from twochannel.radio.port import RadioError
 
 DOCUMENT: Final = "run.json"
 REPORT: Final = "report.html"
@@ -53,8 +51,6 @@ class Outcome:
     faults: list[FaultResult] = field(default_factory=list)
     audit: Sequence[AuditCheck] = ()
     radio: RadioFigures | None = None
-    #: Journeys that cannot be played here, with the reason.
-    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -71,7 +67,6 @@ class Outcome:
             "audit": {"clean": result.clean, "findings": result.findings},
             "radio": self.radio.to_json() if self.radio else None,
             "faults": [fault.to_json() for fault in self.faults],
-            "left_out": dict(self.left_out),
         }
 
 
@@ -133,29 +128,15 @@ def chosen(names: Sequence[str]) -> list[Journey]:
     return [journey for journey in known.values() if not names or journey.name in names]
 
 
-def not_yet() -> dict[str, str]:
-    """The journeys that BlueZ cannot carry yet, each with the reason."""
-    try:
-        _ = open_radio("bluez").central
-    except RadioError as error:
-        return {journey.name: str(error) for journey in journeys.JOURNEYS if journey.breaks_wifi}
-    except RuntimeError:
-        return {}  # it is only not open yet
-    return {}
-
-
 @click.command()
 @click.argument("out", type=click.Path(file_okay=False, exists=True, path_type=Path))
 @click.option("--faults", "with_faults", is_flag=True)
 @click.argument("names", nargs=-1)
 def main(out: Path, with_faults: bool, names: tuple[str, ...]) -> None:
     """Play the journeys NAMES, or all, in this virtual car; results go to the folder OUT."""
-    outcome, failure = Outcome(left_out=not_yet()), ""
-    for name, why in outcome.left_out.items():
-        print(f"{name}: not played. {why}", flush=True)
-    playlist = [journey for journey in chosen(names) if journey.name not in outcome.left_out]
+    outcome, failure = Outcome(), ""
     try:
-        asyncio.run(play(playlist, out, outcome, with_faults=with_faults))
+        asyncio.run(play(chosen(names), out, outcome, with_faults=with_faults))
     except (StageError, TraceError, OSError) as error:
         failure = str(error) + "".join(f"\n  {line}" for line in getattr(error, "log", ()))
     text = json.dumps(outcome.to_json(), indent=2) + "\n"

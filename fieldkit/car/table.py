@@ -28,8 +28,6 @@ def _parts(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield _radio(document["radio"])
     if document["faults"]:
         yield _faults(document["faults"])
-    for name, why in document["left_out"].items():
-        yield f"{name}: not played. {why}"
     for finding in document["audit"]["findings"]:
         yield f"Audit: {finding}"
     if document["audit"]["clean"]:

@@ -25,5 +25,10 @@ def told(noted: Mapping[str, Any]) -> Iterator[str]:
             f"blind for {reception['longest_blind_ms']} ms at most, "
             f"{reception['rssi_values']} RSSI values"
         )
+    if link := noted.get("link"):
+        yield (
+            f"link: connected in {link['connected_s']} s, then {link['carried_bytes']} bytes both "
+            f"ways in {link['carried_s']} s"
+        )
     for fault, took_s in noted.get("recovery_s", {}).items():
         yield f"recovery, {fault.replace('_', ' ')}: {took_s} s"

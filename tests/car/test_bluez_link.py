@@ -220,7 +220,7 @@ async def test_an_attempt_that_fails_leaves_a_radio_that_hears_and_connects(
     how: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert link_inbox.CONNECT_TIMEOUT_S == 5
+    assert link_inbox.CONNECT_TIMEOUT_S == 10
     async with jack.peripheral.inviting(INVITATION):
         invitation = await heard(terminal, INVITATION)
     if how == "in vain":

@@ -48,15 +48,15 @@ MAX_JSON_DEPTH: Final = 8
 MAX_RECORD_BYTES: Final = 16 * 1024
 #: From the connection to the phone's first sealed record: two hellos and a request. Whoever takes
 #: longer keeps the owner's phone out.
-LINK_HANDSHAKE_S: Final = 3.0
+LINK_HANDSHAKE_S: Final = 5.0
 #: Between two requests over GATT the phone asks the server for the time, over a slow network.
 LINK_IDLE_S: Final = 10.0
 #: A pairing at 20 bytes a packet takes ten seconds; nobody holds the only link for longer.
 LINK_SESSION_S: Final = 30.0
 #: How far a call's time may be from the jack's: the phone's offset is known to a few seconds.
 MAX_CALL_SKEW_S: Final = 30
-#: How long a jack that was called takes connections: a connection is given up after 5 s.
-CALLED_S: Final = 6.0
+#: How long a jack that was called takes connections: a connection is given up after 10 s.
+CALLED_S: Final = 12.0
 #: Wi-Fi that has shown no sign of life by then gets GATT for company, within the 2 s promised.
 WIFI_PATIENCE_S: Final = 1.5
 #: Prompts of one jack that its owner did not approve, in their window: whoever is asked again and

@@ -14,8 +14,9 @@ WAITING_PACKETS_LIMIT: Final = 256
 #: takes no write of more than 510.
 MOST_PACKET_LIMIT_BYTES: Final = 510
 ATT_HEADER_BYTES: Final = 3
-#: The port's promise.
-CONNECT_TIMEOUT_S: Final = 5.0
+#: The port's promise. bluetoothd lets nobody write before it has discovered every service of the
+#: other side, which takes seconds on a slow machine.
+CONNECT_TIMEOUT_S: Final = 10.0
 
 NOT_MADE: Final = "Nobody took the connection: the other side has left, or stopped inviting."
 NO_SERVICE: Final = "What took the connection has no link service: it is no jack."

@@ -169,7 +169,7 @@ class Central(Protocol):
     def connected(self, invitation: Sighting) -> AbstractAsyncContextManager[Link]:
         """A connection to whoever sent ``invitation``, ended with the block.
 
-        Gives up after 5 s. Raises LinkError if it cannot be made or what answers has no link
+        Gives up after 10 s. Raises LinkError if it cannot be made or what answers has no link
         service, RadioError if the radio is lost.
         """
         ...
