@@ -118,6 +118,8 @@ class Inviting:
         """Until one guest has been served, or the occasion is another."""
         broadcast = Broadcast(INVITATION_UUID, self._invitation(why).encode(), INTERVAL_MS)
         async with peripheral.inviting(broadcast) as links:
+            if why is Occasion.CALLED:  # however long it took to come so far
+                self._called_until_s = time.monotonic() + CALLED_S
             self._note(why)
             try:
                 link = await self._guest(links, why)

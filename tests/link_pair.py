@@ -78,12 +78,13 @@ class NotingLink:
 class Porch:
     """A peripheral without a radio: ``visit`` is what a central would do.
 
-    It refuses to invite ``refusals`` times.
+    It refuses to invite ``refusals`` times, and takes ``slowness_s`` to begin.
     """
 
     def __init__(self) -> None:
         self.invitation: Broadcast | None = None
         self.refusals = 0
+        self.slowness_s = 0.0
         self.changed = asyncio.Event()
         self._links: asyncio.Queue[Link] = asyncio.Queue()
 
@@ -92,6 +93,7 @@ class Porch:
         if self.refusals:
             self.refusals -= 1
             raise RadioError("the adapter refuses")
+        await asyncio.sleep(self.slowness_s)
         self._links = asyncio.Queue()
         self._show(invitation)
         try:

@@ -142,6 +142,18 @@ async def test_a_call_that_nobody_follows_is_forgotten(
         await at.porch.until(invites=False)
 
 
+async def test_a_radio_that_is_slow_to_invite_invites_no_shorter(
+    paired: Jack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CALLED_S", 0.5)
+    tell_time(paired)
+    async with house(paired) as at:
+        at.porch.slowness_s = 0.6
+        at.hear_call()
+        await at.porch.until(invites=True)
+        await silenced_and_answered(at)
+
+
 async def test_without_the_time_it_invites_until_it_has_it(paired: Jack, server: Server) -> None:
     async with house(paired) as at:
         await at.porch.until(invites=True)

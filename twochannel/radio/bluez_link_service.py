@@ -30,6 +30,7 @@ from twochannel.radio.bluez_echoes import uuid_text
 from twochannel.radio.bluez_refusals import NO_ANSWER, NO_SERVICE, BluezError, meaning
 
 _NAME: Final = "cigarjack"  # of the application on the bus; nobody on the air sees it
+_ROOT: Final = "/"  # where bless answers what there is
 _SERVICE: Final = uuid_text(port.LINK_SERVICE_UUID)
 #: Why dbus-next cannot do it: its own errors, an absent bus or service, a message that is none.
 _ERRORS: Final = (DBusError, OSError, EOFError)
@@ -64,7 +65,6 @@ class LinkService:
         self._radio = radio
         self._listener = listener
         self._bus: MessageBus | None = None
-        self._application: BlueZGattApplication | None = None
         self._answer: BlueZGattCharacteristic | None = None
         self._offered_on: str | None = None
 
@@ -98,8 +98,7 @@ class LinkService:
         self._answer = await application.add_characteristic(
             _SERVICE, uuid_text(port.LINK_ANSWER_UUID), b"", [Flags.INDICATE]
         )
-        bus.export(application.path, application)
-        self._application = application
+        bus.export(_ROOT, application)
 
     async def close(self) -> None:
         """Let go; bluetoothd drops what it has."""
@@ -112,22 +111,35 @@ class LinkService:
 
     async def offer(self, adapter: Adapter) -> None:
         """Register it with bluetoothd. Raises BluezError."""
-        if self._bus is None or self._application is None:
+        if self._bus is None:
             raise BluezError(self._radio, NO_SERVICE)
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                node = await self._bus.introspect(names.BLUEZ, adapter.path)
-                proxy = self._bus.get_proxy_object(names.BLUEZ, adapter.path, node)
-                await self._application.register(proxy)
+                answer = await self._bus.call(self._registration(adapter))
         except TimeoutError as error:
             raise BluezError(self._radio, NO_ANSWER) from error
-        except DBusError as error:
-            if error.type != names.ALREADY_EXISTS:  # after an answer that did not come
-                reason = meaning(error.type, error.text, names.REGISTER_APPLICATION)
-                raise BluezError(self._radio, reason, error.type) from error
         except (OSError, EOFError) as error:
             raise BluezError(self._radio, NO_SERVICE) from error
+        if answer is not None and answer.message_type is MessageType.ERROR:
+            self._check_refusal(answer)
         self._offered_on = adapter.path
+
+    def _check_refusal(self, answer: Message) -> None:
+        if answer.error_name != names.ALREADY_EXISTS:  # after an answer that did not come
+            text = str(answer.body[0]) if answer.body else ""
+            reason = meaning(answer.error_name, text, names.REGISTER_APPLICATION)
+            raise BluezError(self._radio, reason, answer.error_name)
+
+    def _registration(self, adapter: Adapter) -> Message:
+        # bless would introspect the adapter first, which takes longer than all the rest.
+        return Message(
+            destination=names.BLUEZ,
+            path=adapter.path,
+            interface=names.GATT_MANAGER,
+            member=names.REGISTER_APPLICATION,
+            signature="oa{sv}",
+            body=[_ROOT, {}],
+        )
 
     def drop(self) -> None:
         """bluetoothd or the adapter is gone, and the registration with it."""

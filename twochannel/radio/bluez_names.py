@@ -93,6 +93,7 @@ DEVICE_FOUND: Final = "DeviceFound"
 DEVICE_LOST: Final = "DeviceLost"
 
 # org.bluez.GattManager.rst and org.bluez.GattCharacteristic.rst
+GATT_MANAGER: Final = "org.bluez.GattManager1"
 REGISTER_APPLICATION: Final = "RegisterApplication"
 WRITE: Final = "WriteValue"
 CONFIRM: Final = "Confirm"
