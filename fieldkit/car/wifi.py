@@ -14,6 +14,8 @@ from fieldkit.process import StageError
 
 _SSID: Final = "cigarjack"
 _PASSPHRASE: Final = "correct horse"  # noqa: S105 (of a network that is in one process)
+#: Who joins looks here alone; to scan every band takes seconds, emulated.
+_CHANNEL_1_MHZ: Final = 2412
 #: Scanning, SAE and the four-way handshake, emulated.
 _JOIN_DEADLINE_S: Final = 60.0
 _PHYS: Final = Path("/sys/class/ieee80211")
@@ -35,6 +37,7 @@ _SUPPLICANT: Final = f"""\
 ctrl_interface=/run/wpa_supplicant
 network={{
   ssid="{_SSID}"
+  scan_freq={_CHANNEL_1_MHZ}
   key_mgmt=SAE
   ieee80211w=2
   sae_password="{_PASSPHRASE}"

@@ -56,10 +56,16 @@ async def waiting_payment(stage: Stage) -> AsyncIterator[tuple[str, asyncio.Task
         await asyncio.gather(charging, return_exceptions=True)
 
 
-async def pay(stage: Stage) -> None:
-    """A payment that needs the jack and nobody's hand."""
+async def pay(stage: Stage) -> str:
+    """A payment that needs the jack and nobody's hand; the path by which its auth code came."""
     await journeys.heard(stage, LANE)
-    await captured(stage, await journeys.charge(stage, LANE, AMOUNT))
+    payment = await journeys.charge(stage, LANE, AMOUNT)
+    await captured(stage, payment)
+    received = stage.traces[stage.cast.phone.name].find(
+        "auth_code_received", payment=str(payment["id"])
+    )
+    assert received is not None
+    return str(received.fields["path"])
 
 
 async def captured(stage: Stage, payment: dict[str, Any]) -> None:

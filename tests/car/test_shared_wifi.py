@@ -15,7 +15,7 @@ from fieldkit.car.streets import Streets
 from fieldkit.process import StageError
 from fieldkit.stage import Stage
 from tests.car import spoofing
-from tests.car.streets import captured, jack_is, pay, peopled, waiting_payment
+from tests.car.streets import jack_is, pay, peopled
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,7 +50,7 @@ async def test_a_spoofed_service_is_tried_and_the_payment_goes_on(
         await pay(stage)
 
 
-async def test_a_network_that_keeps_its_stations_apart_is_told_and_waited_for(
+async def test_in_a_network_that_keeps_its_stations_apart_the_code_comes_over_gatt(
     stage: Stage, streets: Streets
 ) -> None:
     await streets.network.restart_access_point(isolates=True)
@@ -58,11 +58,12 @@ async def test_a_network_that_keeps_its_stations_apart_is_told_and_waited_for(
     with pytest.raises(StageError):
         await run(*PHONE.command("ping", "-c", "1", "-W", "3", JACK.wifi_address))
     await run(*PHONE.command("ping", "-c", "1", "-W", "5", HOUSE.wifi_address))
-    phone = stage.cast.phone.name
-    _, told = await stage.say(phone, "status")
+    assert await pay(stage) == "gatt"
+    jack = await jack_is(stage, reachable=False)
+    assert jack["path"] == "gatt"
+    _, told = await stage.say(stage.cast.phone.name, "status")
     assert "NOT reachable" in told
-    async with waiting_payment(stage) as (payment, charging):
-        with pytest.raises(StageError, match="your jack has not answered yet"):
-            await stage.cli(phone, "approve", payment)
-        await streets.network.restart_access_point(isolates=False)
-        await captured(stage, await charging)
+    assert "last by Bluetooth" in told
+    await streets.network.restart_access_point(isolates=False)
+    await jack_is(stage, reachable=True)
+    assert await pay(stage) == "wifi"
