@@ -149,14 +149,18 @@ async def charge(
 
 @contextlib.asynccontextmanager
 async def owner_asked(
-    stage: Stage, terminal: str, amount: str, expect: Sequence[int] = (0,)
+    stage: Stage,
+    terminal: str,
+    amount: str,
+    expect: Sequence[int] = (0,),
+    options: Sequence[str] = (),
 ) -> AsyncIterator[tuple[str, asyncio.Task[dict[str, Any]]]]:
     """Charge at ``terminal``; once the phone asks its owner, the payment's id and the charge.
 
-    ``expect``: exit codes that the charge may end with.
+    ``expect``: exit codes that the charge may end with; ``options``: of its command.
     """
     after_ns = time.monotonic_ns()
-    charging = asyncio.create_task(charge(stage, terminal, amount, expect=expect))
+    charging = asyncio.create_task(charge(stage, terminal, amount, *options, expect=expect))
     try:
         prompt = await stage.seen(stage.cast.phone.name, "prompt_shown", after_ns=after_ns)
         yield str(prompt.payment), charging

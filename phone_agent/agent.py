@@ -23,11 +23,13 @@ from phone_agent.jack_finder import Endpoint, JackFinder
 from phone_agent.jack_radio import JackRadio, listening
 from phone_agent.ledger import Ledger
 from phone_agent.local_api import local_api, payment_view
+from phone_agent.page import serving_pages
 from phone_agent.registration import Registration
 from phone_agent.screen import TerminalScreen, terminal
 from phone_agent.wallet import Wallet
 from server.client import ServerClient, ServerEvent, ServerPin, ServerUnreachableError
-from twochannel.protocol.errors import PROBLEMS, CodedError
+from twochannel.pages.door import Doorway
+from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode
 from twochannel.protocol.statements import Decision
 from twochannel.serving import Address, serve
 from twochannel.state_folder import held
@@ -52,7 +54,7 @@ def new_id() -> str:
 
 @dataclass(eq=False)
 class Agent:
-    """Implements ``local_api.RunningAgent``."""
+    """Implements ``local_api.RunningAgent`` and ``situation.PagedAgent``."""
 
     identity: PhoneIdentity
     server: ServerClient
@@ -64,6 +66,7 @@ class Agent:
     trace: Trace
     radio: JackRadio | None = None
     connected: bool = False
+    doorway: Doorway | None = None
     _sweep: asyncio.Task[None] | None = None
 
     def status(self) -> dict[str, Any]:
@@ -91,6 +94,12 @@ class Agent:
 
     async def answer(self, payment: str, decision: Decision) -> dict[str, Any]:
         return payment_view(await self.approvals.answer(payment, decision))
+
+    def page_link(self) -> str:
+        """A link that opens the owner's pages in one browser. Raises CodedError (``not_ready``)."""
+        if self.doorway is None:
+            raise CodedError(ErrorCode.NOT_READY, "the pages are not served yet")
+        return self.doorway.link()
 
     async def refresh(self) -> None:
         """The command line has changed the wallet."""
@@ -197,6 +206,8 @@ async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]
         if (descriptor := terminal()) is not None:
             screen = TerminalScreen(descriptor, agent.approvals.answer_on_screen)
             agent.approvals.show_on(stack.enter_context(screen))
+        pages = serving_pages(agent, database, settings.page_port)
+        agent.doorway = await stack.enter_async_context(pages)
         yield agent
 
 

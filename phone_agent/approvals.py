@@ -22,7 +22,8 @@ from phone_agent.consent import Answer, Reason
 from phone_agent.fallback import Path
 from phone_agent.jack_care import JackCare
 from phone_agent.ledger import KeptPayment, Ledger, check_unanswered
-from phone_agent.screen import NoScreen, Screen
+from phone_agent.screen import Screen
+from phone_agent.waiting_line import Asked
 from phone_agent.wallet import Wallet
 from server.client import ServerClient, ServerEvent
 from twochannel.protocol.chain import presence_proven
@@ -41,7 +42,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Question:
-    """A payment without an answer. ``reason``: why the owner is asked, None if it is not."""
+    """A payment without an answer. ``reason``: why the owner is asked, None if it is not.
+
+    ``ends_s``: when it is declined (the server's time), ``limit_s`` from its beginning.
+    """
 
     challenge: Challenge
     compact: str
@@ -49,6 +53,8 @@ class _Question:
     auth_code: str | None = None
     presence: bool = False
     reason: Reason | None = None
+    ends_s: float = 0.0
+    limit_s: float = 0.0
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -75,13 +81,13 @@ class Approvals:
         self._confirmations = confirmations
         self._trace = trace
         self._prompt_s = prompt_s
-        self._screen: Screen = NoScreen()
+        self._screens: list[Screen] = []
         self._flows: dict[str, asyncio.Task[None]] = {}
         self._questions: dict[str, _Question] = {}
 
     def show_on(self, screen: Screen) -> None:
-        """Where the owner is asked from now on."""
-        self._screen = screen
+        """Where the owner is asked too, from now on."""
+        self._screens.append(screen)
 
     async def close(self) -> None:
         """Stop all flows; each is resumed from the ledger at the next start."""
@@ -148,6 +154,10 @@ class Approvals:
             question.challenge, presence=question.presence, reason=question.reason
         )
 
+    def waiting(self) -> list[Asked]:
+        """What has no answer yet, in the order in which it came."""
+        return [_asked(question) for question in self._questions.values()]
+
     async def answer(self, payment: str, decision: Decision) -> KeptPayment:
         """The owner's answer; returns when the server has it, or after a while when not.
 
@@ -155,18 +165,24 @@ class Approvals:
         ``payment_state`` (answered otherwise, or too late), ``not_ready`` (no auth code yet),
         ``payment_method_unknown`` (nothing to pay with).
         """
-        kept = self._ledger.payment(payment)
+        await self.answer_at_once(payment, decision)
+        if (flow := self._flows.get(payment)) is not None:
+            await asyncio.wait({flow}, timeout=_OWNER_WAIT_S)
+        return self._ledger.payment(payment)
+
+    async def answer_at_once(self, payment: str, decision: Decision) -> None:
+        """The owner's answer, kept when this returns; the server learns it later.
+
+        The same answer again is no error. Raises CodedError as ``answer`` does.
+        """
         question = self._questions.get(payment)
         if question is not None:
             self._take_answer(question, decision)
             await question.answered.wait()
-            kept = self._ledger.payment(payment)
+        kept = self._ledger.payment(payment)
         if kept.answer is None or kept.answer.decision is not decision:
             check_unanswered(kept)
             raise CodedError(ErrorCode.NOT_READY, "the agent has no connection to the server yet")
-        if (flow := self._flows.get(payment)) is not None:
-            await asyncio.wait({flow}, timeout=_OWNER_WAIT_S)
-        return self._ledger.payment(payment)
 
     def answer_on_screen(self, payment: str, decision: Decision) -> str | None:
         """The owner's answer to the question on the screen; what is wrong with it, if anything."""
@@ -231,11 +247,13 @@ class Approvals:
         finally:
             del self._questions[kept.id]
             question.answered.set()
-            self._screen.withdraw(kept.id, outcome)
+            for screen in self._screens:
+                screen.withdraw(kept.id, outcome)
 
     async def _answer_in_time(self, question: _Question) -> Answer:
         now_s = self._server.now_ms() / 1000
         limit_s = consent.answer_time_s(question.challenge, now_s, self._prompt_s)
+        question.ends_s, question.limit_s = now_s + limit_s, limit_s
         considering = asyncio.create_task(self._consider(question))
         try:
             done, _ = await asyncio.wait(
@@ -298,5 +316,16 @@ class Approvals:
         if text is not None:
             # Logged first: log and question may share a terminal, and the question comes last.
             _log.info("owner_asked", extra={"payment": payment})
-            self._screen.ask(payment, text)
+            for screen in self._screens:
+                screen.ask(payment, text)
             self._trace.event("prompt_shown", payment)
+
+
+def _asked(question: _Question) -> Asked:
+    return Asked(
+        question.challenge,
+        question.reason,
+        question.presence if question.auth_code is not None else None,
+        question.ends_s,
+        question.limit_s,
+    )

@@ -335,6 +335,20 @@ def status(state: Path, as_json: bool) -> None:
 
 
 @main.command()
+@json_option
+@click.pass_obj
+def page(state: Path, as_json: bool) -> None:
+    """Print a link, and its QR code, that opens the owner's pages in one browser.
+
+    It works once, within five minutes, on the machine where the agent runs.
+    """
+    from phone_agent.overview import qr_text
+
+    answer = ask(state, "POST", "/v1/page", agent=_AGENT)
+    say(answer, f"{qr_text(answer['url'])}\n{answer['url']}", as_json=as_json)
+
+
+@main.command()
 @doctor_options(
     "its Wi-Fi, its jacks, its server, its clock, voltage and disk, and its radio if it has one",
     "about 15 s more",

@@ -17,14 +17,16 @@ class PhoneSettings(Settings):
     ``radio``: the Bluetooth adapter for jacks that Wi-Fi does not reach; None: Wi-Fi alone.
     ``radio_patience_s``: for how long systemd is told that all is well although that radio is not.
     ``prompt_s``: how long a question to the owner stays open, at most until its challenge
-    expires. ``keys``: where the signing key is: "file", or a pkcs11: URI (docs/keys.md). The
-    server and the jacks are not settings: they are pinned in the wallet.
+    expires. ``page_port``: of the owner's pages, on loopback; 0: a free one, the same after a
+    restart if it still is. ``keys``: where the signing key is: "file", or a pkcs11: URI
+    (docs/keys.md). The server and the jacks are not settings: they are pinned in the wallet.
     """
 
     interfaces: tuple[str, ...] = ()
     radio: str | None = None
     radio_patience_s: Annotated[float, Field(ge=0, le=3600)] = PATIENCE_S
     prompt_s: Annotated[float, Field(gt=0, le=300)] = 60.0
+    page_port: Annotated[int, Field(ge=0, le=65535)] = 0
     keys: str = FILE
     log_level: str = "INFO"
 

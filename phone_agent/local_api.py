@@ -27,10 +27,12 @@ class RunningAgent(Protocol):
 
     async def refresh(self) -> None: ...
 
+    def page_link(self) -> str: ...
+
 
 def local_api(agent: RunningAgent) -> ASGIApp:
     """``GET /v1/status``, ``GET /v1/payments``, ``POST /v1/payments/{id}/approve`` and
-    ``/decline``, ``POST /v1/refresh`` (the wallet has changed)."""
+    ``/decline``, ``POST /v1/refresh`` (the wallet has changed), ``POST /v1/page`` (a new link)."""
 
     async def status(_request: Request) -> JSONResponse:
         return JSONResponse(agent.status())
@@ -42,9 +44,13 @@ def local_api(agent: RunningAgent) -> ASGIApp:
         await agent.refresh()
         return JSONResponse({})
 
+    async def page(_request: Request) -> JSONResponse:
+        return JSONResponse({"url": agent.page_link()})
+
     app = Starlette(
         routes=[
             Route("/v1/status", status),
+            Route("/v1/page", page, methods=["POST"]),
             Route("/v1/payments", payments),
             Route("/v1/refresh", refresh, methods=["POST"]),
             *(_answer_route(agent, decision) for decision in Decision),

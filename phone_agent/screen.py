@@ -25,23 +25,13 @@ _WORDS = {"y": Decision.APPROVE, "yes": Decision.APPROVE, "n": Decision.DECLINE,
 class Screen(Protocol):
     """Where questions are shown."""
 
-    def ask(self, payment: str, question: str) -> None:
+    def ask(self, payment: str, question: str, /) -> None:
         """Show a question, now or when those before it are answered."""
         ...
 
-    def withdraw(self, payment: str, outcome: str) -> None:
+    def withdraw(self, payment: str, outcome: str, /) -> None:
         """The question is answered, here or elsewhere, or too late: ``outcome`` says which."""
         ...
-
-
-class NoScreen:
-    """Nobody is there: the owner answers with ``phone-agent approve`` or ``decline``."""
-
-    def ask(self, payment: str, question: str) -> None:
-        pass
-
-    def withdraw(self, payment: str, outcome: str) -> None:
-        pass
 
 
 class TerminalScreen:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.browser import CHROMIUM
 from tests.softhsm import MODULE, SoftHsm
 from tests.sshd import SSHD
 from tests.systemd import Systemd, listening
@@ -37,6 +38,7 @@ class Wanted:
 
 
 WANTED = {
+    "chromium": Wanted(CHROMIUM, "tests of pages", "Chromium", "chromium"),
     "softhsm": Wanted(MODULE, "tests of keys in tokens", "SoftHSM", "softhsm2"),
     "sshd": Wanted(SSHD, "tests with machines over SSH", "an SSH server", "openssh-server"),
 }

@@ -1,0 +1,134 @@
+"""The owner at the phone's page, in a real browser, with every party behind it a real process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from fieldkit import processor_books
+from fieldkit.journeys import arrive, charge, owner_asked, resource
+from fieldkit.processor_books import Charge
+from fieldkit.stage import SERVER, Stage
+from tests.browser import chromium, judged, opened
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.chromium]
+
+#: Here the owner is always asked.
+LANE, MERCHANT = "wash-1", "Wash'n'Go"
+DECLINED = 3
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(stage: Stage, browser: Browser) -> AsyncIterator[Page]:
+    await arrive(stage, LANE)
+    _, answer = await stage.cli(stage.cast.phone.name, "page")
+    async with opened(browser, answer["url"]) as page:
+        await expect(page.get_by_role("heading", name="Nothing to approve")).to_be_visible()
+        yield page
+
+
+def booked(stage: Stage, payment: str) -> list[Charge]:
+    return processor_books.charges(stage.state(SERVER), payment)
+
+
+async def test_approved_by_thumb(stage: Stage, page: Page) -> None:
+    async with owner_asked(stage, LANE, "12.30") as (payment, charging):
+        await expect(page.get_by_role("heading", name=MERCHANT)).to_be_visible()
+        await expect(page.locator(".amount")).to_have_text("€12.30")
+        known = await resource(stage, payment)
+        await expect(page.locator(".code")).to_have_text(known["match_code"])
+        await expect(page.get_by_text("Your jack hears this lane.")).to_be_visible()
+        await judged(page, "the question")
+        await page.get_by_role("button", name="Approve").click()
+        paid = await charging
+    await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
+    await expect(page.get_by_role("article").locator(".amount")).to_have_text("€12.30")
+    await judged(page, "the outcome")
+    assert (paid["id"], paid["status"]) == (payment, "captured")
+    assert booked(stage, payment) == [Charge("captured", "EUR", 1230, 1230)]
+
+
+async def test_declined_with_the_keyboard_alone(stage: Stage, page: Page) -> None:
+    async with owner_asked(stage, LANE, "7.00", expect=(DECLINED,)) as (payment, charging):
+        decline = page.get_by_role("button", name="Decline")
+        await expect(decline).to_be_enabled()
+        # Where the screen reader is, too: the question has the focus, its buttons come next.
+        assert await page.evaluate("document.activeElement.id") == "asks"
+        await page.keyboard.press("Tab")
+        await expect(decline).to_be_focused()
+        await page.keyboard.press("Enter")
+        assert (await charging)["status"] == "declined"
+    await expect(page.get_by_role("heading", name="Declined")).to_be_visible()
+    await page.get_by_role("link", name="History").press("Enter")
+    await expect(page.locator(f"a[href='/payments/{payment}']")).to_contain_text("Declined")
+    await judged(page, "the history")
+    assert booked(stage, payment) == []
+
+
+async def test_a_maximum_is_explained_held_and_what_was_taken_is_shown(
+    stage: Stage, page: Page
+) -> None:
+    async with owner_asked(stage, LANE, "80.00", options=("--manual",)) as (payment, charging):
+        await expect(page.locator(".amount")).to_have_text("at most €80.00")
+        await expect(page.get_by_text("never more, and the rest is released")).to_be_visible()
+        await judged(page, "the question about a maximum")
+        await page.get_by_role("button", name="Approve").click()
+        assert (await charging)["status"] == "authorized"
+    await expect(page.get_by_role("heading", name="the amount is held")).to_be_visible()
+    await stage.cli(LANE, "capture", payment, "42.17", "EUR")
+    await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
+    await expect(page.locator(".outcome > .amount")).to_have_text("€42.17")
+    await expect(page.locator("dl > div", has_text="Released")).to_contain_text("€37.83")
+    assert booked(stage, payment) == [Charge("captured", "EUR", 8000, 4217)]
+
+
+async def test_nobody_answers(stage: Stage, page: Page) -> None:
+    phone = stage.cast.phone.name
+    await stage.processes[phone].stop()
+    await stage.restart(phone, {"PHONE_AGENT_PROMPT_S": "2.5"})
+    try:
+        async with owner_asked(stage, LANE, "9.00", expect=(DECLINED,)) as (payment, charging):
+            await expect(page.get_by_role("progressbar", name="Time left")).to_be_visible()
+            assert (await charging)["status"] == "declined"
+        await expect(page.get_by_role("heading", name="Nothing to approve")).to_be_visible()
+        listed = page.locator(f"a[href='/payments/{payment}']")
+        await expect(listed).to_contain_text("nobody answered in time")
+    finally:
+        await stage.processes[phone].stop()
+        await stage.restart(phone)
+    assert booked(stage, payment) == []
+
+
+async def test_an_agent_that_is_restarted_in_the_middle_goes_on_asking(
+    stage: Stage, page: Page
+) -> None:
+    phone = stage.cast.phone.name
+    async with owner_asked(stage, LANE, "5.50") as (payment, charging):
+        await expect(page.get_by_role("heading", name=MERCHANT)).to_be_visible()
+        await stage.kill(phone)
+        await expect(page.get_by_text("The agent does not answer.")).to_be_visible()
+        await stage.restart(phone)
+        await expect(page.get_by_text("The agent does not answer.")).to_be_hidden()
+        # The same browser, the same session, the same question: nobody had to log in again.
+        await page.get_by_role("button", name="Approve").click()
+        assert (await charging)["status"] == "captured"
+    await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
+    assert booked(stage, payment) == [Charge("captured", "EUR", 550, 550)]
+
+
+async def test_what_the_limits_approve_is_seen_without_a_question(stage: Stage, page: Page) -> None:
+    await arrive(stage, "lane-1")
+    paid = await charge(stage, "lane-1", "4.50")
+    listed = page.locator(f"a[href='/payments/{paid['id']}']")
+    await expect(listed).to_contain_text("Paid")
+    await listed.click()
+    await expect(page.locator("dl > div", has_text="Answered by")).to_contain_text("Your phone")

@@ -1,0 +1,191 @@
+"""The pages of a running phone, as a browser and as a stranger on the same machine meet them."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+
+import httpx
+import pytest
+
+from tests.cigarjack.parties import Jack, served
+from tests.phone_agent.owners_phone import OwnersPhone, hear_lane
+from tests.phone_agent.scripted_server import ScriptedServer
+from twochannel.protocol.errors import ErrorCode
+from twochannel.protocol.money import Amount
+from twochannel.protocol.statements import DecidedBy, Decision, Merchant
+
+#: Not on the owner's list.
+STRANGER = Merchant(id="stranger", name='<b onclick="pay()">Blue & Bottle</b>')
+
+
+@asynccontextmanager
+async def a_browser(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """At loopback, under the name of the link: the resolver here need not know ``.localhost``."""
+    found = re.fullmatch(r"http://([\w.-]+):(\d+)(/.*)", url)
+    assert found
+    origin = f"http://{found[1]}:{found[2]}"
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{found[2]}",
+        headers={"host": f"{found[1]}:{found[2]}", "origin": origin},
+        timeout=15,
+    ) as browser:
+        yield browser
+
+
+async def link(phone: OwnersPhone) -> str:
+    return str((await phone.command("POST", "/v1/page"))["url"])
+
+
+async def opened(browser: httpx.AsyncClient, url: str) -> None:
+    """httpx keeps cookies by the address, which is not the name."""
+    answer = await browser.get("/open/" + url.rpartition("/")[2])
+    assert answer.status_code == 303
+    browser.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+
+
+async def asked(browser: httpx.AsyncClient) -> str:
+    """The page once the owner is asked, by the stream that tells a browser."""
+    async with browser.stream("GET", "/events") as stream:
+        async for line in stream.aiter_lines():
+            if line == "event: asked":
+                break
+    return (await browser.get("/")).text
+
+
+def token_in(page: str) -> str:
+    found = re.search(r'name="token" value="(\w+)"', page)
+    assert found
+    return found[1]
+
+
+async def test_the_owner_is_asked_and_answers(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    phone.pair(jack, server)
+    hear_lane(jack)
+    amount = Amount(value=1250, currency="KWD")
+    challenge = server.challenge(jack.id, phone.id, merchant=STRANGER, amount=amount)
+    async with served(jack), phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        server.ask(challenge)
+        page = await asked(browser)
+        assert "KWD\N{NO-BREAK SPACE}1.250" in page
+        assert challenge.match_code in page
+        # A name is text, whatever the registry has let through.
+        assert "&lt;b onclick=" in page
+        assert "<b onclick" not in page
+        path = f"/payments/{challenge.sub}"
+        answer = await browser.post(f"{path}/approve", data={"token": token_in(page)})
+        assert (answer.status_code, answer.headers["location"]) == (303, path)
+        confirmation = await server.confirmation()
+        assert confirmation.decision is Decision.APPROVE
+        assert confirmation.decided_by is DecidedBy.OWNER
+        again = await browser.post(f"{path}/decline", data={"token": token_in(page)})
+        assert again.status_code == 409
+        assert "has its answer already" in again.text
+
+
+async def test_nothing_is_approved_before_the_jack_has_answered(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    phone.pair(jack, server)
+    challenge = server.challenge(jack.id, phone.id, merchant=STRANGER)
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        server.ask(challenge)
+        await phone.until_traced("auth_code_asked", challenge.sub)
+        page = (await browser.get("/")).text
+        assert "Asking your jack" in page
+        form = {"token": token_in(page)}
+        answer = await browser.post(f"/payments/{challenge.sub}/approve", data=form)
+        assert answer.status_code == 409
+        assert "Your jack has not answered yet" in answer.text
+        # Declining needs no jack.
+        await browser.post(f"/payments/{challenge.sub}/decline", data=form)
+        assert (await server.confirmation()).decision is Decision.DECLINE
+
+
+async def test_a_flood_is_declined_at_once_and_the_question_stays(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    phone.pair(jack, server)
+    hear_lane(jack)
+    first, *flood = (server.challenge(jack.id, phone.id, merchant=STRANGER) for _ in range(5))
+    async with served(jack), phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        for challenge in (first, *flood):
+            server.ask(challenge)
+            await phone.until_traced("prompt_shown", challenge.sub)
+        page = (await browser.get("/")).text
+        assert "4 more requests wait" in page
+        assert page.count('class="question"') == 1
+        listed = re.search(r'name="payments" value="([^"]+)"', page)
+        assert listed
+        form = {"token": token_in(page), "payments": listed[1]}
+        await browser.post("/payments/decline-behind", data=form)
+        refused = {(await server.confirmation()).sub for _ in flood}
+        assert refused == {challenge.sub for challenge in flood}
+        assert first.sub in (await browser.get("/")).text
+
+
+async def test_a_browser_stays_let_in_over_a_restart(
+    server: ScriptedServer, phone: OwnersPhone
+) -> None:
+    async with phone.running():
+        url = await link(phone)
+        async with a_browser(url) as browser:
+            await opened(browser, url)
+            cookie = browser.headers["cookie"]
+    async with phone.running(), a_browser(url) as browser:
+        assert (await browser.get("/")).status_code == 401
+        browser.headers["cookie"] = cookie
+        assert (await browser.get("/")).status_code == 200
+    assert cookie.partition("=")[2].encode() not in (phone.state / "wallet.sqlite3").read_bytes()
+
+
+async def test_a_port_that_is_taken_meanwhile_is_exchanged_unless_it_was_asked_for(
+    server: ScriptedServer, phone: OwnersPhone
+) -> None:
+    async with phone.running():
+        port = int((await link(phone)).rpartition(":")[2].partition("/")[0])
+    with closing(socket.socket()) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        async with phone.running():
+            assert f":{port}/" not in await link(phone)
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
+            async with phone.running(page_port=port):
+                pytest.fail("started")
+
+
+async def test_a_stranger_on_the_machine_is_shown_nothing(
+    server: ScriptedServer, phone: OwnersPhone
+) -> None:
+    """The port is for all to see; the name is not, and a name without a session is no use."""
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        for path in ("/", "/payments", "/events", "/open/guess"):
+            assert (await browser.get(path)).status_code == 401
+        by_address = {"host": f"127.0.0.1:{browser.base_url.port}"}
+        assert (await browser.get("/", headers=by_address)).status_code == 421
+
+
+async def test_what_is_not_there(server: ScriptedServer, phone: OwnersPhone) -> None:
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        for path in ("/nowhere", "/payments/nobody"):
+            answer = await browser.get(path)
+            assert answer.status_code == 404
+            assert "That did not work" in answer.text
+        assert ErrorCode.PAYMENT_UNKNOWN in (await browser.get("/payments/nobody")).text
+
+
+async def test_the_language_is_the_reader_s(server: ScriptedServer, phone: OwnersPhone) -> None:
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        korean = await browser.get("/", headers={"accept-language": "ko-KR,ko;q=0.9"})
+        assert '<html lang="ko">' in korean.text
+        assert "승인할 결제가 없습니다" in korean.text

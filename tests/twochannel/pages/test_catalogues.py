@@ -1,0 +1,55 @@
+"""Every text that a page may show is in every language, with the same names in it."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from phone_agent import approval_page, consent, owners_view
+from twochannel.pages.words import FOLDER
+
+ROOT = Path(__file__).parents[3]
+TEMPLATES = [ROOT / "phone_agent" / "templates", ROOT / "twochannel" / "pages" / "templates"]
+#: What templates are given to translate by name.
+GIVEN = [
+    *consent.SENTENCES.values(),
+    *approval_page.PROBLEMS.values(),
+    *(text for _, text in owners_view.OUTCOMES.values()),
+    *owners_view.BY.values(),
+    owners_view.SENDING,
+    owners_view.NOBODY_ANSWERED,
+    owners_view.NOT_TAKEN,
+]
+
+
+def texts() -> set[str | tuple[str, ...]]:
+    found: set[str | tuple[str, ...]] = set(GIVEN)
+    for folder in TEMPLATES:
+        extracted = extract_from_dir(folder, [("**.html", "jinja2")])
+        found |= {message for _, _, message, _, _ in extracted}
+    return found
+
+
+def names(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.po")), ids=lambda path: path.stem)
+def test_a_catalogue_is_complete_and_has_nothing_else(path: Path) -> None:
+    with path.open("rb") as source:
+        catalogue = read_po(source)
+    messages = {message.id: message for message in catalogue if message.id}
+    assert texts() - messages.keys() == set()
+    assert messages.keys() - texts() == set()
+    for message in messages.values():
+        said = [message.string] if isinstance(message.string, str) else list(message.string or ())
+        assert said, message.id
+        asked = message.id if isinstance(message.id, str) else message.id[0]
+        assert all(said), message.id
+        assert not message.fuzzy
+        for text in said:
+            assert names(text) == names(asked), message.id

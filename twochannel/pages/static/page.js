@@ -1,0 +1,90 @@
+// Keeps a page as the agent says it is: what is new comes over /events, and the page fetches itself.
+// Without this script every page works all the same, but has to be reloaded by hand.
+"use strict";
+(() => {
+  // A question that has just come takes no tap that was meant for what was there before.
+  const ARMING_MS = 700;
+  const find = (selector, from = document) => from.querySelector(selector);
+  let deadline = 0;
+
+  function tick() {
+    const bar = find("progress[data-left-s]");
+    if (!bar) return;
+    const left = Math.max(0, (deadline - performance.now()) / 1000);
+    bar.value = left;
+    find("[data-seconds]").textContent = Math.ceil(left);
+  }
+
+  function startClock() {
+    const bar = find("progress[data-left-s]");
+    if (bar) deadline = performance.now() + Number(bar.dataset.leftS) * 1000;
+    tick();
+  }
+
+  function arm() {
+    for (const button of document.querySelectorAll(".answers button:not([data-wait])")) {
+      button.disabled = true;
+      setTimeout(() => { button.disabled = false; }, ARMING_MS);
+    }
+  }
+
+  function headline() {
+    const question = find("#main [data-payment]");
+    return question ? question.dataset.payment + (question.dataset.tone || "") : "";
+  }
+
+  function show(page) {
+    find("#banner")?.replaceWith(find("#banner", page) || "");
+    const fresh = find("#main", page), shown = find("#main");
+    if (!("live" in shown.dataset) || fresh.dataset.version === shown.dataset.version) return;
+    const before = headline(), focused = document.activeElement?.className;
+    shown.replaceWith(fresh);
+    document.title = page.title;
+    startClock();
+    if (headline() !== before) {
+      arm();
+      const title = find("h1", fresh);
+      find("#announce").textContent = title.innerText + " " + (find(".amount", fresh)?.innerText || "");
+      title.focus({ preventScroll: true });
+      scrollTo(0, 0);
+    } else if (focused) {
+      find(`#main .${CSS.escape(focused.split(" ")[0])}`)?.focus({ preventScroll: true });
+    }
+  }
+
+  async function refresh() {
+    const answer = await fetch(location.pathname, { headers: { accept: "text/html" } });
+    if (answer.status === 401) return location.reload();
+    if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  }
+
+  function typing() {
+    const field = document.activeElement;
+    return field && field.matches("input, select, textarea") && field.value !== field.defaultValue;
+  }
+
+  function listen() {
+    const source = new EventSource("/events");
+    const heard = (event) => {
+      find("#lost").hidden = true;
+      const away = event.type === "asked" && !("live" in find("#main").dataset);
+      if (away && !typing()) return location.assign("/");
+      if (event.data !== find("#main").dataset.version) refresh().catch(() => {});
+    };
+    source.addEventListener("asked", heard);
+    source.addEventListener("changed", heard);
+    source.onerror = () => {
+      find("#lost").hidden = false;
+      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    };
+  }
+
+  addEventListener("submit", () => {
+    // The form has been read by then.
+    setTimeout(() => document.querySelectorAll("button").forEach((b) => { b.disabled = true; }), 0);
+  });
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  startClock();
+  setInterval(tick, 250);
+  listen();
+})();
