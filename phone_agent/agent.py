@@ -24,6 +24,7 @@ from phone_agent.jack_radio import JackRadio, listening
 from phone_agent.ledger import Ledger
 from phone_agent.local_api import local_api, payment_view
 from phone_agent.page import serving_pages
+from phone_agent.pairing_errand import PairingErrand
 from phone_agent.registration import Registration
 from phone_agent.screen import TerminalScreen, terminal
 from phone_agent.wallet import Wallet
@@ -63,6 +64,7 @@ class Agent:
     registration: Registration
     jacks: JackCare
     approvals: Approvals
+    pairing: PairingErrand
     trace: Trace
     radio: JackRadio | None = None
     connected: bool = False
@@ -116,6 +118,7 @@ class Agent:
         if self._sweep is not None:
             self._sweep.cancel()
             await asyncio.wait({self._sweep})
+        await self.pairing.close()
         await self.approvals.close()
         await self.jacks.close()
 
@@ -256,4 +259,7 @@ def _assembled(
         prompt_s=settings.prompt_s,
     )
     registration = Registration(wallet, identity, server, new_id)
-    return Agent(identity, server, wallet, ledger, registration, jacks, approvals, trace, radio)
+    pairing = PairingErrand(identity, server, registration, finder, radio, new_id)
+    return Agent(
+        identity, server, wallet, ledger, registration, jacks, approvals, pairing, trace, radio
+    )

@@ -45,6 +45,7 @@ class _Question:
     """A payment without an answer. ``reason``: why the owner is asked, None if it is not.
 
     ``ends_s``: when it is declined (the server's time), ``limit_s`` from its beginning.
+    ``granted``: approved by the policy, and about to be kept.
     """
 
     challenge: Challenge
@@ -55,6 +56,7 @@ class _Question:
     reason: Reason | None = None
     ends_s: float = 0.0
     limit_s: float = 0.0
+    granted: bool = False
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -280,13 +282,24 @@ class Approvals:
             presence=question.presence,
             limits_minor=self._wallet.limits_minor(challenge.merchant.id),
             has_method=self._wallet.default_method() is not None,
+            rules=self._wallet.rules(),
+            spent_minor=self._spent_minor(challenge.amount.currency),
         )
         answer = consent.policy_answer(verdict)
         if answer is not None:
+            question.granted = answer.decision is Decision.APPROVE
             return answer
         question.reason = verdict.reason
         self._ask_owner(question)
         return await question.owner
+
+    def _spent_minor(self, currency: str) -> int:
+        """Approved without the owner within 24 hours, with what is about to be."""
+        since_ms = self._server.now_ms() - consent.DAY_MS
+        granted = (q.challenge.amount for q in self._questions.values() if q.granted)
+        return self._ledger.approved_alone_minor(currency, since_ms) + sum(
+            amount.value for amount in granted if amount.currency == currency
+        )
 
     async def _fetch_auth_code(self, question: _Question) -> Answer | None:
         """Put the auth code into the question, or return the answer to a final refusal."""

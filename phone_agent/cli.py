@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from phone_agent.owner_commands import page, watch
 from twochannel.console import (
     AgentCommands,
     CommandError,
@@ -293,6 +294,8 @@ def _answer_command(name: str, help_text: str) -> click.Command:
 
 main.add_command(_answer_command("approve", "Approve the payment PAYMENT_ID that asks for you."))
 main.add_command(_answer_command("decline", "Decline the payment PAYMENT_ID."))
+main.add_command(page)
+main.add_command(watch)
 
 
 @main.command()
@@ -332,20 +335,6 @@ def status(state: Path, as_json: bool) -> None:
 
     answer = ask(state, "GET", "/v1/status", agent=_AGENT)
     say(answer, status_text(answer), as_json=as_json)
-
-
-@main.command()
-@json_option
-@click.pass_obj
-def page(state: Path, as_json: bool) -> None:
-    """Print a link, and its QR code, that opens the owner's pages in one browser.
-
-    It works once, within five minutes, on the machine where the agent runs.
-    """
-    from phone_agent.overview import qr_text
-
-    answer = ask(state, "POST", "/v1/page", agent=_AGENT)
-    say(answer, f"{qr_text(answer['url'])}\n{answer['url']}", as_json=as_json)
 
 
 @main.command()

@@ -1,14 +1,15 @@
 """The owner's policy: when the phone may answer for its owner, and when it must ask. Pure.
 
-Automatic approval needs all of it: the jack heard the lane, the merchant is on the owner's list,
-and the amount is within that merchant's limit in that very currency. For manual capture the
+Automatic approval needs all of it: the owner has it on, the jack heard the lane, the merchant is on
+the owner's list, the amount is within that merchant's limit in that very currency, and within the
+owner's own limits for one payment and for 24 hours, as far as these are set. For manual capture the
 amount counts as what it is: the maximum that may be taken (docs/protocol.md, Who checks what).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -19,6 +20,8 @@ from twochannel.protocol.statements import Challenge, DecidedBy, Decision, Prese
 #: A decline by time-out leaves this long before the challenge expires: a slow mobile network
 #: needs about two seconds for a fresh connection and the request.
 ANSWER_MARGIN_S: Final = 3.0
+#: Any 24 hours: a calendar's day would let twice the limit pass around midnight.
+DAY_MS: Final = 24 * 3600 * 1000
 
 
 class Action(StrEnum):
@@ -32,6 +35,9 @@ class Reason(StrEnum):
 
     WITHIN_LIMIT = "within_limit"
     ABOVE_LIMIT = "above_limit"
+    ABOVE_PAYMENT_LIMIT = "above_payment_limit"
+    ABOVE_DAY_LIMIT = "above_day_limit"
+    AUTOMATIC_OFF = "automatic_off"
     CURRENCY_WITHOUT_LIMIT = "currency_without_limit"
     MERCHANT_UNKNOWN = "merchant_unknown"
     METHOD_MISSING = "method_missing"
@@ -47,6 +53,9 @@ class Reason(StrEnum):
 SENTENCES: Final[dict[Reason, str]] = {
     Reason.WITHIN_LIMIT: "The amount is within your limit for this merchant.",
     Reason.ABOVE_LIMIT: "The amount is above your limit for this merchant.",
+    Reason.ABOVE_PAYMENT_LIMIT: "The amount is above your limit for one payment.",
+    Reason.ABOVE_DAY_LIMIT: "With this payment your limit for 24 hours would be passed.",
+    Reason.AUTOMATIC_OFF: "You have switched automatic approval off.",
     Reason.CURRENCY_WITHOUT_LIMIT: "You have set no limit in this currency for this merchant.",
     Reason.MERCHANT_UNKNOWN: "This merchant is not on your list.",
     Reason.METHOD_MISSING: "You have no payment method yet; add one before you approve.",
@@ -73,6 +82,20 @@ _FINAL_REFUSALS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """The owner's rules for all merchants together, in minor units by currency.
+
+    ``automatic``: whether anything is approved without the owner. ``payment_minor``,
+    ``day_minor``: the most for one payment, and for what was approved without the owner within
+    24 hours; a currency that is not there has no such limit.
+    """
+
+    automatic: bool = True
+    payment_minor: Mapping[str, int] = field(default_factory=dict)
+    day_minor: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the policy says to a challenge, and why."""
 
@@ -90,13 +113,20 @@ class Answer:
 
 
 def judge(
-    challenge: Challenge, *, presence: bool, limits_minor: Mapping[str, int], has_method: bool
+    challenge: Challenge,
+    *,
+    presence: bool,
+    limits_minor: Mapping[str, int],
+    has_method: bool,
+    rules: Rules = Rules(),
+    spent_minor: int = 0,
 ) -> Verdict:
     """The policy's verdict once the auth code is there.
 
     ``presence``: the auth code proves that the jack heard this lane. ``limits_minor``: the
     owner's limit for one payment at this merchant, in minor units by currency; empty for a
     merchant that the owner has not allowed. ``has_method``: there is a method to pay with.
+    ``spent_minor``: approved without the owner within 24 hours, in the challenge's currency.
     """
     if not presence:
         required = challenge.presence is Presence.REQUIRE
@@ -107,14 +137,29 @@ def judge(
         )
     if not has_method:
         return Verdict(Action.ASK, Reason.METHOD_MISSING)
-    if not limits_minor:
-        return Verdict(Action.ASK, Reason.MERCHANT_UNKNOWN)
-    limit_minor = limits_minor.get(challenge.amount.currency)
-    if limit_minor is None:
-        return Verdict(Action.ASK, Reason.CURRENCY_WITHOUT_LIMIT)
-    if challenge.amount.value > limit_minor:
-        return Verdict(Action.ASK, Reason.ABOVE_LIMIT)
+    reason = _over(challenge, limits_minor, rules, spent_minor)
+    if reason is not None:
+        return Verdict(Action.ASK, reason)
     return Verdict(Action.APPROVE, Reason.WITHIN_LIMIT)
+
+
+def _over(
+    challenge: Challenge, limits_minor: Mapping[str, int], rules: Rules, spent_minor: int
+) -> Reason | None:
+    """The first limit that the amount is not within."""
+    if not rules.automatic:
+        return Reason.AUTOMATIC_OFF
+    if not limits_minor:
+        return Reason.MERCHANT_UNKNOWN
+    value, currency = challenge.amount.value, challenge.amount.currency
+    bounds = (
+        (value, limits_minor.get(currency), Reason.ABOVE_LIMIT),
+        (value, rules.payment_minor.get(currency), Reason.ABOVE_PAYMENT_LIMIT),
+        (spent_minor + value, rules.day_minor.get(currency), Reason.ABOVE_DAY_LIMIT),
+    )
+    if currency not in limits_minor:
+        return Reason.CURRENCY_WITHOUT_LIMIT
+    return next((why for sum_, most, why in bounds if most is not None and sum_ > most), None)
 
 
 def policy_answer(verdict: Verdict) -> Answer | None:

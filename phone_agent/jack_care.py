@@ -93,7 +93,10 @@ class JackCare:
         return jack in self._charges
 
     def report(self) -> list[dict[str, Any]]:
-        """For people: jack, reachable over Wi-Fi, address, clock (None while unknown), path."""
+        """For people: jack, reachable over Wi-Fi, address, clock, broadcasting, path.
+
+        None is what is not known.
+        """
         return [_reported(jack, charge) for jack, charge in self._charges.items()]
 
     async def auth_code(self, jack: str, payment: str, challenge: str) -> tuple[str, Path]:
@@ -240,5 +243,6 @@ def _reported(jack: str, charge: _Charge) -> dict[str, Any]:
         "reachable": reachable,
         "address": f"{endpoint[0]}:{endpoint[1]}" if endpoint else None,
         "clock": charge.status.get("clock") if charge.status else None,
+        "broadcasting": charge.status.get("broadcasting") if charge.status else None,
         "path": charge.path,
     }

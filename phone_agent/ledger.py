@@ -14,6 +14,9 @@ from twochannel.protocol.errors import ErrorCode, PaymentError
 from twochannel.protocol.payment import TRANSITIONS, Status
 from twochannel.protocol.statements import DecidedBy, Decision
 
+_NOTHING_PAID: Final = frozenset(
+    {Status.DECLINED, Status.EXPIRED, Status.CANCELED, Status.REFUSED, Status.VOIDED}
+)
 _COLUMNS: Final = (
     "id, jack, challenge, received_ms, decision, decided_by, reason, confirmation, closed, shown"
 )
@@ -134,6 +137,17 @@ class Ledger:
         """Those with something left to do, the oldest first."""
         query = f"SELECT {_COLUMNS} FROM payments WHERE closed IS NULL ORDER BY received_ms, id"  # noqa: S608
         return [_read(row) for row in self._database.rows(query)]
+
+    def approved_alone_minor(self, currency: str, since_ms: int) -> int:
+        """What was approved without the owner since then and was paid, is held, or may yet be."""
+        rows = self._database.rows(
+            "SELECT coalesce(json_extract(shown, '$.captured_minor'), 0),"
+            " json_extract(shown, '$.amount.value'), json_extract(shown, '$.status') FROM payments"
+            " WHERE decision = ? AND decided_by = ? AND received_ms > ?"
+            " AND json_extract(shown, '$.amount.currency') = ?",
+            *(Decision.APPROVE.value, DecidedBy.POLICY.value, since_ms, currency),
+        )
+        return sum(taken or asked for taken, asked, status in rows if status not in _NOTHING_PAID)
 
     def merchant_names(self) -> dict[str, str]:
         """Registered names, by id, of the merchants that have asked for a payment."""

@@ -22,6 +22,7 @@ from phone_agent.approval_page import ApprovalPage
 from phone_agent.changes import Changes
 from phone_agent.database import Database
 from phone_agent.page_memory import PageMemory
+from phone_agent.settings_pages import SettingsPages
 from phone_agent.situation import PagedAgent, situation
 from twochannel.intake import StrictDoor
 from twochannel.pages.access import Access, Pass
@@ -100,6 +101,7 @@ def pages_of(agent: PagedAgent, doorway: Doorway, changes: Changes) -> ASGIApp:
             Route("/events", _event_stream(agent, changes)),
             form_route("/language", doorway, _choose_language),
             *ApprovalPage(agent, pages).routes(doorway),
+            *SettingsPages(agent, pages).routes(doorway),
         ],
         exception_handlers={HTTPException: refused, CodedError: coded},
     )

@@ -10,6 +10,8 @@ from phone_agent.approvals import Approvals
 from phone_agent.jack_care import JackCare
 from phone_agent.ledger import KeptPayment, Ledger
 from phone_agent.owners_view import PaymentView, payment_shown
+from phone_agent.pairing_errand import PairingErrand, PairingState
+from phone_agent.registration import Registration
 from phone_agent.waiting_line import WaitingLine, arrange
 from phone_agent.wallet import Wallet
 from server.client import ServerClient
@@ -26,7 +28,11 @@ class PagedAgent(Protocol):
     ledger: Ledger
     jacks: JackCare
     approvals: Approvals
+    registration: Registration
+    pairing: PairingErrand
     connected: bool
+
+    def problem(self) -> str | None: ...
 
     async def refresh(self) -> None: ...
 
@@ -39,12 +45,13 @@ class Situation:
     connected: bool
     jacks: tuple[dict[str, Any], ...]
     recent: tuple[PaymentView, ...]
+    pairing: PairingState
 
     @property
     def version(self) -> str:
         line, front = self.line, self.line.front
         asked = (front.payment, front.reason, front.presence) if front else None
-        parts = (asked, line.behind, self.connected, self.jacks, self.recent)
+        parts = (asked, line.behind, self.connected, self.jacks, self.recent, self.pairing)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property
@@ -59,6 +66,7 @@ def situation(agent: PagedAgent) -> Situation:
         agent.connected,
         tuple(agent.jacks.report()),
         tuple(map(shown, agent.ledger.payments(_RECENT))),
+        agent.pairing.state,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cigarjack.client import JackPin
+from phone_agent.consent import Rules
 from phone_agent.database import Database, put_fact
 from server.client import ServerPin
 from twochannel.protocol.errors import ErrorCode, PaymentError
@@ -138,6 +140,21 @@ class Wallet:
             Limit(merchant, Amount(value=limit_minor, currency=currency))
             for merchant, currency, limit_minor in rows
         ]
+
+    def keep_rules(self, rules: Rules) -> None:
+        """Store the owner's rules for all merchants together."""
+        with self._database.transaction() as db:
+            put_fact(db, "rules", json.dumps(asdict(rules)))
+
+    def rules(self) -> Rules:
+        text = self._database.fact("rules")
+        return Rules(**json.loads(text)) if text is not None else Rules()
+
+    def forget_jack(self, jack: str) -> None:
+        """Answer nothing for this jack any more."""
+        with self._database.transaction() as db:
+            if db.execute("DELETE FROM jacks WHERE jack = ?", (jack,)).rowcount == 0:
+                raise PaymentError(ErrorCode.NOT_FOUND, "that jack is not paired with this phone")
 
     def limits_minor(self, merchant: str) -> dict[str, int]:
         """Limits at one merchant, in minor units by currency; empty if it is not on the list."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -132,3 +133,48 @@ async def test_what_the_limits_approve_is_seen_without_a_question(stage: Stage, 
     await expect(listed).to_contain_text("Paid")
     await listed.click()
     await expect(page.locator("dl > div", has_text="Answered by")).to_contain_text("Your phone")
+
+
+async def test_a_jack_is_paired_anew_by_the_text_of_its_label(stage: Stage, page: Page) -> None:
+    phone, jack = stage.cast.phone.name, stage.cast.jack.name
+    _, opened_window = await stage.cli(jack, "pair", "open")
+    began_ns = time.monotonic_ns()
+    await page.get_by_role("link", name="Jack", exact=True).click()
+    await expect(page.get_by_text("Your jack is in reach")).to_be_visible()
+    await judged(page, "the jack")
+    await page.get_by_label("Text of its label").fill(opened_window["label"])
+    await page.get_by_role("button", name="Pair", exact=True).click()
+    await expect(page.get_by_text("Paired.")).to_be_visible()
+    stage.jack_label = opened_window["label"]
+    await stage.seen(phone, "jack_found", after_ns=began_ns)
+    await arrive(stage, "lane-1")
+    assert (await charge(stage, "lane-1", "3.00"))["status"] == "captured"
+
+
+async def test_a_limit_for_a_day_is_set_and_holds(stage: Stage, page: Page) -> None:
+    await page.get_by_role("link", name="Limits").click()
+    await judged(page, "the limits")
+    day = page.get_by_label("Most within 24 hours, in EUR")
+    await day.fill("0.01")
+    await page.get_by_role("button", name="Save").click()
+    await expect(day).to_have_value("0.01")
+    try:
+        await arrive(stage, "lane-1")
+        async with owner_asked(stage, "lane-1", "2.00", expect=(DECLINED,)) as (_, charging):
+            # The page comes back to the question by itself.
+            await expect(
+                page.get_by_text("your limit for 24 hours would be passed")
+            ).to_be_visible()
+            await page.get_by_role("button", name="Decline").click()
+            await charging
+    finally:
+        await page.get_by_role("link", name="Limits").click()
+        await day.fill("")
+        await page.get_by_role("button", name="Save").click()
+        await expect(day).to_have_value("")
+
+
+async def test_cards(page: Page) -> None:
+    await page.get_by_role("link", name="Cards").click()
+    await expect(page.get_by_role("listitem").first).to_contain_text("pays")
+    await judged(page, "the cards")

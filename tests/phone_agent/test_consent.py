@@ -12,6 +12,7 @@ from phone_agent.consent import (
     Action,
     Answer,
     Reason,
+    Rules,
     Verdict,
     answer_time_s,
     judge,
@@ -219,3 +220,68 @@ def test_the_question_warns_once_of_a_lane_that_is_not_heard() -> None:
 
 def test_every_reason_has_its_sentence() -> None:
     assert set(SENTENCES) == set(Reason)
+
+
+_EVERYTHING = {"EUR": MAX_AMOUNT_MINOR}
+
+
+@pytest.mark.parametrize(
+    ("rules", "spent_minor", "reason"),
+    [
+        (Rules(), 0, Reason.WITHIN_LIMIT),
+        (Rules(automatic=False), 0, Reason.AUTOMATIC_OFF),
+        (Rules(payment_minor={"EUR": 450}), 0, Reason.WITHIN_LIMIT),
+        (Rules(payment_minor={"EUR": 449}), 0, Reason.ABOVE_PAYMENT_LIMIT),
+        (Rules(payment_minor={"USD": 1}, day_minor={"USD": 1}), 0, Reason.WITHIN_LIMIT),
+        (Rules(day_minor={"EUR": 1450}), 1000, Reason.WITHIN_LIMIT),
+        (Rules(day_minor={"EUR": 1449}), 1000, Reason.ABOVE_DAY_LIMIT),
+        (Rules(day_minor={"EUR": 0}), 0, Reason.ABOVE_DAY_LIMIT),
+    ],
+)
+def test_the_owner_s_own_rules(rules: Rules, spent_minor: int, reason: Reason) -> None:
+    verdict = judge(
+        challenge(450),
+        presence=True,
+        limits_minor=_EVERYTHING,
+        has_method=True,
+        rules=rules,
+        spent_minor=spent_minor,
+    )
+    assert verdict.reason is reason
+    assert (verdict.action is Action.APPROVE) == (reason is Reason.WITHIN_LIMIT)
+
+
+_BOUNDS = st.dictionaries(st.sampled_from(["EUR", "USD"]), st.integers(0, 3000))
+
+
+@given(
+    st.integers(1, 3000), st.booleans(), st.booleans(), st.booleans(), _BOUNDS, _BOUNDS, _BOUNDS,
+    st.integers(0, 3000),
+)  # fmt: skip
+def test_nothing_is_approved_unless_every_condition_holds(
+    value: int,
+    presence: bool,
+    has_method: bool,
+    automatic: bool,
+    limits_minor: dict[str, int],
+    payment_minor: dict[str, int],
+    day_minor: dict[str, int],
+    spent_minor: int,
+) -> None:
+    verdict = judge(
+        challenge(value),
+        presence=presence,
+        limits_minor=limits_minor,
+        has_method=has_method,
+        rules=Rules(automatic, payment_minor, day_minor),
+        spent_minor=spent_minor,
+    )
+    holds = (
+        presence
+        and has_method
+        and automatic
+        and value <= limits_minor.get("EUR", 0)
+        and value <= payment_minor.get("EUR", value)
+        and spent_minor + value <= day_minor.get("EUR", spent_minor + value)
+    )
+    assert (verdict.action is Action.APPROVE) == holds

@@ -10,8 +10,11 @@ from contextlib import asynccontextmanager, closing
 import httpx
 import pytest
 
+from phone_agent.consent import Rules
+from phone_agent.database import FILE_NAME, Database
+from phone_agent.ledger import Ledger
 from tests.cigarjack.parties import Jack, served
-from tests.phone_agent.owners_phone import OwnersPhone, hear_lane
+from tests.phone_agent.owners_phone import OwnersPhone, eventually, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.money import Amount
@@ -171,6 +174,77 @@ async def test_a_stranger_on_the_machine_is_shown_nothing(
             assert (await browser.get(path)).status_code == 401
         by_address = {"host": f"127.0.0.1:{browser.base_url.port}"}
         assert (await browser.get("/", headers=by_address)).status_code == 421
+
+
+async def test_limits_are_set_on_a_page(server: ScriptedServer, phone: OwnersPhone) -> None:
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        page = await browser.get("/limits?currency=KRW")
+        form = {"token": token_in(page.text), "currency": "KRW", "payment": "5000", "day": "9000"}
+        assert (await browser.post("/limits/rules", data=form)).status_code == 303
+        assert rules_of(phone) == Rules(False, {"KRW": 5000}, {"KRW": 9000})
+        form |= {"automatic": "on", "payment": ""}
+        assert (await browser.post("/limits/rules", data=form)).status_code == 303
+        assert rules_of(phone) == Rules(True, {}, {"KRW": 9000})
+        for wrong in ("5.5", "-1", "1e9", "¾"):
+            answer = await browser.post("/limits/rules", data=form | {"day": wrong})
+            assert answer.status_code == 400
+            assert "That is not an amount" in answer.text
+        assert rules_of(phone) == Rules(True, {}, {"KRW": 9000})
+        await browser.post("/limits/merchants/forget", data=form | {"merchant": "cafe"})
+        assert "You are asked about every payment." in (await browser.get("/limits")).text
+
+
+async def test_a_card_is_added_on_a_page(server: ScriptedServer, phone: OwnersPhone) -> None:
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        token = token_in((await browser.get("/methods")).text)
+        form = {"token": token, "card": "tok_success", "label": "Second card"}
+        assert (await browser.post("/methods/add", data=form)).status_code == 303
+        assert "Second card" in (await browser.get("/methods")).text
+        answer = await browser.post("/methods/add", data=form | {"card": "tok_of_another"})
+        assert "did not take" in answer.text
+
+
+async def test_a_jack_is_paired_and_revoked_on_a_page(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    pin = phone.pair(jack, server)
+    async with served(jack), phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        page = (await browser.get("/jack")).text
+        assert pin.jack in page
+        form = {"token": token_in(page), "label": "no label"}
+        assert "That is not a label" in (await browser.post("/jack/pair", data=form)).text
+        await browser.post("/jack/forget", data=form | {"jack": pin.jack})
+        assert pin.jack not in (await browser.get("/jack")).text
+        challenge = server.challenge(jack.id, phone.id)
+        server.ask(challenge)
+        await eventually(lambda: last_event(phone) == "1", "the challenge is dropped")
+        assert (await browser.get(f"/payments/{challenge.sub}")).status_code == 404
+
+
+def last_event(phone: OwnersPhone) -> str | None:
+    with Database.open(phone.state / FILE_NAME) as database:
+        return Ledger(database).last_event_id()
+
+
+def rules_of(phone: OwnersPhone) -> Rules:
+    found: list[Rules] = []
+    phone.wallet(lambda wallet: found.append(wallet.rules()))
+    return found[0]
+
+
+async def test_every_form_wants_the_token(server: ScriptedServer, phone: OwnersPhone) -> None:
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        forms: set[str] = set()
+        for path in ("/limits", "/methods", "/jack"):
+            page = (await browser.get(path)).text
+            forms |= set(re.findall(r'method="post" action="([^"]+)"', page))
+        assert len(forms) >= 5
+        for action in sorted(forms):
+            assert (await browser.post(action, data={"token": "guess"})).status_code == 403
 
 
 async def test_what_is_not_there(server: ScriptedServer, phone: OwnersPhone) -> None:

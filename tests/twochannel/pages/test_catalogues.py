@@ -9,7 +9,7 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from phone_agent import approval_page, consent, owners_view
+from phone_agent import approval_page, consent, owners_view, pairing_errand, settings_pages
 from twochannel.pages.words import FOLDER
 
 ROOT = Path(__file__).parents[3]
@@ -20,6 +20,9 @@ GIVEN = [
     *approval_page.PROBLEMS.values(),
     *(text for _, text in owners_view.OUTCOMES.values()),
     *owners_view.BY.values(),
+    *pairing_errand.PAIRING_TEXTS.values(),
+    *(settings_pages.NOT_AN_AMOUNT, settings_pages.NOT_A_LABEL),
+    *(settings_pages.NOT_TAKEN, settings_pages.SENT_LATER),
     owners_view.SENDING,
     owners_view.NOBODY_ANSWERED,
     owners_view.NOT_TAKEN,

@@ -1,0 +1,168 @@
+"""The owner's limits, payment methods and jack: what they are, and forms to change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from cigarjack.client import LabelError
+from phone_agent.consent import DAY_MS, Rules
+from phone_agent.pairing_errand import PAIRING_TEXTS
+from phone_agent.situation import PagedAgent, situation
+from phone_agent.wallet import Limit
+from server.client import ServerUnreachableError
+from twochannel.pages.door import Doorway, Form, form_route
+from twochannel.pages.rendering import Pages
+from twochannel.protocol.errors import CodedError, StatementError
+from twochannel.protocol.money import DECIMALS, format_minor, parse_amount
+
+#: Cards of the simulated processor, as `phone-agent methods add` takes them.
+TEST_CARDS: Final = ("tok_success", "tok_decline")
+NOT_AN_AMOUNT: Final = (
+    "That is not an amount in this currency. Write it like 20.00, without a sign."
+)
+NOT_A_LABEL: Final = "That is not a label. It begins with CJ1: and stands on the jack."
+NOT_TAKEN: Final = "The server did not take this card."
+SENT_LATER: Final = "The server cannot be reached. The card is kept, and sent as soon as it can be."
+_MAX_LABEL: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsPages:
+    """``/limits``, ``/methods``, ``/jack``."""
+
+    agent: PagedAgent
+    pages: Pages
+
+    def routes(self, doorway: Doorway) -> list[BaseRoute]:
+        form = partial(form_route, doorway=doorway)
+        return [
+            Route("/limits", self._limits),
+            form("/limits/rules", take=self._keep_rules),
+            form("/limits/merchants", take=self._allow),
+            form("/limits/merchants/forget", take=self._forget_merchant),
+            Route("/methods", self._methods),
+            form("/methods/add", take=self._add_method),
+            Route("/jack", self._jack),
+            form("/jack/pair", take=self._pair),
+            form("/jack/forget", take=self._forget_jack),
+        ]
+
+    def _rendered(
+        self, request: Request, template: str, problem: str = "", **values: Any
+    ) -> Response:
+        now = situation(self.agent)
+        status = 400 if problem else 200
+        return self.pages.render(request, template, status, now=now, problem=problem, **values)
+
+    # --- limits
+
+    async def _limits(self, request: Request, problem: str = "") -> Response:
+        wallet, ledger = self.agent.wallet, self.agent.ledger
+        rules, limits = wallet.rules(), wallet.limits()
+        currencies = {limit.amount.currency for limit in limits} | set(rules.day_minor)
+        since_ms = self.agent.server.now_ms() - DAY_MS
+        spent = {code: ledger.approved_alone_minor(code, since_ms) for code in sorted(currencies)}
+        return self._rendered(
+            request,
+            "limits.html",
+            problem,
+            rules=rules,
+            limits=limits,
+            spent=spent,
+            names=ledger.merchant_names(),
+            currencies=sorted(DECIMALS),
+            currency=_chosen(request, next(iter(spent), "EUR")),
+            plain=format_minor,
+        )
+
+    async def _keep_rules(self, request: Request, form: Form) -> Response:
+        """Both amounts are of the currency that the page showed; an empty one is no limit in it."""
+        rules, currency = self.agent.wallet.rules(), form.get("currency", "")
+        try:
+            payment_minor = _with(rules.payment_minor, form.get("payment", ""), currency)
+            day_minor = _with(rules.day_minor, form.get("day", ""), currency)
+        except StatementError:
+            return await self._limits(request, NOT_AN_AMOUNT)
+        automatic = form.get("automatic") == "on"
+        self.agent.wallet.keep_rules(Rules(automatic, payment_minor, day_minor))
+        return RedirectResponse("/limits", 303)
+
+    async def _allow(self, request: Request, form: Form) -> Response:
+        try:
+            amount = parse_amount(form.get("limit", ""), form.get("currency", ""))
+        except StatementError:
+            return await self._limits(request, NOT_AN_AMOUNT)
+        if form.get("merchant") in self.agent.ledger.merchant_names():
+            self.agent.wallet.allow(Limit(form["merchant"], amount))
+        return RedirectResponse("/limits", 303)
+
+    async def _forget_merchant(self, _request: Request, form: Form) -> Response:
+        self.agent.wallet.forget(form.get("merchant", ""))
+        return RedirectResponse("/limits", 303)
+
+    # --- payment methods
+
+    async def _methods(self, request: Request, problem: str = "") -> Response:
+        wallet = self.agent.wallet
+        return self._rendered(
+            request,
+            "methods.html",
+            problem,
+            methods=wallet.methods(),
+            default=wallet.default_method(),
+            cards=TEST_CARDS,
+        )
+
+    async def _add_method(self, request: Request, form: Form) -> Response:
+        registration = self.agent.registration
+        token, label = form.get("card", ""), form.get("label", "").strip()[:_MAX_LABEL]
+        if token not in TEST_CARDS:
+            return await self._methods(request, NOT_TAKEN)
+        try:
+            await registration.register_method(registration.keep_method(token, label or token))
+        except CodedError:
+            return await self._methods(request, NOT_TAKEN)
+        except ServerUnreachableError:
+            return await self._methods(request, SENT_LATER)
+        return RedirectResponse("/methods", 303)
+
+    # --- the jack
+
+    async def _jack(self, request: Request, problem: str = "") -> Response:
+        pairing = PAIRING_TEXTS.get(self.agent.pairing.state, "")
+        radio_problem = self.agent.problem() or ""
+        return self._rendered(
+            request, "jack.html", problem, pairing=pairing, radio_problem=radio_problem
+        )
+
+    async def _pair(self, request: Request, form: Form) -> Response:
+        try:
+            self.agent.pairing.begin(form.get("label", "").strip(), self.agent.refresh)
+        except LabelError:
+            return await self._jack(request, NOT_A_LABEL)
+        return RedirectResponse("/jack", 303)
+
+    async def _forget_jack(self, _request: Request, form: Form) -> Response:
+        self.agent.wallet.forget_jack(form.get("jack", ""))
+        await self.agent.refresh()
+        return RedirectResponse("/jack", 303)
+
+
+def _chosen(request: Request, usual: str) -> str:
+    """The currency that the owner wants to see the limits in."""
+    chosen = request.query_params.get("currency")
+    return chosen if chosen in DECIMALS else usual
+
+
+def _with(limits_minor: Any, text: str, currency: str) -> dict[str, int]:
+    """The limits with that of ``currency`` set to what was typed, or taken away."""
+    others = {code: value for code, value in limits_minor.items() if code != currency}
+    if not text.strip():
+        return others
+    return others | {currency: parse_amount(text.strip(), currency).value}
