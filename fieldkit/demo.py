@@ -183,6 +183,7 @@ def _by_hand(stage: Stage) -> list[str]:
         f"  {lane} charge 45.00 EUR --reference by-hand-2",
         f"  {phone} payments",
         f"  {phone} approve PAYMENT-ID     # or decline",
+        f"  {phone} page                   # or in a browser: a link that opens it",
         "",
         "An amount that is only held, then taken in part or released:",
         "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +108,7 @@ def pages_of(agent: PagedAgent, doorway: Doorway, changes: Changes) -> ASGIApp:
     return StrictDoor(PageDoor(app, doorway, locked))
 
 
-def _event_stream(agent: PagedAgent, changes: Changes):  # type: ignore[no-untyped-def]
+def _event_stream(agent: PagedAgent, changes: Changes) -> Callable[[Request], Awaitable[Response]]:
     """An endpoint that says what is new by a name for the situation; the page fetches itself."""
     streams = 0
 

@@ -57,11 +57,6 @@ class Access:
         """Whether ``session`` is open."""
         return _find(_valid(self._sessions, now_s), session) is not None
 
-    def end_all(self) -> None:
-        """Close every session and every key."""
-        self._sessions, self._keys = [], []
-        self._keep([])
-
 
 def form_token(session: str) -> str:
     """What a form of this session carries: other pages cannot read it, and cannot guess it."""
