@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from phone_agent.consent import Rules
+from phone_agent.consent import Answer, Reason, Rules, owner_answer
+from phone_agent.database import FILE_NAME, Database
+from phone_agent.ledger import Ledger
 from tests.cigarjack.parties import Jack, served
 from tests.phone_agent.owners_phone import OwnersPhone, hear_lane
-from tests.phone_agent.scripted_server import ScriptedServer
+from tests.phone_agent.scripted_server import ScriptedServer, payment_of
 from twochannel.protocol.statements import DecidedBy, Decision
 
 #: Two coffees of 4.50, and not three.
@@ -65,3 +67,28 @@ async def test_switched_off_the_owner_is_asked_about_everything(
         server.ask(marker)
         await phone.until_traced("prompt_shown", marker.sub)
         assert len(phone.traced("prompt_shown", challenge.sub)) == 1
+
+
+def test_what_counts_is_what_was_or_may_yet_be_paid_since_then(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    with Database.open(phone.state / FILE_NAME) as database:
+        ledger = Ledger(database)
+
+        def keep(received_ms: int, answer: Answer, **shown: object) -> None:
+            challenge = server.challenge(jack.id, phone.id)
+            payment = payment_of(challenge) | shown
+            ledger.keep_challenge(payment, jack.id, "a.b.c", received_ms=received_ms, event_id="1")
+            ledger.keep_answer(challenge.sub, answer, "d.e.f")
+
+        alone = Answer(Decision.APPROVE, DecidedBy.POLICY, Reason.WITHIN_LIMIT)
+        keep(1000, alone)
+        keep(1001, alone)
+        keep(1002, alone, status="captured", captured_minor=17)
+        keep(1003, alone, status="voided")
+        keep(1004, alone, status="refused")
+        keep(1005, alone, amount={"value": 9, "currency": "USD"})
+        keep(1006, owner_answer(Decision.APPROVE))
+        assert ledger.approved_alone_minor("EUR", since_ms=1000) == 450 + 17
+        assert ledger.approved_alone_minor("EUR", since_ms=0) == 450 + 450 + 17
+        assert ledger.approved_alone_minor("USD", since_ms=0) == 9
