@@ -5,7 +5,7 @@
   // A question that has just come takes no tap that was meant for what was there before.
   const ARMING_MS = 700;
   const find = (selector, from = document) => from.querySelector(selector);
-  let deadline = 0;
+  let deadline = 0, armedAt = 0;
 
   function tick() {
     const bar = find("progress[data-left-s]");
@@ -22,9 +22,11 @@
   }
 
   function arm() {
+    const left = armedAt - performance.now();
+    if (left <= 0) return;
     for (const button of document.querySelectorAll(".answers button:not([data-wait])")) {
       button.disabled = true;
-      setTimeout(() => { button.disabled = false; }, ARMING_MS);
+      setTimeout(() => { button.disabled = false; }, left);
     }
   }
 
@@ -41,8 +43,10 @@
     shown.replaceWith(fresh);
     document.title = page.title;
     startClock();
-    if (headline() !== before) {
-      arm();
+    const isNew = headline() !== before;
+    if (isNew) armedAt = performance.now() + ARMING_MS;
+    arm();
+    if (isNew) {
       const title = find("h1", fresh);
       find("#announce").textContent = title.innerText + " " + (find(".amount", fresh)?.innerText || "");
       title.focus({ preventScroll: true });

@@ -1,0 +1,70 @@
+"""The pages in a real browser where they are hardest to read: long, many, in Korean, and shut."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser import chromium, judged, opened
+from tests.cigarjack.parties import Jack, served
+from tests.phone_agent.owners_phone import OwnersPhone, hear_lane
+from tests.phone_agent.scripted_server import ScriptedServer
+from twochannel.protocol.limits import MAX_AMOUNT_MINOR
+from twochannel.protocol.money import Amount
+from twochannel.protocol.statements import Merchant
+
+pytestmark = pytest.mark.chromium
+
+LONG = Merchant(id="long", name="The registered name of a merchant who has much to say, Branch 12")
+
+
+async def test_a_flood_of_long_requests_in_korean(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    phone.pair(jack, server)
+    hear_lane(jack)
+    amount = Amount(value=MAX_AMOUNT_MINOR, currency="KRW")
+    async with served(jack), phone.running(), chromium() as browser:
+        url = (await phone.command("POST", "/v1/page"))["url"]
+        async with opened(browser, url, locale="ko-KR") as page:
+            await expect(page.get_by_role("heading", name="승인할 결제가 없습니다")).to_be_visible()
+            await judged(page, "nothing to approve")
+            for _ in range(3):
+                server.ask(server.challenge(jack.id, phone.id, merchant=LONG, amount=amount))
+            await expect(page.get_by_text("요청 2건이 더 기다리고 있습니다")).to_be_visible()
+            await judged(page, "a flood")
+            approve = page.get_by_role("button", name="승인")
+            await page.get_by_role("button", name="모두 거절").click()
+            await expect(page.locator(".behind")).to_have_count(0)
+            await expect(approve).to_be_visible()
+            await page.get_by_role("link", name="한도").click()
+            await judged(page, "limits")
+
+
+async def test_a_question_takes_no_tap_that_was_meant_for_another(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    phone.pair(jack, server)
+    hear_lane(jack)
+    async with served(jack), phone.running(), chromium() as browser:
+        url = (await phone.command("POST", "/v1/page"))["url"]
+        async with opened(browser, url) as page:
+            await expect(page.get_by_text("Your jack is in reach")).to_be_visible()
+            # A finger that is on the screen already, where Approve is about to be.
+            await page.evaluate("""new MutationObserver(() => {
+              const button = document.querySelector('.approve');
+              if (button) window.since ??= performance.now();
+              if (button && !button.disabled) window.closed_ms ??= performance.now() - window.since;
+            }).observe(document.body, {attributes: true, childList: true, subtree: true})""")
+            server.ask(server.challenge(jack.id, phone.id, merchant=LONG))
+            approve = page.get_by_role("button", name="Approve")
+            await expect(approve).to_be_enabled()
+            assert await page.evaluate("window.closed_ms") >= 600
+
+
+async def test_whoever_is_not_let_in_is_told_how(phone: OwnersPhone) -> None:
+    async with phone.running(), chromium() as browser:
+        url = (await phone.command("POST", "/v1/page"))["url"]
+        async with opened(browser, url.partition("/open/")[0]) as page:
+            await expect(page.get_by_text("phone-agent page")).to_be_visible()
+            await judged(page, "the door")
