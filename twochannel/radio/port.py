@@ -156,8 +156,9 @@ class Peripheral(Protocol):
         Its advert is that of ``adverts.advertising_data``, with Flags before it where the stack
         demands them, so that a 128-bit service has 10 bytes of data. Silence the advertiser
         before: one adapter has one advert, and the broadcast's address must not be seen with it.
-        Leave it silent until the block ends. While a connection lasts nothing is advertised;
-        after it has ended the invitation is back on the air. Leaving the block ends a connection
+        Leave it silent until the block ends. One is served at a time: while a connection lasts a
+        kernel may put the invitation back on the air, but whoever else connects then is refused.
+        After it has ended the invitation is on the air again. Leaving the block ends a connection
         that is still there. Raises RadioError.
         """
         ...
