@@ -9,7 +9,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uuid6
 
@@ -27,6 +27,7 @@ from server.reconciler import run_reconciler
 from server.resolver import Resolver
 from server.services import Services
 from server.state import StateFolder, make_private
+from server.store import Store
 from server.sweeper import run_sweeper
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.statements import Identity
@@ -34,6 +35,9 @@ from twochannel.serving import Address, serve
 from twochannel.supervisor import supervised
 from twochannel.tls import server_context
 from twochannel.trace import Trace, boot_id, wall_ms
+
+if TYPE_CHECKING:
+    from server.relay import Relay
 
 _log = logging.getLogger(__name__)
 
@@ -99,8 +103,9 @@ async def _services(
     identity = folder.identity()
     issuer = folder.issuer(new_id)
     rotation_exponent = verify(identity, Identity, issuer.signer.key).rotation_exponent or 0
-    store = folder.open_store()
+    store = folder.open_store(settings)
     notifications = Notifications()
+    relay = _relay(settings, store, notifications)
     resolver = Resolver(store, folder.beacon_key(), rotation_exponent, lambda: wall_ms() // 1000)
     try:
         yield Services(
@@ -112,14 +117,24 @@ async def _services(
             resolver=resolver,
             proofs=ProofMemory(),
             notifications=notifications,
-            announce=Announcer(trace, notifications),
+            announce=Announcer(trace, notifications, relay.send if relay else None),
             trace=trace,
             now_ms=wall_ms,
             token=secrets.token_bytes,
             allowances=_allowances(settings),
+            relay=relay,
         )
     finally:
         await store.close()
+
+
+def _relay(settings: ServerSettings, store: Store, notifications: Notifications) -> Relay | None:
+    """To the other servers of a database that can be shared."""
+    if not store.shared:
+        return None
+    from server.relay import Relay
+
+    return Relay(settings.database, notifications)
 
 
 def _allowances(settings: ServerSettings) -> Allowances:
@@ -161,6 +176,8 @@ async def _working(
                 group.create_task(run_sweeper(services), name="sweeper"),
                 group.create_task(services.resolver.keep_ready(), name="resolver"),
             ]
+            if services.relay is not None:
+                tasks.append(group.create_task(services.relay.run(), name="relay"))
             yield
             for task in tasks:
                 task.cancel()

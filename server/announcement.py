@@ -17,16 +17,25 @@ Announce = Callable[[Change], None]
 class Announcer:
     """Call it with each ``Change`` after its commit, from the event loop."""
 
-    def __init__(self, trace: Trace, notifications: Notifications) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        notifications: Notifications,
+        relay: Callable[[str], None] | None = None,
+    ) -> None:
+        """``relay``: tells other servers a topic that was woken here (``server.relay``)."""
         self._trace = trace
         self._notifications = notifications
+        self._relay = relay
 
     def __call__(self, change: Change) -> None:
         row = change.row
         fields = {"status": row.status, "operation": row.operation}
         self._trace.event("payment_status", row.id, **fields)
         _log.info("payment_status", extra={"payment": row.id, **fields})
-        self._notifications.wake(payment_topic(row.id))
-        self._notifications.wake(phone_topic(row.phone_id))
+        for topic in (payment_topic(row.id), phone_topic(row.phone_id)):
+            self._notifications.wake(topic)
+            if self._relay is not None:
+                self._relay(topic)
         if change.queued:
             self._notifications.wake(OUTBOX)

@@ -26,7 +26,7 @@ from server.routes import (
 )
 from server.server_time import ServerTime
 from server.services import Services
-from server.store import StoreError
+from server.store import StoreAwayError, StoreError
 from twochannel.intake import (
     StrictDoor,
     answer_coded_error,
@@ -101,6 +101,8 @@ async def _answer_coded_error(request: Request, error: Exception) -> JSONRespons
 
 
 async def _answer_store_error(request: Request, error: Exception) -> JSONResponse:
-    """The disk is full or another process holds the lock: nothing has happened, try again."""
+    """The disk is full, another process holds the lock, PostgreSQL is away: try again."""
     _log.error("store_refused", extra={"path": request.url.path, "error": str(error)})
+    if isinstance(error, StoreAwayError):
+        return problem_response(ErrorCode.NOT_READY, "the database does not answer")
     return problem_response(ErrorCode.NOT_READY, "the database did not take the transaction")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -47,7 +46,7 @@ def _records(context: click.Context) -> Records:
     folder = folder_of(context)
     try:
         with plain_errors():
-            database = Path(folder.settings().database_at(folder.path).removeprefix("sqlite:///"))
+            database = folder.settings().database_at(folder.path)
             identity = folder.identity()
         return read_records(database, folder.path / "processor.sqlite3", identity, wall_ms())
     except AuditError as error:

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-Row = sqlite3.Row
+Row = dict[str, Any]
 Groups = dict[str, list[Row]]
 
 
@@ -77,15 +77,27 @@ _DATABASE: Final = {
     "pairings": "SELECT * FROM pairings ORDER BY seq",
     "methods": "SELECT * FROM payment_methods",
 }
+#: PostgreSQL numbers no rows. What a phone was first told of its payment it was told with the auth
+#: code, and those numbers appear in the order of commits.
+_POSTGRESQL: Final = _DATABASE | {
+    "payments": "SELECT * FROM payments ORDER BY created_ms, id",
+    "refunds": "SELECT * FROM refunds ORDER BY created_ms, id",
+    "auth_codes": "SELECT * FROM statements s WHERE typ = 'auth-code+jwt' ORDER BY (SELECT min(seq)"
+    " FROM phone_events e WHERE e.payment_id = s.payment_id AND e.kind = 'payment')",
+}
 _BOOKS: Final = {
     "charges": "SELECT * FROM charges ORDER BY rowid",
     "booked_refunds": "SELECT *, payment AS payment_id FROM refunds ORDER BY rowid",
 }
 
 
-def read_records(database: Path, books: Path, identity: str, now_ms: int) -> Records:
-    """Read both files. Books that are not there yet are empty. Raises AuditError."""
-    rows = _read(database, _DATABASE)
+def read_records(url: str, books: Path, identity: str, now_ms: int) -> Records:
+    """Read both. ``url``: of the database. Books that are not there yet are empty.
+
+    Raises AuditError.
+    """
+    kind, _, path = url.partition(":///")
+    rows = _read(Path(path), _DATABASE) if kind == "sqlite" else _read_postgresql(url)
     booked = _read(books, _BOOKS) if books.exists() else {name: [] for name in _BOOKS}
     devices = (*rows["terminals"], *rows["phones"], *rows["jacks"])
     return Records(
@@ -112,9 +124,28 @@ def _read(path: Path, queries: dict[str, str]) -> dict[str, list[Row]]:
         with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
             connection.row_factory = sqlite3.Row
             connection.execute("BEGIN")
-            return {name: connection.execute(sql).fetchall() for name, sql in queries.items()}
+            return {
+                name: [dict(row) for row in connection.execute(sql)]
+                for name, sql in queries.items()
+            }
     except sqlite3.Error as error:
         raise AuditError(f"cannot read {path}: {error}") from None
+
+
+def _read_postgresql(url: str) -> dict[str, list[Row]]:
+    """The same of a database on PostgreSQL, on one snapshot."""
+    import psycopg
+    from psycopg.rows import dict_row
+
+    from server.postgresql_database import conninfo
+
+    try:
+        with psycopg.connect(conninfo(url), row_factory=dict_row) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            return {name: connection.execute(sql).fetchall() for name, sql in _POSTGRESQL.items()}
+    except psycopg.Error as error:
+        raise AuditError(f"cannot read the database on PostgreSQL: {error}") from None
 
 
 def _grouped(rows: Iterable[Row], column: str) -> Groups:

@@ -52,7 +52,8 @@ _ROWS: Final = (
     .order_by(outbox.c.next_at_ms, outbox.c.id)
     .limit(bindparam("limit"))
 )
-_DUE: Final = _ROWS.where(OPEN_ORDER, _QUEUED)
+#: A row that another server is taking, or has taken since, is not waited for.
+_DUE: Final = _ROWS.where(OPEN_ORDER, _QUEUED).with_for_update(of=outbox, skip_locked=True)
 _TO_LOOK_UP: Final = _ROWS.where(_UNDECIDED)
 _ABANDONED: Final = (
     select(outbox.c.id)
@@ -70,9 +71,14 @@ _TAKE: Final = (
 )
 #: Of a row whose processor was called and has not yet said what it did.
 _CHANGE: Final = update(outbox).where(outbox.c.id == bindparam("row"), _CALLING | _UNKNOWN)
+_CHANGE_OWN: Final = _CHANGE.where(outbox.c.attempts == bindparam("own_attempts"))
 _LOOK_AGAIN: Final = (
     update(outbox)
-    .where(outbox.c.id == bindparam("row"), _UNKNOWN)
+    .where(
+        outbox.c.id == bindparam("row"),
+        _UNKNOWN,
+        outbox.c.attempts == bindparam("own_attempts"),
+    )
     .values(attempts=outbox.c.attempts + 1)
 )
 _ROW: Final = select(outbox).where(outbox.c.id == bindparam("row"))
@@ -80,7 +86,11 @@ _ROW: Final = select(outbox).where(outbox.c.id == bindparam("row"))
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One row of the outbox as an order. ``attempts`` counts calls and vain look-ups so far."""
+    """One row of the outbox as an order. ``attempts`` counts calls and vain look-ups so far.
+
+    ``own_attempts`` is that count while the job is this worker's. If the row has another, somebody
+    else has gone on with it: only a definite outcome is still taken from who comes late.
+    """
 
     row_id: int
     payment_id: str
@@ -88,6 +98,7 @@ class Job:
     order: Order
     attempts: int
     created_ms: int
+    own_attempts: int
     refund_id: str | None = None
 
 
@@ -113,7 +124,7 @@ def take(connection: Connection, now_ms: int, lease_until_ms: int, limit: int) -
     if rows:
         taken = [{"row": row.id, "lease_until_ms": lease_until_ms} for row in rows]
         connection.execute(_TAKE, taken)
-    return [_job(row) for row in rows]
+    return [_job(row, row.attempts + 1) for row in rows]
 
 
 def unknown_jobs(connection: Connection, now_ms: int, limit: int) -> list[Job]:
@@ -122,7 +133,7 @@ def unknown_jobs(connection: Connection, now_ms: int, limit: int) -> list[Job]:
     Not those that a person must decide.
     """
     rows = connection.execute(_TO_LOOK_UP, {"now_ms": now_ms, "limit": limit})
-    return [_job(row) for row in rows]
+    return [_job(row, row.attempts) for row in rows]
 
 
 def next_work_ms(connection: Connection) -> int | None:
@@ -163,6 +174,7 @@ def lose(
     *,
     next_at_ms: int,
     reason: str | None = None,
+    own_attempts: int | None = None,
 ) -> Change | None:
     """Nobody knows the outcome of a call. A charge makes its payment ``unknown``, a refund itself.
 
@@ -174,7 +186,7 @@ def lose(
         "next_at_ms": next_at_ms,
         "reason": reason,
     }
-    if not _change(connection, row_id, values):
+    if not _change(connection, row_id, values, own_attempts):
         return None
     row = connection.execute(_ROW, {"row": row_id}).one()
     payment = get_payment(connection, row.payment_id)
@@ -202,19 +214,27 @@ def queue_again(connection: Connection, job: Job, next_at_ms: int) -> bool:
         "next_at_ms": next_at_ms,
         "reason": None,
     }
-    return _change(connection, job.row_id, values)
+    return _change(connection, job.row_id, values, job.own_attempts)
 
 
 def look_again(connection: Connection, job: Job, next_at_ms: int) -> bool:
     """The row stays ``unknown`` and is looked up once more at ``next_at_ms``."""
-    values = {"row": job.row_id, "next_at_ms": next_at_ms}
+    own = {"row": job.row_id, "own_attempts": job.own_attempts}
+    values = {**own, "next_at_ms": next_at_ms}
     return connection.execute(_LOOK_AGAIN, values).rowcount == 1
 
 
-def _job(row: Row[Any]) -> Job:
-    operation = Operation(row.operation)
-    order, refund_id = _order(row), row.refund_id
-    return Job(row.id, row.payment_id, operation, order, row.attempts, row.created_ms, refund_id)
+def _job(row: Row[Any], own_attempts: int) -> Job:
+    return Job(
+        row_id=row.id,
+        payment_id=row.payment_id,
+        operation=Operation(row.operation),
+        order=_order(row),
+        attempts=row.attempts,
+        created_ms=row.created_ms,
+        own_attempts=own_attempts,
+        refund_id=row.refund_id,
+    )
 
 
 def _order(row: Row[Any]) -> Order:
@@ -258,6 +278,11 @@ def _event(operation: Operation, payment: PaymentRow, outcome: Outcome) -> Event
     return Event.CAPTURE if operation is Operation.CAPTURE else Event.VOID
 
 
-def _change(connection: Connection, row_id: int, values: dict[str, Any]) -> bool:
-    """Change the row if the processor has it; whether it did."""
-    return connection.execute(_CHANGE, {"row": row_id, **values}).rowcount == 1
+def _change(
+    connection: Connection, row_id: int, values: dict[str, Any], own_attempts: int | None = None
+) -> bool:
+    """Change the row if the processor has it, and nobody went on with it; whether it did."""
+    if own_attempts is None:
+        return connection.execute(_CHANGE, {"row": row_id, **values}).rowcount == 1
+    own = {"row": row_id, "own_attempts": own_attempts}
+    return connection.execute(_CHANGE_OWN, {**own, **values}).rowcount == 1

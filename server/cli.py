@@ -65,6 +65,7 @@ def main(context: click.Context, state: Path) -> None:
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0: any.  [default: 8443]")
 @click.option("--processor", type=click.Choice(["simulated"]), help="Card processor.")
+@click.option("--database", help="Its URL.  [default: an SQLite file in the state folder]")
 @json_option
 @click.pass_context
 def init(context: click.Context, /, as_json: bool, **flags: object) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from server.store import database_url
+from server.store import check_url, database_url
 from twochannel.keystore.port import FILE
 from twochannel.protocol.beacon import DEFAULT_ROTATION_EXPONENT, MAX_ROTATION_EXPONENT
 from twochannel.protocol.limits import (
@@ -23,10 +23,15 @@ PREFIX: Final = "CIGARJACK_SERVER"
 CONFIG_NAME: Final = "config.toml"
 
 
+def _checked(database: str) -> str:
+    return check_url(database) if database else database
+
+
 class ServerSettings(Settings):
     """What an operator may set. ``port`` 0 takes any free one.
 
-    ``database``: ``sqlite:///<path>``; empty for a file in the state folder.
+    ``database``: ``sqlite:///<path>`` or ``postgresql+psycopg://<user>:<password>@<host>/<name>``
+    (docs/scaling.md); empty for a file in the state folder.
     ``processor_timeout_s``: after it a call of the processor counts as lost. ``processor_hang_s``:
     how long the simulated processor hangs for ``tok_hang``. ``keys``: where the signing and the
     beacon key are: "file", or a pkcs11: URI (docs/keys.md); ``beacon_keys``: where the beacon key
@@ -37,7 +42,7 @@ class ServerSettings(Settings):
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "cigarjack-server"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8443
-    database: str = ""
+    database: Annotated[str, AfterValidator(_checked)] = ""
     rotation_exponent: Annotated[int, Field(ge=0, le=MAX_ROTATION_EXPONENT)] = (
         DEFAULT_ROTATION_EXPONENT
     )

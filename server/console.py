@@ -42,7 +42,7 @@ def plain_errors() -> Iterator[None]:
     """Turn the errors that an operator can do something about into CommandError."""
     from server.database import DatabaseError
     from server.registry import RegistryError
-    from server.store import StoreError
+    from server.store import StoreAwayError, StoreError
     from twochannel.keystore.port import KeyStoreError
     from twochannel.protocol.errors import PROBLEMS, CodedError
     from twochannel.settings import SettingsError
@@ -54,6 +54,9 @@ def plain_errors() -> Iterator[None]:
         raise CommandError(
             error.detail, code=error.code.value, next_step=PROBLEMS[error.code].next_step
         ) from None
+    except StoreAwayError as error:
+        next_step = "Start PostgreSQL, or correct `database` in the settings, and try again."
+        raise CommandError(str(error), code="database_away", next_step=next_step) from None
     except (
         DatabaseError,
         KeyStoreError,

@@ -1,7 +1,8 @@
-"""Wake-ups inside this process: who waits for a payment, a phone's events, the outbox.
+"""Wake-ups of this process: who waits for a payment, a phone's events, the outbox.
 
 A wake-up says "look again", never what is there: the database alone says that. Whoever waits
-also looks again after a time-out, for another process may have written.
+also looks again after a time-out, for another process may have written. Where servers share a
+database ``server.relay`` brings the wake-ups of the others.
 """
 
 from __future__ import annotations

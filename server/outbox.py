@@ -58,7 +58,7 @@ MAX_CALLS: Final = 32
 POLL_S: Final = 1.0
 #: A lease outlives the call's time-out by what the transaction after it may take.
 LEASE_MARGIN_MS: Final = 10_000
-#: One process at a time works on a state folder: at its start every lease is another's, and dead.
+#: One server at a time works on a file: at its start every lease is a dead one's.
 _EVERY_LEASE_MS: Final = 2**62
 #: What the trace and the log call an answer.
 _TOLD: Final[dict[type, str]] = {
@@ -125,7 +125,15 @@ class Clearing:
         """The outcome is unknown; ``reason`` keeps the reconciler away. Raises StoreError."""
         now_ms, issuer = self.clock_ms(), self.issuer
         await self.record(
-            lambda c: lose(c, job.row_id, issuer, now_ms, next_at_ms=now_ms, reason=reason)
+            lambda c: lose(
+                c,
+                job.row_id,
+                issuer,
+                now_ms,
+                next_at_ms=now_ms,
+                reason=reason,
+                own_attempts=job.own_attempts,
+            )
         )
         self.notifications.wake(UNKNOWN)
 
@@ -146,10 +154,11 @@ class Clearing:
 async def run_worker(clearing: Clearing) -> None:
     """Call the processor for whatever is queued, until cancelled.
 
-    Calls that are cancelled with it stay in their lease; the next start makes them ``unknown``.
+    Calls that are cancelled with it stay in their lease. The next start makes them ``unknown``; on
+    a database that servers share, whoever finds that the lease has run out.
     """
     calls: set[asyncio.Task[None]] = set()
-    lease_end_ms = _EVERY_LEASE_MS
+    lease_end_ms = clearing.clock_ms() if clearing.store.shared else _EVERY_LEASE_MS
     with clearing.notifications.listen(OUTBOX) as listener:
         async with asyncio.TaskGroup() as group:
             while True:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from server.registry import check_not_revoked, check_one_role
 from server.schema import jacks, pairings
+from server.store import in_turn
 from twochannel.protocol.envelope import check_time, digest, unverified_claims, verify
 from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
 from twochannel.protocol.keys import VerifyingKey
@@ -84,6 +85,7 @@ def store_pairing(
     check_one_role(connection, Role.JACK, pairing.iss)
     _check_beacon_key(connection, accepted.identity)
     _put_jack(connection, accepted, now_ms, known=epoch is not None)
+    in_turn(connection, "pairings")
     connection.execute(
         insert(pairings).values(
             jack_id=pairing.iss,

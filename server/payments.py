@@ -20,6 +20,7 @@ from server.issuer import Issuer
 from server.kinds import Operation, PhoneEventKind
 from server.schema import outbox, payment_events, payments, phone_events, statements
 from server.settlement import Ended, Figures, causes, has_receipt
+from server.store import in_turn
 from twochannel.protocol.envelope import Statement, digest, sign
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.limits import HOLD_LIFETIME_S
@@ -198,6 +199,7 @@ def end_operation(connection: Connection, row: PaymentRow, at_ms: int, reason: s
 def tell_phone(
     connection: Connection, phone_id: str, payment_id: str, kind: PhoneEventKind, at_ms: int
 ) -> None:
+    in_turn(connection, phone_id)
     values = {"phone_id": phone_id, "payment_id": payment_id, "kind": kind.value, "at_ms": at_ms}
     connection.execute(_TELL, values)
 

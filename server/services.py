@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import Connection
 from starlette.requests import Request
@@ -27,6 +27,9 @@ from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.payment import Status
 from twochannel.protocol.statements import Proof, Role
 from twochannel.trace import Trace
+
+if TYPE_CHECKING:
+    from server.relay import Relay
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +53,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a door needs. ``now_ms``: Unix milliseconds; ``token``: n random bytes."""
+    """Everything a door needs. ``now_ms``: Unix milliseconds; ``token``: n random bytes.
+
+    ``relay``: to other servers, where there can be some.
+    """
 
     store: Store
     issuer: Issuer
@@ -65,6 +71,7 @@ class Services:
     now_ms: Callable[[], int]
     token: Callable[[int], bytes]
     allowances: Allowances
+    relay: Relay | None = None
 
     async def note_failure(self, kind: FailureKind, subject: str) -> None:
         """Count a refusal that left nothing behind."""

@@ -100,10 +100,13 @@ class StateFolder:
         """DER. Raises OSError."""
         return self.certificate_file.read_bytes()
 
-    def open_store(self) -> Store:
-        """The database, of this version's schema. Raises StateFolderError, DatabaseError."""
+    def open_store(self, settings: ServerSettings | None = None) -> Store:
+        """The database of ``settings``, or else of the folder's, of this version's schema.
+
+        Raises StateFolderError, DatabaseError, SettingsError, StoreError.
+        """
         self.identity()
-        store = Store(self.settings().database_at(self.path))
+        store = Store((settings or self.settings()).database_at(self.path))
         try:
             check_version(store)
         except BaseException:
@@ -111,9 +114,9 @@ class StateFolder:
             raise
         return store
 
-    def migrate(self) -> None:
-        """Bring the database up to this version. Raises StoreError."""
-        settings = self.settings()
+    def migrate(self, settings: ServerSettings | None = None) -> None:
+        """Bring the database up to this version. Raises SettingsError, StoreError."""
+        settings = settings or self.settings()
         if not settings.database:
             make_private(Path(database_url(self.path).removeprefix("sqlite:///")))
         store = Store(settings.database_at(self.path))
@@ -148,7 +151,7 @@ def initialise(
     certificate = make_certificate(files.private_key(_TLS), settings.name, serial)
     write_private(folder.certificate_file, certificate)
     write_private(folder.path / CONFIG_NAME, _config_text(settings).encode())
-    folder.migrate()
+    folder.migrate(settings)
     signer = signing.signer(_SIGNING)
     identity = Identity(
         iss=signer.key.kid,
@@ -173,6 +176,7 @@ def _config_text(settings: ServerSettings) -> str:
         f'processor = "{settings.processor}"\n'
         f"rotation_exponent = {settings.rotation_exponent}\n"
         f"keys = {_quoted(settings.keys)}\n"
+        + (f"database = {_quoted(settings.database)}\n" if settings.database else "")
         + (f"beacon_keys = {_quoted(settings.beacon_keys)}\n" if settings.beacon_keys else "")
     )
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.browser import CHROMIUM
+from tests.postgresql import INITDB, Postgresql, postgresql_server
 from tests.softhsm import MODULE, SoftHsm
 from tests.sshd import SSHD
 from tests.systemd import Systemd, listening
@@ -39,6 +40,7 @@ class Wanted:
 
 WANTED = {
     "chromium": Wanted(CHROMIUM, "tests of pages", "Chromium", "chromium"),
+    "postgresql": Wanted(INITDB, "tests on PostgreSQL", "PostgreSQL", "postgresql"),
     "softhsm": Wanted(MODULE, "tests of keys in tokens", "SoftHSM", "softhsm2"),
     "sshd": Wanted(SSHD, "tests with machines over SSH", "an SSH server", "openssh-server"),
 }
@@ -83,6 +85,13 @@ def pytest_terminal_summary(
         terminalreporter.section("not run", yellow=True)
     for marker, count in counts.items():
         terminalreporter.write_line(f"{count} {WANTED[marker].advice}")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """A server for all tests that this process runs."""
+    with postgresql_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from server.auditor import audit
 from server.expiry import sweep
 from server.notifications import OUTBOX
 from server.processors.port import Refused
+from server.store import database_url
 from tests.server.desk import Desk, answers, never, open_desk
 from twochannel.protocol.payment import CaptureMode
 from twochannel.protocol.statements import Decision
@@ -30,7 +31,7 @@ class Files:
     def audit(self, later_ms: int = 0) -> dict[int, Check]:
         folder, now_ms = self.folder, wall_ms() + later_ms
         records = read_records(
-            folder / "server.sqlite3", folder / "processor.sqlite3", self.identity, now_ms
+            database_url(folder), folder / "processor.sqlite3", self.identity, now_ms
         )
         return {check.number: check for check in audit(records)}
 

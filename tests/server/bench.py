@@ -23,6 +23,7 @@ from server.schema import failures, metadata
 from server.state import StateFolder, initialise
 from server.store import Store
 from tests.server.devices import Devices, new_id, new_signer
+from tests.server.sql import execute
 from twochannel.keystore.file import FileSigner
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.errors import PROBLEMS, ErrorCode
@@ -141,7 +142,7 @@ class Bench:
         return len(self.rows("SELECT id FROM outbox WHERE payment_id = ?", payment))
 
     def rows(self, sql: str, *parameters: object) -> list[Any]:
-        return self.store.read_now(lambda c: list(c.exec_driver_sql(sql, parameters)))
+        return self.store.read_now(lambda c: list(execute(c, sql, *parameters)))
 
     async def refused(self, path: str, compact: str, code: ErrorCode) -> None:
         """The statement is refused with ``code``, and nothing is written."""
@@ -190,10 +191,12 @@ def check_problem(answer: httpx.Response, code: ErrorCode) -> None:
     assert problem.server_time_ms == int(answer.headers["cigarjack-time"])
 
 
-def make_folder(path: Path, presence: Presence = Presence.PREFER) -> StateFolder:
+def make_folder(
+    path: Path, presence: Presence = Presence.PREFER, database: str = ""
+) -> StateFolder:
     """A server's state folder with one merchant."""
     folder = StateFolder(path)
-    initialise(folder, ServerSettings(port=0), new_id, secrets.randbits(64) | 1)
+    initialise(folder, ServerSettings(port=0, database=database), new_id, secrets.randbits(64) | 1)
     store = folder.open_store()
     store.write_now(lambda c: add_merchant(c, MERCHANT, "Blue Bottle", presence, wall_ms()))
     store.close_now()
@@ -222,7 +225,7 @@ async def running(
     url = str((await started)["url"])
     identity = verify(folder.identity(), Identity, folder.keys.signer("signing").key)
     context = client_context(folder.certificate())
-    store = folder.open_store()
+    store = folder.open_store(chosen)
     async with httpx.AsyncClient(
         base_url=url, verify=context, timeout=DEADLINE_S, trust_env=False
     ) as http:

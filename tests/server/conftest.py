@@ -10,8 +10,27 @@ import pytest
 import pytest_asyncio
 
 from server.state import StateFolder
+from tests.postgresql import Postgresql
 from tests.server.bench import Bench, copied, make_folder, running
 from tests.server.devices import Devices
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, on either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'server.sqlite3'}"
+    server: Postgresql = request.getfixturevalue("postgresql")
+    return server.new_database()
+
+
+@pytest.fixture
+def empty_database(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Another of the same kind."""
+    if database.startswith("sqlite"):
+        return f"sqlite:///{tmp_path / 'another.sqlite3'}"
+    server: Postgresql = request.getfixturevalue("postgresql")
+    return server.new_database()
 
 
 @pytest.fixture(scope="session")

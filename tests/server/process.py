@@ -13,6 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from server.payments import statement_of
+from server.state import StateFolder
+from tests.server.devices import Devices
+from twochannel.protocol.statements import Challenge
+from twochannel.tls import client_context
+
 DEADLINE_S = 30.0
 
 
@@ -44,6 +52,26 @@ def command(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def environment() -> dict[str, str]:
     """This process's, without settings of a server that happens to be around."""
     return {k: v for k, v in os.environ.items() if not k.startswith("CIGARJACK_SERVER_")}
+
+
+def client(folder: StateFolder, url: str) -> httpx.Client:
+    context = client_context(folder.certificate())
+    return httpx.Client(base_url=url, verify=context, timeout=DEADLINE_S, trust_env=False)
+
+
+def wait_for_end(http: httpx.Client, devices: Devices, payment: str) -> dict[str, object]:
+    path = f"/v1/payments/{payment}"
+    proof = devices.proof(devices.terminal, "GET", path)
+    headers = {"authorization": f"Bearer {proof}", "prefer": "wait=20"}
+    answer: dict[str, object] = http.get(path, headers=headers).json()
+    return answer
+
+
+def challenge_of(folder: StateFolder, payment: str) -> str:
+    store = folder.open_store()
+    compact = str(store.read_now(lambda c: statement_of(c, payment, Challenge.TYP).compact))
+    store.close_now()
+    return compact
 
 
 @contextmanager

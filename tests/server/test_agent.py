@@ -6,17 +6,13 @@ import json
 import signal
 from pathlib import Path
 
-import httpx
 import pytest
 
-from server.payments import statement_of
 from server.state import StateFolder
 from tests.server.bench import JWT, copied, running
 from tests.server.devices import Devices
-from tests.server.process import command, started
+from tests.server.process import challenge_of, client, command, started, wait_for_end
 from tests.systemd import Systemd
-from twochannel.protocol.statements import Challenge
-from twochannel.tls import client_context
 
 
 @pytest.fixture
@@ -28,26 +24,6 @@ def own(prepared: tuple[StateFolder, Devices], tmp_path: Path) -> tuple[StateFol
 def folder(own: tuple[StateFolder, Devices]) -> StateFolder:
     """Of a server that has stopped, and knows the devices of ``own``."""
     return own[0]
-
-
-def client(folder: StateFolder, url: str) -> httpx.Client:
-    context = client_context(folder.certificate())
-    return httpx.Client(base_url=url, verify=context, timeout=20, trust_env=False)
-
-
-def wait_for_end(http: httpx.Client, devices: Devices, payment: str) -> dict[str, object]:
-    path = f"/v1/payments/{payment}"
-    proof = devices.proof(devices.terminal, "GET", path)
-    headers = {"authorization": f"Bearer {proof}", "prefer": "wait=20"}
-    answer: dict[str, object] = http.get(path, headers=headers).json()
-    return answer
-
-
-def challenge_of(folder: StateFolder, payment: str) -> str:
-    store = folder.open_store()
-    compact = str(store.read_now(lambda c: statement_of(c, payment, Challenge.TYP).compact))
-    store.close_now()
-    return compact
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event
@@ -25,8 +24,8 @@ from twochannel.protocol.statements import Decision
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    store = Store(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+def world(database: str) -> Iterator[World]:
+    store = Store(database)
     # As a server makes it: which index SQLite takes, of two that serve, depends on their order.
     migrate(store)
     yield World(store)
@@ -148,6 +147,7 @@ def test_failures_that_count_no_more_are_forgotten(world: World) -> None:
     assert world.rows("SELECT * FROM failures") == []
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_what_a_refusal_costs_does_not_grow_with_what_was_paid(world: World) -> None:
     """SQLite tells which index each look goes through: never the payments as a whole."""
     asked: list[str] = []

@@ -256,7 +256,7 @@ def test_what_needs_a_person_is_noted(files: Files) -> None:
 
 def test_files_that_cannot_be_read(files: Files, tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="absent"):
-        read_records(tmp_path / "absent", tmp_path / "absent", files.identity, 0)
+        read_records(f"sqlite:///{tmp_path / 'absent'}", tmp_path / "absent", files.identity, 0)
     (tmp_path / "processor.sqlite3").write_bytes(b"not a database")
     with pytest.raises(AuditError, match=r"processor\.sqlite3"):
         files.audit()

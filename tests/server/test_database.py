@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -18,14 +18,18 @@ from server.store import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+def store(database: str) -> Iterator[Store]:
+    store = Store(database)
+    yield store
+    store.close_now()
 
 
 def definitions(store: Store) -> dict[str, list[str]]:
     """Each table and index as the sorted lines of its definition."""
 
     def read(connection: Connection) -> dict[str, list[str]]:
+        if connection.dialect.name == "postgresql":
+            return _catalogue(connection)
         query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
         rows = connection.exec_driver_sql(query)
         # SQLite quotes the name of a table that was made anew and renamed.
@@ -33,22 +37,38 @@ def definitions(store: Store) -> dict[str, list[str]]:
         return {name: sorted(re.findall(r"[^\n,]+", sql)) for name, sql in plain}
 
     found = store.read_now(read)
-    del found["sqlite_sequence"]
+    found.pop("sqlite_sequence", None)
     found.pop("alembic_version", None)
     return {name: sorted(line.strip() for line in lines) for name, lines in found.items()}
 
 
-def test_migrations_from_nothing_give_the_schema(store: Store, tmp_path: Path) -> None:
+def _catalogue(connection: Connection) -> dict[str, list[str]]:
+    """The same from what PostgreSQL says of columns, constraints and indices."""
+    queries = (
+        "SELECT table_name, column_name || ' ' || data_type || ' ' || is_nullable || ' '"
+        " || coalesce(column_default, '') FROM information_schema.columns"
+        " WHERE table_schema = 'public'",
+        "SELECT conrelid::regclass::text, conname || ' ' || pg_get_constraintdef(oid)"
+        " FROM pg_constraint WHERE connamespace = 'public'::regnamespace",
+        "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    )
+    found: dict[str, list[str]] = {}
+    for query in queries:
+        for table, line in connection.exec_driver_sql(query):
+            found.setdefault(table, []).append(line)
+    return found
+
+
+def test_migrations_from_nothing_give_the_schema(store: Store, empty_database: str) -> None:
     migrate(store)
     differences = store.read_now(
         lambda c: compare_metadata(MigrationContext.configure(c), metadata)
     )
     assert differences == []
-    direct = Store(f"sqlite:///{tmp_path / 'direct.sqlite3'}")
+    direct = Store(empty_database)
     direct.write_now(metadata.create_all)
     # Alembic's comparison passes over CHECK constraints.
     assert definitions(store) == definitions(direct)
-    store.close_now()
     direct.close_now()
 
 
@@ -63,13 +83,11 @@ def test_migrating_again_changes_nothing(store: Store) -> None:
     migrate(store)
     check_version(store)
     assert definitions(store) == before
-    store.close_now()
 
 
 def test_an_older_or_empty_database_is_refused(store: Store) -> None:
     with pytest.raises(DatabaseError, match="cigarjack-server migrate"):
         check_version(store)
-    store.close_now()
 
 
 def test_a_newer_database_is_refused(store: Store) -> None:
@@ -77,14 +95,12 @@ def test_a_newer_database_is_refused(store: Store) -> None:
     store.write_now(lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseError, match="newer version"):
         check_version(store)
-    store.close_now()
 
 
 def test_orders_of_before_refunds_outlive_the_migration(store: Store) -> None:
     migrate(store, "0002")
 
     def fill(connection: Connection) -> None:
-        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
         row = "1, 'p', 'charge', 1, 450, 'EUR', 'p:charge:1', 'done', 1, NULL, 1, 1, 2, 'succeeded'"
         connection.exec_driver_sql("INSERT INTO merchants VALUES ('m', 'M', 'prefer', 1)")
         connection.exec_driver_sql("INSERT INTO terminals VALUES ('t', '{}', 'm', 'L', 1, NULL)")
@@ -106,4 +122,3 @@ def test_orders_of_before_refunds_outlive_the_migration(store: Store) -> None:
     assert (order["idempotency_key"], order["outcome"]) == ("p:charge:1", "succeeded")
     assert (order["processor_reference"], order["refund_id"]) == ("sim_1", None)
     check_version(store)
-    store.close_now()

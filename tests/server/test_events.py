@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
-from httpx_sse import EventSource, ServerSentEvent
 
 from server.registry import revoke
-from tests.server.bench import DEADLINE_S, Bench, check_problem
+from tests.server.bench import Bench, check_problem
+from tests.server.streams import listening
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.statements import Role
-
-
-class Stream:
-    """Events of one connection, one at a time."""
-
-    def __init__(self, source: EventSource) -> None:
-        self._events = source.aiter_sse()
-
-    async def next(self) -> ServerSentEvent:
-        async with asyncio.timeout(DEADLINE_S):
-            while (event := await anext(self._events)).event == "ping":
-                continue
-            return event
-
-
-@asynccontextmanager
-async def listening(bench: Bench, last_event_id: str | None = None) -> AsyncIterator[Stream]:
-    proof = bench.devices.proof(bench.devices.phone, "GET", "/v1/events")
-    headers = {"authorization": f"Bearer {proof}"}
-    if last_event_id is not None:
-        headers["last-event-id"] = last_event_id
-    async with bench.http.stream("GET", "/v1/events", headers=headers) as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        assert answer.headers["cigarjack-time"].isdigit()
-        yield Stream(EventSource(answer))
 
 
 async def test_a_phone_hears_of_its_payments_as_they_happen(bench: Bench) -> None:

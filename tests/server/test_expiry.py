@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +21,8 @@ from twochannel.protocol.payment import CaptureMode, Event, Status
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    store = Store(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+def world(database: str) -> Iterator[World]:
+    store = Store(database)
     store.write_now(metadata.create_all)
     yield World(store)
     store.close_now()

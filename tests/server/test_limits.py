@@ -45,7 +45,7 @@ async def strict(prepared: tuple[StateFolder, Devices], tmp_path: Path) -> Async
     ) as bench:
         yield bench
     records = read_records(
-        tmp_path / "server" / "server.sqlite3",
+        database_url(tmp_path / "server"),
         tmp_path / "server" / "processor.sqlite3",
         bench.folder.identity(),
         wall_ms(),
@@ -222,14 +222,14 @@ async def test_a_phone_over_its_limit_is_not_told_how_a_payment_stands(strict: B
 
 
 async def test_replicas_count_together(
-    prepared: tuple[StateFolder, Devices], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: tuple[StateFolder, Devices], tmp_path: Path
 ) -> None:
     """A failure at one server of a database counts at the other, and outlives both."""
     first, second = (copied(prepared, tmp_path / name) for name in ("first", "second"))
-    monkeypatch.setenv("CIGARJACK_SERVER_DATABASE", database_url(first[0].path))
+    database = database_url(first[0].path)
     async with (
-        running(*first, unknown_codes_per_terminal=4) as one,
-        running(*second, unknown_codes_per_terminal=4) as other,
+        running(*first, database=database, unknown_codes_per_terminal=4) as one,
+        running(*second, database=database, unknown_codes_per_terminal=4) as other,
     ):
         for bench in (one, other, one, other):
             guess = one.devices.request(code="00" * 8)

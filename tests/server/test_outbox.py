@@ -41,8 +41,8 @@ from twochannel.trace import wall_ms
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path) as desk:
+async def desk(tmp_path: Path, database: str) -> AsyncIterator[Desk]:
+    async with open_desk(tmp_path, database) as desk:
         yield desk
 
 
@@ -177,6 +177,7 @@ async def test_an_order_that_is_open_or_succeeded_is_not_queued_twice(
         desk.world.store.write_now(queue)
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "look",
     [

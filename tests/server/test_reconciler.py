@@ -25,8 +25,8 @@ from twochannel.trace import wall_ms
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path) as desk:
+async def desk(tmp_path: Path, database: str) -> AsyncIterator[Desk]:
+    async with open_desk(tmp_path, database) as desk:
         yield desk
 
 

@@ -21,6 +21,7 @@ from server.processors.port import (
     Refused,
 )
 from tests.server.desk import Desk, answers, never, open_desk, raises
+from tests.server.sql import execute
 from twochannel.protocol.errors import CodedError, ErrorCode, PaymentError, StatementError
 from twochannel.protocol.limits import MAX_PAYMENT_STATEMENTS
 from twochannel.protocol.payment import CaptureMode
@@ -28,8 +29,8 @@ from twochannel.protocol.statements import Role
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(tmp_path) as desk:
+async def desk(tmp_path: Path, database: str) -> AsyncIterator[Desk]:
+    async with open_desk(tmp_path, database) as desk:
         yield desk
 
 
@@ -194,7 +195,7 @@ async def test_the_operator_refunds_in_the_place_of_a_terminal(desk: Desk) -> No
     async with desk.running():
         payment = await captured(desk)
         world.store.write_now(
-            lambda c: c.exec_driver_sql("UPDATE terminals SET revoked_ms = ?", (world.now_ms,))
+            lambda c: execute(c, "UPDATE terminals SET revoked_ms = ?", world.now_ms)
         )
         with pytest.raises(CodedError) as refused:
             world.refund(payment, 100)

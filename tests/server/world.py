@@ -25,6 +25,7 @@ from server.requests import Fresh, SignedRequest, accept_request
 from server.schema import outbox
 from server.store import Store
 from tests.server.devices import lane_nonce, new_id, new_signer
+from tests.server.sql import execute
 from twochannel.keystore.file import FileSigner
 from twochannel.protocol.envelope import digest, sign
 from twochannel.protocol.money import Amount
@@ -191,10 +192,12 @@ class World:
         """The payment's newest statement of a type, compact."""
 
         def find(c: Connection) -> object:
-            return c.exec_driver_sql(
+            return execute(
+                c,
                 "SELECT compact FROM statements WHERE payment_id = ? AND typ = ?"
                 " ORDER BY position DESC",
-                (payment, typ),
+                payment,
+                typ,
             ).scalar()
 
         return str(self.store.read_now(find))
@@ -320,7 +323,7 @@ class World:
         def read(c: Connection) -> list[dict[str, object]]:
             return [
                 {str(k): v for k, v in row.items()}
-                for row in c.exec_driver_sql(sql, parameters).mappings()
+                for row in execute(c, sql, *parameters).mappings()
             ]
 
         return self.store.read_now(read)
