@@ -18,6 +18,7 @@ _COMMAND: Final = "cigarjack-server"
 #: Commands in modules of their own, loaded when they are used.
 _ELSEWHERE: Final = {
     "audit": "server.audit_command:audit",
+    "db": "server.database_commands:db",
     "evidence": "server.evidence_commands:evidence",
     "limits": "server.limit_commands:limits",
     "merchants": "server.registry_commands:merchants",
