@@ -45,7 +45,7 @@ class Relay:
             try:
                 async with await self._connect() as sender, await self._connect() as listener:
                     await self._relay(sender, listener)
-            except psycopg.Error as error:
+            except (psycopg.Error, OSError) as error:
                 _log.warning("relay_broken", extra={"error": str(error)})
             await asyncio.sleep(_RETRY_S)
 

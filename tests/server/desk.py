@@ -107,7 +107,7 @@ class Desk:
             trace=self.trace,
             clock_ms=wall_ms,
             jitter=lambda: 0.5,
-            timeout_s=0.1,
+            timeout_s=0.5,
         )
 
     @asynccontextmanager

@@ -15,7 +15,8 @@ from server.cli import main
 from server.schema import failures, merchants, metadata
 from server.store import Store, StoreAwayError, in_turn
 from tests.postgresql import Postgresql, postgresql_server
-from tests.server.bench import make_folder
+from tests.server.bench import check_problem, make_folder, running
+from twochannel.protocol.errors import ErrorCode
 
 pytestmark = pytest.mark.postgresql
 
@@ -117,6 +118,23 @@ async def test_a_server_that_is_away_is_told_and_used_again_when_it_is_back(
     assert await store.write(count_up) == 1
     assert await store.read(lambda c: c.scalar(select(merchants.c.created_ms))) == 1
     await store.close()
+
+
+async def test_a_running_server_refuses_meanwhile_and_goes_on_by_itself(
+    own: Postgresql, tmp_path: Path
+) -> None:
+    database = own.new_database()
+    folder = make_folder(tmp_path / "server", database=database)
+    async with running(folder, database=database) as bench:
+        await bench.enrol()
+        payment, request, challenge = await bench.pending()
+        await asyncio.to_thread(own.stop)
+        check_problem(await bench.post("/v1/payments", request), ErrorCode.NOT_READY)
+        confirmation = bench.devices.confirmation(payment, challenge)
+        check_problem(await bench.confirm(payment, confirmation), ErrorCode.NOT_READY)
+        await asyncio.to_thread(own.start)
+        answer = await bench.confirm(payment, confirmation)
+        assert answer.json()["status"] == "captured", answer.text
 
 
 async def test_connections_that_broke_meanwhile_are_not_noticed(

@@ -108,7 +108,7 @@ async def test_a_hold_stays_held_while_an_operation_is_unknown(desk: Desk, opera
         row = desk.world.payment(payment)
         assert (row["status"], row["operation"]) == ("authorized", operation)
         desk.processor.instead_of_lookup = []
-        desk.clearing = replace(desk.clearing, timeout_s=0.1)
+        desk.clearing = replace(desk.clearing, timeout_s=0.5)
     async with desk.running():
         await desk.until(payment, status={"capture": "captured", "void": "voided"}[operation])
 
