@@ -71,6 +71,7 @@ class Inviting:
         self._call_key: bytes | None = None
         self._newest_call_s = 0
         self._called_until_s = 0.0
+        self._welcomed = True
         #: Why the jack invites now; None while it does not.
         self.shown: Occasion | None = None
         window.watch(self.reconsider)
@@ -91,6 +92,7 @@ class Inviting:
         if call.counts(self._call_key, self._clock.now_s(), self._newest_call_s):
             self._newest_call_s = call.time_s
             self._called_until_s = time.monotonic() + CALLED_S
+            self._welcomed = False
             self._trace.event("called")
             self._changed.set()
 
@@ -118,7 +120,9 @@ class Inviting:
         """Until one guest has been served, or the occasion is another."""
         broadcast = Broadcast(INVITATION_UUID, self._invitation(why).encode(), INTERVAL_MS)
         async with peripheral.inviting(broadcast) as links:
-            if why is Occasion.CALLED:  # however long it took to come so far
+            if why is Occasion.CALLED and not self._welcomed:
+                # However long it took to come so far; once, or strangers could make it for ever.
+                self._welcomed = True
                 self._called_until_s = time.monotonic() + CALLED_S
             self._note(why)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +32,7 @@ from twochannel.protocol.invitation import (
     invitation_key,
     pairing_invitation_key,
 )
-from twochannel.radio.port import Sighting
+from twochannel.radio.port import LinkError, Sighting
 
 LINK_KEY = bytes(32)
 
@@ -212,6 +213,33 @@ async def test_after_a_stranger_the_invitation_is_another_and_back(
                 await client.status()
         await at.porch.until(invites=True)
         await silenced_and_answered(at)
+
+
+async def test_strangers_who_come_again_and_again_do_not_keep_the_beacon_silent(
+    paired: Jack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_service, "LINK_HANDSHAKE_S", 0.05)
+    monkeypatch.setattr(module, "CALLED_S", 0.3)
+    tell_time(paired)
+
+    async def crowd(at: House) -> None:
+        while True:
+            await at.porch.until(invites=True)
+            silent = at.porch.visit()
+            with contextlib.suppress(LinkError):
+                await silent.receive()
+            await at.porch.until(invites=False)
+
+    async with house(paired) as at:
+        at.hear_call()
+        await at.porch.until(invites=True)
+        strangers = asyncio.create_task(crowd(at))
+        try:
+            async with asyncio.timeout(10):
+                await at.advertiser.until(lambda told: told[-1] is not None)
+        finally:
+            strangers.cancel()
+            await asyncio.gather(strangers, return_exceptions=True)
 
 
 async def test_an_invitation_is_renewed(paired: Jack, monkeypatch: pytest.MonkeyPatch) -> None:

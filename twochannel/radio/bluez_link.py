@@ -67,10 +67,12 @@ class BluezPeripheral:
         try:
             await reception.open(invitation)
             serving = asyncio.create_task(reception.serve())
+            serving.add_done_callback(reception.unattended)
             yield reception.links
         finally:
             if serving is not None:
                 serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
             try:
                 await reception.close()
             finally:
@@ -172,6 +174,7 @@ class _Reception:
         if guest is None or guest.gone:
             guest = self._guest = _Guest(device, self)
             self._met.add(device)
+            self._others.discard(device)
             self.links.put(guest)
         if guest.device != device:
             return False
@@ -211,9 +214,16 @@ class _Reception:
             with contextlib.suppress(BluezError):  # the keeper sees to it
                 await self._look()
 
+    def unattended(self, serving: asyncio.Task[None]) -> None:
+        """Nobody looks after the connections any more: no link can be had from here."""
+        if not serving.cancelled():
+            self.links.end(f"The links are not looked after ({serving.exception()!r}).")
+
     async def _look(self) -> None:
         devices, now_s = self._keeper.devices, time.monotonic()
-        connected = await devices.connected(self._keeper.adapter) - self._others
+        present = await devices.connected(self._keeper.adapter)
+        self._others &= present
+        connected = present - self._others
         guest = self._guest
         if guest is not None and guest.device not in connected:
             guest.leave()
