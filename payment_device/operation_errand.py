@@ -41,7 +41,8 @@ class OperationErrand(Errand):
             answer = await self._exchange(operation)
         except CodedError as error:
             return self._take_refusal(intent, error)
-        return self._take(operation, intent, answer)
+        # What was sent may have been signed again, and a refund's receipt names what was sent.
+        return self._take(self._equipment.intents.get_operation(self.statement), intent, answer)
 
     async def _exchange(self, operation: Operation) -> dict[str, Any]:
         path = f"/v1/payments/{operation.payment}"
@@ -64,6 +65,7 @@ class OperationErrand(Errand):
         times = {"iat": now_s, "exp": now_s + REQUEST_LIFETIME_S}
         compact = sign(operation.claims.model_copy(update=times), self._equipment.signer)
         self._equipment.intents.sign_operation_again(operation.statement, compact)
+        self._renew = False
         return compact
 
     def _take_refusal(self, intent: Intent, error: CodedError) -> bool:

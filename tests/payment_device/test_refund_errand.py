@@ -68,13 +68,39 @@ async def test_whatever_is_lost_it_is_given_back_once(
     assert server.payments[payment].refunded_minor == 100
 
 
-async def test_an_expired_refund_is_signed_again_with_its_own_id(
+@pytest.mark.parametrize(
+    ("faults", "ahead_s"),
+    [((ErrorCode.STATEMENT_EXPIRED,), 30), ((), 3600)],
+    ids=["expired", "another clock"],
+)
+async def test_a_refund_refused_for_its_time_is_signed_again_with_its_own_id(
+    lane: Bench,
+    server: ScriptedServer,
+    payment: str,
+    faults: tuple[ErrorCode, ...],
+    ahead_s: int,
+) -> None:
+    """The clock has moved, so what is signed again has other bytes: its receipt names these."""
+    server.ahead_s = ahead_s
+    server.faults.extend(faults)
+    assert (await lane.terminal.refund(payment, back(100)))["refunded_minor"] == 100
+    first, second = sent(server)
+    assert first != second
+    assert unverified_claims(first)["jti"] == unverified_claims(second)["jti"]
+    assert lane.intents.open_operations() == []
+
+
+async def test_what_was_signed_again_is_kept_when_its_answer_is_lost(
     lane: Bench, server: ScriptedServer, payment: str
 ) -> None:
-    server.faults.append(ErrorCode.STATEMENT_EXPIRED)
-    assert (await lane.terminal.refund(payment, back(100)))["refunded_minor"] == 100
-    assert len({unverified_claims(compact)["jti"] for compact in sent(server)}) == 1
-    assert lane.intents.open_operations() == []
+    server.ahead_s = 20
+    server.faults.extend([ErrorCode.STATEMENT_EXPIRED, "lose", *[ErrorCode.NOT_READY] * 2])
+    refund = asyncio.create_task(lane.terminal.refund(payment, back(100)))
+    await server.wait_for(3)
+    server.ahead_s = 40
+    assert (await refund)["refunded_minor"] == 100
+    assert len(sent(server)) == 5
+    assert len(set(sent(server))) == 2
 
 
 async def test_a_refund_that_took_effect_unheard_is_found_by_looking(
