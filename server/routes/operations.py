@@ -15,7 +15,8 @@ from server.payments import Change, view
 from server.preference import applied, wait_preference_s
 from server.services import Services, services_of
 from twochannel import intake
-from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.envelope import check_time
+from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
 from twochannel.protocol.statements import (
     AuthCode,
     Cancel,
@@ -99,10 +100,25 @@ async def _confirm(services: Services, request: Request, payment_id: str) -> JSO
         signed = await read_auth_code(services, confirmation, compact, key.kid)
         confirmed = await _accept(services, payment_id, signed)
     except CodedError as error:
-        if error.code in _WRONG:
+        wrong = error.code in _WRONG
+        if wrong and _sent_by_its_phone(confirmation, payment_id, services.now_ms()):
             await services.note_failure(FailureKind.CONFIRMATION, key.kid)
         raise
     return await _answer(services, request, confirmed.payment, confirmed.change)
+
+
+def _sent_by_its_phone(confirmation: Confirmation, payment_id: str, now_ms: int) -> bool:
+    """Not an old one, or one of another payment, that somebody else sends again.
+
+    One that took effect needs no look: its payment is no longer pending, and says so.
+    """
+    if confirmation.sub != payment_id:
+        return False
+    try:
+        check_time(confirmation, now_ms // 1000)
+    except StatementError:
+        return False
+    return True
 
 
 async def _accept(services: Services, payment_id: str, signed: SignedConfirmation) -> Confirmed:

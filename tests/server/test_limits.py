@@ -28,7 +28,7 @@ from tests.server.devices import Devices, new_signer, now_s, seal
 from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.limits import FAILURE_WINDOW_S
-from twochannel.protocol.statements import Confirmation, Role
+from twochannel.protocol.statements import AuthCode, Confirmation, Role
 from twochannel.trace import wall_ms
 
 
@@ -157,6 +157,31 @@ async def test_somebody_else_cannot_block_a_phone(strict: Bench) -> None:
         check_problem(await strict.post(path, forged), ErrorCode.SIGNATURE_INVALID)
         await strict.post(path, other)
     answer = await strict.confirm(payment, strict.devices.confirmation(payment, challenge))
+    assert answer.json()["status"] == "captured"
+
+
+async def test_sending_a_phones_confirmations_again_does_not_block_it(strict: Bench) -> None:
+    devices = strict.devices
+    used, _, challenge = await strict.pending()
+    genuine = devices.confirmation(used, challenge)
+    assert (await strict.confirm(used, genuine)).json()["status"] == "captured"
+    payment, _, challenge = await strict.pending()
+    past: dict[str, Any] = {"iat": now_s() - 3600, "exp": now_s() - 3500}
+    strange: dict[str, Any] = {
+        "auth_code": seal(
+            devices.auth_code_claims({"sub": payment}, challenge), new_signer(), AuthCode.TYP
+        )
+    }
+    late = devices.confirmation(payment, challenge, **past, **strange)
+    for number in range(4):
+        unknown = f"/v1/payments/{number:036}/confirmation"
+        check_problem(await strict.post(unknown, genuine), ErrorCode.PAYMENT_UNKNOWN)
+        path = f"/v1/payments/{payment}/confirmation"
+        check_problem(await strict.post(path, genuine), ErrorCode.CHAIN_BROKEN)
+        check_problem(await strict.post(path, late), ErrorCode.KEY_UNKNOWN)
+        assert (await strict.confirm(used, genuine)).json()["status"] == "captured"
+    assert strict.rows("SELECT * FROM failures") == []
+    answer = await strict.confirm(payment, devices.confirmation(payment, challenge))
     assert answer.json()["status"] == "captured"
 
 
