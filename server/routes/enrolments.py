@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from fastapi import APIRouter
 from sqlalchemy import Connection
@@ -35,14 +35,20 @@ def read_enrolment(compact: str, server_id: str) -> Enrolment:
 
 
 def address_of(request: Request) -> str:
-    """Where a request comes from: the address, of IPv6 the network that one household has."""
+    """Where a request comes from: the address, of IPv6 the network that one household has.
+
+    A server on ``::`` sees IPv4 as mapped addresses, of one and the same network; link-local
+    addresses have the same network in every household.
+    """
     host = request.client.host if request.client else "local"
     try:
         address = ip_address(host)
     except ValueError:
         return host
-    if address.version == 4:
-        return host
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.version == 4 or address.is_link_local:
+        return str(address)
     return str(ip_network((address, 64), strict=False))
 
 
