@@ -170,11 +170,21 @@ def _check_booked_refunds(check: Check, records: Records) -> None:
     """Nothing was given back that no refund here stands for."""
     for payment, entries in records.booked_refunds.items():
         rows = records.refunds.get(payment, [])
-        ours = {r["processor_reference"] for r in rows if r["status"] == "succeeded"}
-        settled = all(r["status"] in ("succeeded", "refused") for r in rows)
+        ours = Counter(r["processor_reference"] for r in rows if r["status"] == "succeeded")
+        for reference, times in ours.items():
+            told = f"payment {payment}: {times} refunds name the booking {reference}"
+            check.demand(times == 1, told)
+        # The outcome of each of these is not known, so it may have been booked, once.
+        open_ones = Counter(_booking(r) for r in rows if r["status"] in ("pending", "unknown"))
         for entry in entries:
-            known = entry["reference"] in ours or not settled
+            known = entry["reference"] in ours or open_ones[_booking(entry)] > 0
+            if entry["reference"] not in ours:
+                open_ones[_booking(entry)] -= 1
             check.demand(known, f"payment {payment}: refund {entry['reference']} is not ours")
+
+
+def _booking(row: Row) -> tuple[object, object]:
+    return row["amount_minor"], row["currency"]
 
 
 def check_accepted_once(check: Check, records: Records) -> None:

@@ -107,6 +107,11 @@ def _cancel(desk: Desk, payment: str) -> None:
     desk.world.cancel(payment)
 
 
+#: The refund that is still to come, as the processor books it before its answer is heard.
+LATE_REFUND = (
+    "INSERT INTO refunds SELECT 'late', charge, payment, currency, 10 FROM refunds"
+    " WHERE amount_minor = 100"
+)
 #: Invariant, file, what is done to it, and words of the finding.
 REFUNDS: list[tuple[int, str, str, str]] = [
     (15, DB, "UPDATE payments SET refunded_minor = 149 WHERE refunded_minor > 0", "and says 149"),
@@ -132,6 +137,25 @@ REFUNDS: list[tuple[int, str, str, str]] = [
         "INSERT INTO refunds SELECT 'again', charge, 'other', currency, amount_minor FROM refunds"
         " LIMIT 1",
         "is not ours",
+    ),
+    (
+        15,
+        BOOKS,
+        "INSERT INTO refunds SELECT 'more', charge, payment, currency, 11 FROM refunds LIMIT 1",
+        "refund more is not ours",
+    ),
+    (
+        15,
+        BOOKS,
+        f"{LATE_REFUND} UNION ALL SELECT 'twice', charge, payment, currency, 10 FROM refunds"
+        " WHERE amount_minor = 100",
+        "refund twice is not ours",
+    ),
+    (
+        15,
+        DB,
+        "UPDATE refunds SET processor_reference = 'simr_00000001' WHERE status = 'succeeded'",
+        "2 refunds name the booking",
     ),
     (10, DB, "UPDATE refunds SET amount_minor = 4.5", "amount_minor is 4.5"),
 ]

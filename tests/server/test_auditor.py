@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from server.audit_records import AuditError, read_records
 from server.auditor import INVARIANTS, QUEUE_BOUND_MS
 from server.cli import main
-from tests.server.audited import BOOKS, DB, REFUNDS, Files, live
+from tests.server.audited import BOOKS, DB, LATE_REFUND, REFUNDS, Files, live
 from twochannel.trace import wall_ms
 
 
@@ -252,6 +252,11 @@ def test_what_needs_a_person_is_noted(files: Files) -> None:
     files.change(DB, "UPDATE outbox SET reason = 'needs_review' WHERE state = 'unknown'")
     (note,) = files.audit()[7].notes
     assert "needs a person" in note
+
+
+def test_a_booked_refund_whose_answer_is_still_to_come_is_no_finding(files: Files) -> None:
+    files.change(BOOKS, LATE_REFUND)
+    assert files.audit()[15].findings == []
 
 
 def test_files_that_cannot_be_read(files: Files, tmp_path: Path) -> None:
