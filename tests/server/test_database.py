@@ -97,28 +97,57 @@ def test_a_newer_database_is_refused(store: Store) -> None:
         check_version(store)
 
 
+def fill(connection: Connection, status: str) -> None:
+    """A payment as revision 0002 has it."""
+    connection.exec_driver_sql("INSERT INTO merchants VALUES ('m', 'M', 'prefer', 1)")
+    connection.exec_driver_sql("INSERT INTO terminals VALUES ('t', '{}', 'm', 'L', 1, NULL)")
+    connection.exec_driver_sql("INSERT INTO phones VALUES ('h', '{}', 'P', 1, NULL)")
+    connection.exec_driver_sql("INSERT INTO jacks VALUES ('j', '{}', '{}', 1, 'h', 0, 1, NULL)")
+    connection.exec_driver_sql("INSERT INTO pairings VALUES (1, 'j', 1, 'h', 'd', 'c', 1)")
+    connection.exec_driver_sql(
+        "INSERT INTO payments (id, status, capture, currency, amount_minor, merchant_id,"
+        " merchant_name, presence, terminal_id, jack_id, epoch, phone_id, lane, lane_digest,"
+        f" reference, description, match_code, created_ms, expires_s) VALUES ('p', {status!r},"
+        " 'automatic', 'EUR', 450, 'm', 'M', 'prefer', 't', 'j', 1, 'h', 'L', 'l', 'r', '',"
+        " '42', 1, 2)"
+    )
+
+
 def test_orders_of_before_refunds_outlive_the_migration(store: Store) -> None:
     migrate(store, "0002")
 
-    def fill(connection: Connection) -> None:
+    def order_a_charge(connection: Connection) -> None:
+        fill(connection, "captured")
         row = "1, 'p', 'charge', 1, 450, 'EUR', 'p:charge:1', 'done', 1, NULL, 1, 1, 2, 'succeeded'"
-        connection.exec_driver_sql("INSERT INTO merchants VALUES ('m', 'M', 'prefer', 1)")
-        connection.exec_driver_sql("INSERT INTO terminals VALUES ('t', '{}', 'm', 'L', 1, NULL)")
-        connection.exec_driver_sql("INSERT INTO phones VALUES ('h', '{}', 'P', 1, NULL)")
-        connection.exec_driver_sql("INSERT INTO jacks VALUES ('j', '{}', '{}', 1, 'h', 0, 1, NULL)")
-        connection.exec_driver_sql("INSERT INTO pairings VALUES (1, 'j', 1, 'h', 'd', 'c', 1)")
-        connection.exec_driver_sql(
-            "INSERT INTO payments (id, status, capture, currency, amount_minor, merchant_id,"
-            " merchant_name, presence, terminal_id, jack_id, epoch, phone_id, lane, lane_digest,"
-            " reference, description, match_code, created_ms, expires_s) VALUES ('p', 'captured',"
-            " 'automatic', 'EUR', 450, 'm', 'M', 'prefer', 't', 'j', 1, 'h', 'L', 'l', 'r', '',"
-            " '42', 1, 2)"
-        )
         connection.exec_driver_sql(f"INSERT INTO outbox VALUES ({row}, 'sim_1', NULL)")
 
-    store.write_now(fill)
+    store.write_now(order_a_charge)
     migrate(store)
     (order,) = store.read_now(lambda c: list(c.exec_driver_sql("SELECT * FROM outbox").mappings()))
     assert (order["idempotency_key"], order["outcome"]) == ("p:charge:1", "succeeded")
     assert (order["processor_reference"], order["refund_id"]) == ("sim_1", None)
     check_version(store)
+
+
+@pytest.mark.parametrize(
+    ("status", "typ", "reason"),
+    [
+        ("voided", "cancel+jwt", "canceled_by_terminal"),
+        ("voided", "receipt+jwt", "hold_expired"),
+        ("captured", "receipt+jwt", None),
+    ],
+)
+def test_it_is_said_who_released_the_holds_of_before(
+    store: Store, status: str, typ: str, reason: str | None
+) -> None:
+    migrate(store, "0002")
+
+    def settle(connection: Connection) -> None:
+        fill(connection, status)
+        row = f"'p', 1, '{typ}', 'k', 'i', 'd', 'c'"
+        connection.exec_driver_sql(f"INSERT INTO statements VALUES ({row})")
+
+    store.write_now(settle)
+    migrate(store)
+    query = "SELECT reason FROM payments"
+    assert store.read_now(lambda c: c.exec_driver_sql(query).scalar_one()) == reason

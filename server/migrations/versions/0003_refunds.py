@@ -17,6 +17,7 @@ _NOT_REFUSED = "operation != 'refund' AND (outcome IS NULL OR outcome = 'succeed
 def upgrade() -> None:
     _refunds()
     _outbox()
+    _reasons()
     op.create_index(
         "ix_payments_terminal_reference",
         "payments",
@@ -28,6 +29,16 @@ def upgrade() -> None:
         ["terminal_id", "created_ms", "id"],
         sqlite_where=sa.text(_ACTIVE),
         postgresql_where=sa.text(_ACTIVE),
+    )
+
+
+def _reasons() -> None:
+    """Who released the holds of before: a terminal signed that it did, or their time was over."""
+    op.execute(
+        "UPDATE payments SET reason = CASE WHEN EXISTS (SELECT 1 FROM statements"
+        " WHERE statements.payment_id = payments.id AND statements.typ = 'cancel+jwt')"
+        " THEN 'canceled_by_terminal' ELSE 'hold_expired' END"
+        " WHERE status = 'voided' AND reason IS NULL"
     )
 
 
