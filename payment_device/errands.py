@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 #: Back-off between tries: quick at first, for a server that restarts is back in a second.
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
+#: Then the server is asked again, however long its limit lasts: its operator may have lifted it.
+_FORBEARANCE_S: Final = 30.0
 _OF_TERMINAL: Final = frozenset({ErrorCode.TERMINAL_THROTTLED, ErrorCode.TOO_MANY_CODES})
 #: The server could not say: the same statement again may succeed.
 PASSING: Final = frozenset({ErrorCode.NOT_READY, ErrorCode.INTERNAL_ERROR})
@@ -42,17 +44,20 @@ class Forbearance:
         self._clock_s = clock_s
         self._code: ErrorCode | None = None
         self._ends_s = 0.0
+        self._asks_again_s = 0.0
 
     def learn(self, error: CodedError) -> None:
         """Remember a limit that concerns the whole terminal, whichever car is at the lane."""
         if isinstance(error, LimitError) and error.code in _OF_TERMINAL:
-            self._code, self._ends_s = error.code, self._clock_s() + error.retry_after_s
+            now_s = self._clock_s()
+            self._code, self._ends_s = error.code, now_s + error.retry_after_s
+            self._asks_again_s = min(self._ends_s, now_s + _FORBEARANCE_S)
 
     def check(self) -> None:
         """Another payment may be asked for. Raises LimitError."""
-        left_s = self._ends_s - self._clock_s()
-        if self._code is not None and left_s > 0:
-            raise LimitError(self._code, math.ceil(left_s))
+        now_s = self._clock_s()
+        if self._code is not None and now_s < self._asks_again_s:
+            raise LimitError(self._code, math.ceil(self._ends_s - now_s))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,10 @@ def list_counted(context: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def lift_for(context: click.Context, subject: str, as_json: bool) -> None:
-    """Forget the failures of WHO, as `limits list` shows it: it may try again at once."""
+    """Forget the failures of WHO, as `limits list` shows it: the server refuses it no more.
+
+    A terminal that was refused asks the server again within 30 seconds.
+    """
     forgotten = write(context, lambda c: lift(c, subject))
     if not forgotten:
         raise CommandError(

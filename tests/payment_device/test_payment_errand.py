@@ -222,19 +222,22 @@ async def test_a_throttled_terminal_asks_for_nothing_until_the_time_is_over(
     assert len(server.requests()) == 1
 
 
-def test_a_terminal_forbears_as_long_as_it_was_told_and_no_longer() -> None:
+@pytest.mark.parametrize(("told_s", "over_s"), [(20, 20), (300, 30)])
+def test_a_terminal_forbears_as_it_was_told_but_asks_again(told_s: int, over_s: int) -> None:
+    """The server's operator may have lifted the limit meanwhile."""
     now_s = 1000.0
     forbearance = Forbearance(lambda: now_s)
     forbearance.check()
     forbearance.learn(LimitError(ErrorCode.JACK_PROMPTED, 300))
     forbearance.learn(CodedError(ErrorCode.NOT_READY))
     forbearance.check()
-    forbearance.learn(LimitError(ErrorCode.TERMINAL_THROTTLED, 300))
-    now_s = 1299.5
+    forbearance.learn(LimitError(ErrorCode.TERMINAL_THROTTLED, told_s))
+    now_s += over_s - 0.5
     with refused(ErrorCode.TERMINAL_THROTTLED) as told:
         forbearance.check()
-    assert told.value.retry_after_s == 1
-    now_s = 1300.0
+    assert isinstance(told.value, LimitError)
+    assert told.value.retry_after_s == told_s - over_s + 1
+    now_s += 0.5
     forbearance.check()
 
 
