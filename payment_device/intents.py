@@ -69,6 +69,11 @@ class Kind(StrEnum):
     CANCEL = "cancellation"
     REFUND = "refunds"
 
+    @property
+    def noun(self) -> str:
+        """One of it, as people are told."""
+        return self.value.removesuffix("s")
+
 
 class OperationPhase(StrEnum):
     STORED = "stored"

@@ -352,7 +352,7 @@ class Terminal:
             if operation is kept:
                 detail = "the reference was used for another refund"
                 raise PaymentError(ErrorCode.PAYMENT_CONFLICT, detail)
-            raise PaymentError(ErrorCode.PAYMENT_STATE, f"a {operation.kind} is under way")
+            raise PaymentError(ErrorCode.PAYMENT_STATE, f"a {operation.kind.noun} is under way")
         return None
 
     async def _watch(

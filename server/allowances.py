@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, case, delete, func, insert, select
+from sqlalchemy import Column, Connection, Select, bindparam, case, delete, func, insert, select
 
 from server.kinds import FailureKind
 from server.schema import UNAPPROVED, failures, payments
@@ -27,27 +27,23 @@ from twochannel.protocol.limits import (
     PROMPT_WINDOW_S,
 )
 
-#: Newest first: the last of ``count`` rows is the one whose end makes room for another.
-_PROMPTS: Final = (
-    select(payments.c.created_ms)
-    .where(
-        UNAPPROVED,
-        payments.c.jack_id == bindparam("subject"),
-        payments.c.created_ms > bindparam("since_ms"),
+
+def _unapproved(subject: Column[Any]) -> Select[Any]:
+    """Newest first: the last of ``count`` rows is the one whose end makes room for another."""
+    return (
+        select(payments.c.created_ms)
+        .where(
+            UNAPPROVED,
+            subject == bindparam("subject"),
+            payments.c.created_ms > bindparam("since_ms"),
+        )
+        .order_by(payments.c.created_ms.desc(), payments.c.id.desc())
+        .limit(bindparam("count"))
     )
-    .order_by(payments.c.created_ms.desc(), payments.c.id.desc())
-    .limit(bindparam("count"))
-)
-_DENIALS: Final = (
-    select(payments.c.created_ms)
-    .where(
-        UNAPPROVED,
-        payments.c.terminal_id == bindparam("subject"),
-        payments.c.created_ms > bindparam("since_ms"),
-    )
-    .order_by(payments.c.created_ms.desc(), payments.c.id.desc())
-    .limit(bindparam("count"))
-)
+
+
+_PROMPTS: Final = _unapproved(payments.c.jack_id)
+_DENIALS: Final = _unapproved(payments.c.terminal_id)
 _OF_TERMINAL: Final = select(
     func.count(), func.coalesce(func.sum(case((UNAPPROVED, 1), else_=0)), 0)
 ).where(

@@ -122,7 +122,7 @@ async def _answer_request(
         proven=True,
     ),
 )
-async def listown_payments(request: Request) -> JSONResponse:
+async def list_own_payments(request: Request) -> JSONResponse:
     services = services_of(request)
     device = await services.prove(request, Role.TERMINAL, Role.PHONE)
     page = read_page(request.query_params)
@@ -145,7 +145,7 @@ async def listown_payments(request: Request) -> JSONResponse:
         proven=True,
     ),
 )
-async def getown_payment(request: Request) -> JSONResponse:
+async def get_own_payment(request: Request) -> JSONResponse:
     services = services_of(request)
     device = await services.prove(request, Role.TERMINAL, Role.PHONE)
     payment_id = request.path_params["payment_id"]

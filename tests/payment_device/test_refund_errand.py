@@ -110,6 +110,18 @@ async def test_a_refund_that_took_effect_unheard_is_found_by_looking(
     assert (await lane.terminal.refund(payment, back(100)))["refunded_minor"] == 100
 
 
+async def test_another_refund_waits_for_the_one_under_way(
+    lane: Bench, server: ScriptedServer, payment: str
+) -> None:
+    server.faults.extend([ErrorCode.NOT_READY] * 3)
+    first = asyncio.create_task(lane.terminal.refund(payment, back(100)))
+    await server.wait_for(2)
+    with refused(ErrorCode.PAYMENT_STATE) as told:
+        await lane.terminal.refund(payment, back(50, "sugar"))
+    assert "a refund is under way" in str(told.value)
+    assert (await first)["refunded_minor"] == 100
+
+
 async def test_a_slow_processor_is_waited_for(
     lane: Bench, server: ScriptedServer, payment: str
 ) -> None:
