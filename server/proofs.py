@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from heapq import heappop, heappush
 from typing import Final
 
 from twochannel.protocol.envelope import check_time
@@ -10,7 +10,7 @@ from twochannel.protocol.errors import CodedError, ErrorCode, LimitError, Statem
 from twochannel.protocol.limits import MAX_CLOCK_SKEW_S
 from twochannel.protocol.statements import Proof
 
-#: Used proofs in memory, about 200 bytes each.
+#: Used proofs in memory, about 300 bytes each.
 _MAX_PROOFS: Final = 100_000
 #: Of one device: eight requests a second, which nobody needs and which leaves room for others.
 _MAX_OF_DEVICE: Final = 1_000
@@ -25,8 +25,9 @@ class ProofMemory:
     """
 
     def __init__(self) -> None:
-        self._forget_at_s: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._of_device: Counter[str] = Counter()
+        #: A heap: what is to be forgotten first comes first, however its device's clock is set.
+        self._forget_at_s: list[tuple[int, str, str]] = []
+        self._of_device: dict[str, dict[str, int]] = {}
 
     def use(self, proof: Proof, method: str, target: str, now_s: int) -> None:
         """Accept ``proof`` for this request, once. Raises CodedError."""
@@ -34,23 +35,21 @@ class ProofMemory:
         if proof.htm != method or proof.htu != target:
             raise CodedError(ErrorCode.PROOF_REQUIRED, "the proof is for another request")
         self._forget(now_s)
-        name = (proof.iss, proof.jti)
-        if name in self._forget_at_s:
+        used = self._of_device.get(proof.iss, {})
+        if proof.jti in used:
             raise StatementError(ErrorCode.STATEMENT_REPLAYED, "the proof was used before")
-        if self._of_device[proof.iss] >= _MAX_OF_DEVICE:
-            raise LimitError(ErrorCode.TOO_MANY_REQUESTS, MAX_CLOCK_SKEW_S + 1)
+        if len(used) >= _MAX_OF_DEVICE:
+            raise LimitError(ErrorCode.TOO_MANY_REQUESTS, min(used.values()) - now_s)
         if len(self._forget_at_s) >= _MAX_PROOFS:
             raise CodedError(ErrorCode.NOT_READY, "too many requests in this minute")
-        self._forget_at_s[name] = proof.iat + MAX_CLOCK_SKEW_S + 1
-        self._of_device[proof.iss] += 1
+        forget_at_s = proof.iat + MAX_CLOCK_SKEW_S + 1
+        heappush(self._forget_at_s, (forget_at_s, proof.iss, proof.jti))
+        self._of_device.setdefault(proof.iss, {})[proof.jti] = forget_at_s
 
     def _forget(self, now_s: int) -> None:
-        """Drop what can no longer be accepted; skewed entries only wait for those before them."""
-        while self._forget_at_s:
-            name = next(iter(self._forget_at_s))
-            if self._forget_at_s[name] > now_s:
-                return
-            del self._forget_at_s[name]
-            self._of_device[name[0]] -= 1
-            if not self._of_device[name[0]]:
-                del self._of_device[name[0]]
+        """Drop what can no longer be accepted."""
+        while self._forget_at_s and self._forget_at_s[0][0] <= now_s:
+            _, device, proof = heappop(self._forget_at_s)
+            del self._of_device[device][proof]
+            if not self._of_device[device]:
+                del self._of_device[device]

@@ -10,7 +10,7 @@ from server.proofs import ProofMemory
 from tests.server.bench import Bench, check_problem
 from tests.server.devices import new_id, new_signer, now_s
 from twochannel.protocol.envelope import verify
-from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.errors import CodedError, ErrorCode, LimitError
 from twochannel.protocol.statements import Proof, Time
 
 NOW_S = 1_700_000_000
@@ -60,6 +60,30 @@ def test_what_is_over_is_forgotten_and_the_rest_bounded(monkeypatch: pytest.Monk
         memory.use(proof(), "GET", target, NOW_S)
     assert refused.value.code is ErrorCode.NOT_READY
     memory.use(proof(iat=NOW_S + 61, exp=NOW_S + 120), "GET", target, NOW_S + 61)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "wait_s"), [((0, 0), 61), ((60, 60), 121), ((60, -30), 31), ((-30, 60), 31)]
+)
+def test_a_device_that_waits_as_long_as_it_is_told_is_let_through(
+    monkeypatch: pytest.MonkeyPatch, ahead_s: tuple[int, int], wait_s: int
+) -> None:
+    monkeypatch.setattr("server.proofs._MAX_OF_DEVICE", 2)
+    memory, target = ProofMemory(), "/v1/payments?limit=2"
+
+    def ask(at_s: int, iat: int, **changes: str) -> None:
+        one = proof(iat=iat, exp=iat + 200, **changes)
+        memory.use(one, "GET", target, at_s)
+
+    ask(NOW_S, NOW_S + 60, iss="B" * 43)  # somebody else's clock is no matter
+    for seconds in ahead_s:
+        ask(NOW_S, NOW_S + seconds)
+    for waited_s in (0, wait_s - 1):
+        now_s = NOW_S + waited_s
+        with pytest.raises(LimitError) as refused:
+            ask(now_s, now_s)
+        assert refused.value.retry_after_s == wait_s - waited_s
+    ask(NOW_S + wait_s, NOW_S + wait_s)
 
 
 @pytest.mark.parametrize(
