@@ -63,7 +63,7 @@ PURE = (
 )
 #: All that a pure module may import, besides other pure modules.
 STRUCTURE = {"__future__", "abc", "collections", "dataclasses", "enum", "functools", "typing"}
-NUMBERS = {"bisect", "decimal", "fractions", "itertools", "math", "statistics"}
+NUMBERS = {"bisect", "decimal", "fractions", "heapq", "itertools", "math", "statistics"}
 BYTES = {"base64", "binascii", "hashlib", "hmac", "json", "re", "struct", "unicodedata"}
 LIBRARIES = {"cryptography", "jwt", "pydantic"}
 PURE_IMPORTS = STRUCTURE | NUMBERS | BYTES | LIBRARIES
