@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -76,8 +77,10 @@ async def test_a_process_ends_with_the_connection(there: There, folder: Path) ->
     await process.start()
     running = psutil.Process(process.pid)
     for child in psutil.Process().children():
-        if child.name() == "ssh":
-            child.send_signal(signal.SIGKILL)
+        # Those of earlier tests may be ending just now.
+        with suppress(psutil.NoSuchProcess):
+            if child.name() == "ssh":
+                child.send_signal(signal.SIGKILL)
     assert await asyncio.to_thread(gone, running)
     await process.ended()
     assert process.ended_unasked
