@@ -229,7 +229,7 @@ async def test_the_claim_secret_never_reaches_another_jack(
             label = shown.desk.open_window()
             recorded = (await heard(stranger, INVITATION_UUID)).service_data
         async with spoofing(stranger, recorded, meet) as victims:
-            pairing = asyncio.create_task(pair_over(air, phone, server, str(label)))
+            pairing = asyncio.create_task(pair_over(air, phone, server, str(label), search_s=45))
             await eventually(lambda: bool(victims), "the phone falls for it")
             async with jack_on(air, jack) as shown:
                 shown.desk.open_window()
