@@ -1,0 +1,108 @@
+"""Tables of who takes part: merchants, devices, pairings, enrolment codes, payment methods."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from server.schema.columns import SEQUENCE, metadata, one_of
+from twochannel.protocol.statements import Presence
+
+merchants = Table(
+    "merchants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("presence", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    one_of("presence", Presence),
+)
+
+terminals = Table(
+    "terminals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("merchant_id", ForeignKey("merchants.id"), nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("enrolled_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+)
+
+phones = Table(
+    "phones",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("enrolled_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+)
+
+#: ``epoch`` is that of the current pairing, ``last_counter`` the highest accepted auth code's.
+jacks = Table(
+    "jacks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("beacon_key", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("phone_id", ForeignKey("phones.id"), nullable=False),
+    Column("last_counter", BigInteger, nullable=False, server_default="0"),
+    Column("paired_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+    CheckConstraint("epoch >= 1", name="epoch_positive"),
+    CheckConstraint("last_counter >= 0", name="last_counter_counts"),
+)
+
+#: Every acceptance ever stored. ``seq`` tells other processes that there is a new one.
+pairings = Table(
+    "pairings",
+    metadata,
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("jack_id", ForeignKey("jacks.id"), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("phone_id", ForeignKey("phones.id"), nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("compact", Text, nullable=False),
+    Column("paired_ms", BigInteger, nullable=False),
+    UniqueConstraint("jack_id", "epoch"),
+    sqlite_autoincrement=True,
+)
+
+#: ``hash``: SHA-256 of the code, hex. The code itself is shown once and never stored.
+enrolment_codes = Table(
+    "enrolment_codes",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("merchant_id", ForeignKey("merchants.id")),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger),
+    Column("used_by", Text),
+    Column("used_digest", Text, unique=True),
+    CheckConstraint("role IN ('phone', 'terminal')", name="role_enrols"),
+    CheckConstraint("(role = 'terminal') = (merchant_id IS NOT NULL)", name="terminal_merchant"),
+    CheckConstraint("(used_ms IS NULL) = (used_digest IS NULL)", name="used_whole"),
+)
+
+#: ``id`` is the ``jti`` of the statement that registered it.
+payment_methods = Table(
+    "payment_methods",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("phone_id", ForeignKey("phones.id"), nullable=False, index=True),
+    Column("token", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("compact", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
