@@ -41,6 +41,7 @@ class Wrapped:
         self.abilities = abilities or inner.abilities
         self.calls: list[str] = []
         self.lookups: list[str] = []
+        self.hanging = asyncio.Event()
         self.instead_of_charge: list[Callable[[ChargeOrder], Awaitable[Outcome]]] = []
         self.instead_of_capture: list[Callable[[CaptureOrder], Awaitable[Outcome]]] = []
         self.instead_of_refund: list[Callable[[RefundOrder], Awaitable[Outcome]]] = []
@@ -69,6 +70,11 @@ class Wrapped:
         self.lookups.append(idempotency_key)
         act = self.instead_of_lookup.pop(0) if self.instead_of_lookup else self.inner.lookup
         return await act(idempotency_key)
+
+    async def hang(self, _: object) -> Any:
+        """Instead of an answer: never one; ``hanging`` tells that the call has arrived."""
+        self.hanging.set()
+        await never(_)
 
 
 def raises(error: Exception) -> Callable[[Any], Awaitable[Any]]:
@@ -148,6 +154,11 @@ class Desk:
     ) -> None:
         """Return once the outbox row of the operation has these values."""
         await self._until(payment, lambda: self.outbox(payment, operation), expected)
+
+    async def until_hanging(self) -> None:
+        """Return once a call has arrived that is not answered; a row says so before the call."""
+        async with asyncio.timeout(DEADLINE_S):
+            await self.processor.hanging.wait()
 
     async def until_refund(self, payment: str, refund: str, **expected: object) -> None:
         """Return once the refund has these values."""

@@ -34,7 +34,7 @@ from server.processors.port import (
     Refused,
     VoidOrder,
 )
-from tests.server.desk import DEADLINE_S, Desk, answers, never, open_desk, raises
+from tests.server.desk import DEADLINE_S, Desk, answers, open_desk, raises
 from twochannel.protocol.errors import PaymentError
 from twochannel.protocol.payment import CaptureMode
 from twochannel.trace import wall_ms
@@ -214,11 +214,12 @@ async def test_open_orders_are_found_without_reading_those_that_are_done(
 async def test_a_call_that_died_with_its_process_is_unknown_after_the_restart(
     desk: Desk,
 ) -> None:
-    desk.processor.instead_of_charge = [never]
+    desk.processor.instead_of_charge = [desk.processor.hang]
     desk.clearing = replace(desk.clearing, timeout_s=60)
     async with desk.running():
         payment = desk.confirmed()
-        await desk.until_outbox(payment, state="calling")
+        await desk.until_hanging()
+    assert desk.outbox(payment)["state"] == "calling"
     assert desk.history(payment) == ["confirmed"]
     async with desk.running():
         await desk.until(payment, status="captured")

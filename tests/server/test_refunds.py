@@ -20,7 +20,7 @@ from server.processors.port import (
     ProcessorBusyError,
     Refused,
 )
-from tests.server.desk import Desk, answers, never, open_desk, raises
+from tests.server.desk import Desk, answers, open_desk, raises
 from tests.server.sql import execute
 from twochannel.protocol.errors import CodedError, ErrorCode, PaymentError, StatementError
 from twochannel.protocol.limits import MAX_PAYMENT_STATEMENTS
@@ -132,13 +132,14 @@ async def test_whatever_is_lost_it_is_given_back_once(desk: Desk, lost: str) -> 
     if lost == "order":
         desk.processor.instead_of_refund = [raises(OutcomeUnknownError("cut"))]
     if lost == "process":
-        desk.processor.instead_of_refund = [never]
+        desk.processor.instead_of_refund = [desk.processor.hang]
         desk.clearing = replace(desk.clearing, timeout_s=60)
     refund = desk.world.refund(payment, 100)
     async with desk.running(reconciler=False):
-        state = {"process": "calling"}.get(lost, "unknown")
-        await desk.until_outbox(payment, "refund", state=state)
-        if lost != "process":
+        if lost == "process":
+            await desk.until_hanging()
+        else:
+            await desk.until_outbox(payment, "refund", state="unknown")
             await desk.until_refund(payment, refund, status="unknown")
             assert desk.world.payment(payment)["status"] == "captured"
     async with desk.running():
