@@ -60,7 +60,7 @@ _FAILURES: Final = (
     .order_by(failures.c.at_ms.desc())
     .limit(bindparam("count"))
 )
-_ADD: Final = insert(failures)
+_ADD: Final = insert(failures).inline()
 _COUNTED: Final = (
     select(
         failures.c.kind,
