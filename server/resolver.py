@@ -20,7 +20,7 @@ from twochannel.protocol.beacon import identity_key
 from twochannel.protocol.keys import Agreement, Jwk, VerifyingKey
 
 #: Codes per step of preparation: about a millisecond, so that requests do not wait for it.
-_STEP: Final = 100
+CODES_AT_ONCE: Final = 100
 #: How often the index is prepared for the coming slot; slots last minutes.
 _PREPARE_INTERVAL_S: Final = 5.0
 
@@ -72,7 +72,7 @@ class Resolver:
         """For ever: have the codes of the coming slot before it comes."""
         await self.refresh()
         while True:
-            ready = self._index.prepare(self._now_s(), _STEP)
+            ready = self._index.prepare(self._now_s(), CODES_AT_ONCE)
             await asyncio.sleep(_PREPARE_INTERVAL_S if ready else 0)
 
     def _identity_key(self, jack: VerifyingKey) -> bytes:

@@ -21,6 +21,7 @@ from fieldkit.bench import (
     latency,
     machine,
     neighbours,
+    registered_jacks,
     server_load,
     tables,
 )
@@ -35,6 +36,9 @@ from fieldkit.trace import TraceError
 #: commit costs nothing.
 _ON_DISK: Final = Path("/var/tmp")  # noqa: S108
 _IN_MEMORY: Final = "tmpfs"
+
+#: Sizes of the registry that are compared: the smallest, and what a country's may come to.
+JACKS: Final = (1, 1_000, 1_000_000)
 
 Measure = Callable[[Path, BenchProgress], Coroutine[Any, Any, Any]]
 
@@ -109,12 +113,29 @@ def agents_command(
     perform([agents_bench(payments, restarts)], folder, json_file)
 
 
+@bench.command("jacks")
+@click.option(
+    "--jacks",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=JACKS,
+    show_default=True,
+    help="How many are registered; give it several times to compare.",
+)
+@folder_option
+@json_option
+def jacks_command(jacks: tuple[int, ...], folder: Path | None, json_file: Path | None) -> None:
+    """What registered jacks cost the server: rotation, memory, look-up of a code."""
+    perform([jacks_bench(jacks)], folder, json_file)
+
+
 @bench.command("all")
 @folder_option
 @json_option
 def all_command(folder: Path | None, json_file: Path | None) -> None:
     """All measurements, each as often as it does by itself."""
-    perform([latency_bench(50), server_bench(500, 16), agents_bench(100, 5)], folder, json_file)
+    benches = [latency_bench(50), server_bench(500, 16), agents_bench(100, 5), jacks_bench(JACKS)]
+    perform(benches, folder, json_file)
 
 
 def latency_bench(payments: int) -> Bench:
@@ -146,6 +167,16 @@ def agents_bench(payments: int, restarts: int) -> Bench:
             load(DEMO_CAST), folder, payments, restarts, progress
         ),
         tables.agent_tables,
+    )
+
+
+def jacks_bench(jacks: tuple[int, ...]) -> Bench:
+    """``fieldkit bench jacks``."""
+    return Bench(
+        "jacks",
+        " ".join(["fieldkit bench jacks", *(f"--jacks {size}" for size in jacks)]),
+        lambda _folder, progress: registered_jacks.measure(sorted(jacks), progress),
+        tables.jacks_tables,
     )
 
 

@@ -13,6 +13,7 @@ from fieldkit import legs
 from fieldkit.bench.agent_footprint import AgentFigures
 from fieldkit.bench.latency import LANE_INTERVAL_MS, LatencyFigures, LatencyFloors
 from fieldkit.bench.quantiles import Summary
+from fieldkit.bench.registered_jacks import JacksFigures
 from fieldkit.bench.server_load import EXCHANGES, ServerFigures
 
 #: The speed and memory that the project set out to reach (docs/measurements.md).
@@ -44,6 +45,11 @@ def server_tables(figures: ServerFigures) -> list[Group]:
 def agent_tables(figures: AgentFigures) -> list[Group]:
     """Starts, memory, imports."""
     return [_starts(figures), _agent_memory(figures), _imports(figures)]
+
+
+def jacks_tables(figures: JacksFigures) -> list[Group]:
+    """What registered jacks cost the server."""
+    return [_index(figures)]
 
 
 def outcomes_text(outcomes: Mapping[str, int]) -> str:
@@ -250,3 +256,27 @@ def _imports(figures: AgentFigures) -> Group:
     for found in imports.slowest:
         table.add_row(found.package, str(found.modules), _number(found.self_ms))
     return _titled(title, table)
+
+
+# --- registered jacks
+
+
+def _index(figures: JacksFigures) -> Group:
+    columns = ("a slot (ms)", "a code (us)", "longest step (ms)", "a jack (bytes)")
+    table = _table("jacks", *columns, "known (us)", "unknown (us)")
+    table.columns[0].no_wrap = True
+    for size in figures.sizes:
+        table.add_row(
+            f"{size.jacks:,}",
+            _number(size.slot_ms, 2),
+            _number(size.code_us, 2),
+            _number(size.step_ms.most, 2),
+            _number(size.bytes_per_jack, 0),
+            _number(size.look_up_us.median),
+            _number(size.unknown_us.median),
+        )
+    once = (
+        f"Taken in once, at the start or when paired: {figures.identity_key_us.median} us a jack."
+    )
+    title = "Registered jacks: codes of one slot, memory with all slots, look-up of a code"
+    return Group(_titled(title, table), Text(once))

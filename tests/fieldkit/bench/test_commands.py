@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from fieldkit.bench import commands
+from fieldkit.bench import commands, registered_jacks
 from fieldkit.cli import main
 from fieldkit.legs import ENDS
 
@@ -89,9 +89,34 @@ def test_agents_tell_starts_memory_and_imports(folder: Path) -> None:
     assert "bumble" in {found["package"] for found in figures["jack_imports"]["slowest"]}
 
 
+def test_jacks_compares_sizes_of_the_registry(folder: Path) -> None:
+    printed, told = small(folder, "jacks", "--jacks", "300", "--jacks", "1")
+    assert told["command"] == "fieldkit bench jacks --jacks 300 --jacks 1"
+    assert told["command"] in printed
+    figures = told["figures"]
+    assert [size["jacks"] for size in figures["sizes"]] == [1, 300]
+    one, many = figures["sizes"]
+    assert one["step_ms"]["count"] == 1
+    assert many["step_ms"]["count"] == 4 * 300 // 100 + 1, "a hundred codes a step, four slots"
+    assert one["bytes_per_jack"] is None, "less than the kernel counts"
+    for size in figures["sizes"]:
+        assert size["slot_ms"] > 0
+        assert size["look_up_us"]["count"] == size["unknown_us"]["count"] == 1000
+    assert figures["identity_key_us"]["least"] > 0
+
+
+def test_a_size_that_cannot_be_measured_is_a_plain_sentence(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(registered_jacks.sys, "executable", "/bin/false")
+    result = run("jacks", "--jacks", "1", "--folder", str(folder))
+    assert result.exit_code == 1
+    assert "Nothing was measured: the process with 1 jacks ended with 1." in result.output
+
+
 def test_all_repeats_every_bench_as_it_is_by_itself() -> None:
     asked = [commands.latency_bench(50), commands.server_bench(500, 16)]
-    asked.append(commands.agents_bench(100, 5))
+    asked += [commands.agents_bench(100, 5), commands.jacks_bench(commands.JACKS)]
     for one in asked:
         arguments = one.command.removeprefix("fieldkit bench ").split()
         assert run(one.name, "--help").exit_code == 0
