@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from fieldkit.bench import commands, registered_jacks
+from fieldkit.bench import commands
 from fieldkit.cli import main
 from fieldkit.legs import ENDS
 
@@ -108,7 +109,7 @@ def test_jacks_compares_sizes_of_the_registry(folder: Path) -> None:
 def test_a_size_that_cannot_be_measured_is_a_plain_sentence(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    monkeypatch.setattr(registered_jacks.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     result = run("jacks", "--jacks", "1", "--folder", str(folder))
     assert result.exit_code == 1
     assert "Nothing was measured: the process with 1 jacks ended with 1." in result.output
