@@ -14,7 +14,8 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, Select, bindparam, case, delete, func, insert, select
 
 from server.kinds import FailureKind
-from server.schema import UNAPPROVED, failures, payments
+from server.schema.notices import failures
+from server.schema.payments import UNAPPROVED, payments
 from twochannel.protocol.errors import ErrorCode, LimitError
 from twochannel.protocol.limits import (
     DENIAL_WINDOW_S,

@@ -28,7 +28,9 @@ from server.processors.port import (
     VoidOrder,
 )
 from server.refunds import lose_refund, settle_refund
-from server.schema import OPEN_ORDER, outbox, payment_methods, payments
+from server.schema.orders import OPEN_ORDER, outbox
+from server.schema.parties import payment_methods
+from server.schema.payments import payments
 from twochannel.protocol.payment import SUCCESS, CaptureMode, Event, Status
 
 #: ``reason`` of an unknown row that no program may decide: a person must ask the processor.

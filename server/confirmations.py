@@ -22,7 +22,7 @@ from server.payments import (
     statement_of,
     view,
 )
-from server.schema import jacks, payment_methods, phones, terminals
+from server.schema.parties import jacks, payment_methods, phones, terminals
 from twochannel.protocol.chain import check_auth_code, check_confirmation, presence_proven
 from twochannel.protocol.envelope import check_time, unverified_claims
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, func, insert, select
 from sqlalchemy.exc import DataError, IntegrityError
 
 from server.database import DatabaseError
-from server.schema import metadata
+from server.schema.tables import metadata
 from server.store import Store
 
 #: Rows of one insert.

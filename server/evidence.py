@@ -7,7 +7,8 @@ from sqlalchemy import Connection, select
 from server.evidence_file import DeviceKeys, Evidence
 from server.payments import PaymentRow, get_payment
 from server.registry import device_key
-from server.schema import pairings, statements
+from server.schema.parties import pairings
+from server.schema.payments import statements
 from twochannel.protocol.keys import Jwk
 from twochannel.protocol.statements import AuthCode, Role
 

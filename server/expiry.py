@@ -9,7 +9,8 @@ from sqlalchemy import Connection, bindparam, literal_column, select
 from server.issuer import Issuer
 from server.kinds import Operation
 from server.payments import Change, PaymentRow, begin_void, settle
-from server.schema import outbox, payments
+from server.schema.orders import outbox
+from server.schema.payments import payments
 from server.settlement import Ended
 from twochannel.protocol.limits import HOLD_RELEASE_RETRY_S
 from twochannel.protocol.payment import Event, Status

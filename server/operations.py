@@ -25,7 +25,7 @@ from server.payments import (
     view,
 )
 from server.registry import check_not_revoked
-from server.schema import statements
+from server.schema.payments import statements
 from server.settlement import Ended, check_held, check_hold_lasts
 from twochannel.protocol.envelope import check_time
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 
 from server.registry import check_not_revoked, check_one_role
-from server.schema import jacks, pairings
+from server.schema.parties import jacks, pairings
 from server.store import in_turn
 from twochannel.protocol.envelope import check_time, digest, unverified_claims, verify
 from twochannel.protocol.errors import CodedError, ErrorCode, StatementError

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Select, select
 
 from server.payments import get_payment, view
 from server.refunds import refunds_of
-from server.schema import ACTIVE, outbox, payment_events, payments, statements
+from server.schema.orders import outbox
+from server.schema.payments import ACTIVE, payment_events, payments, statements
 
 
 def recent_payments(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, select, tuple_
 
 from server.payments import view
-from server.schema import ACTIVE, payments
+from server.schema.payments import ACTIVE, payments
 from twochannel.protocol.errors import ErrorCode, StatementError
 from twochannel.protocol.statements import Role
 

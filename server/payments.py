@@ -18,7 +18,9 @@ from sqlalchemy.exc import IntegrityError
 
 from server.issuer import Issuer
 from server.kinds import Operation, PhoneEventKind
-from server.schema import outbox, payment_events, payments, phone_events, statements
+from server.schema.notices import phone_events
+from server.schema.orders import outbox
+from server.schema.payments import payment_events, payments, statements
 from server.settlement import Ended, Figures, causes, has_receipt
 from server.store import in_turn
 from twochannel.protocol.envelope import Statement, digest, sign

@@ -9,7 +9,9 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 
 from server.kinds import PhoneEventKind
 from server.payments import view
-from server.schema import payments, phone_events, phones, statements
+from server.schema.notices import phone_events
+from server.schema.parties import phones
+from server.schema.payments import payments, statements
 from twochannel.protocol.payment import Status
 from twochannel.protocol.statements import Challenge
 

@@ -24,7 +24,8 @@ from server.payments import (
     queue_operation,
 )
 from server.processors.port import Approved, Outcome, Refused
-from server.schema import refunds, statements
+from server.schema.orders import refunds
+from server.schema.payments import statements
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.payment import (
     REFUND_FINAL,

@@ -11,7 +11,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, bindparam, insert, select, update
 
-from server.schema import enrolment_codes, jacks, merchants, payment_methods, phones, terminals
+from server.schema.parties import (
+    enrolment_codes,
+    jacks,
+    merchants,
+    payment_methods,
+    phones,
+    terminals,
+)
 from twochannel.protocol.envelope import check_time, digest
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.keys import Jwk, VerifyingKey

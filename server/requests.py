@@ -21,7 +21,8 @@ from server.payments import (
     tell_phone,
     view,
 )
-from server.schema import jacks, merchants, payments, phones, terminals
+from server.schema.parties import jacks, merchants, phones, terminals
+from server.schema.payments import payments
 from twochannel.protocol.envelope import check_time, digest, sign
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.limits import CHALLENGE_LIFETIME_S

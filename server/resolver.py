@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, select
 
 from server.code_index import CodeIndex
-from server.schema import jacks, pairings
+from server.schema.parties import jacks, pairings
 from server.store import Store
 from twochannel.protocol.beacon import identity_key
 from twochannel.protocol.keys import Agreement, Jwk, VerifyingKey

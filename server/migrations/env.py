@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from server.schema import metadata
+from server.schema.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -19,7 +19,8 @@ from server import agent
 from server.answers import Problem
 from server.config import ServerSettings
 from server.registry import add_enrolment_code, add_merchant
-from server.schema import failures, metadata
+from server.schema.notices import failures
+from server.schema.tables import metadata
 from server.state import StateFolder, initialise
 from server.store import Store
 from tests.server.devices import Devices, new_id, new_signer

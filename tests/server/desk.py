@@ -24,7 +24,8 @@ from server.processors.port import (
 )
 from server.processors.simulated import SimulatedProcessor
 from server.reconciler import run_reconciler
-from server.schema import metadata, outbox
+from server.schema.orders import outbox
+from server.schema.tables import metadata
 from server.store import Store, database_url
 from tests.server.world import World
 from twochannel.protocol.payment import CaptureMode

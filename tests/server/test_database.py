@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from server.database import REVISIONS, DatabaseError, check_version, migrate
-from server.schema import metadata
+from server.schema.tables import metadata
 from server.store import Store
 
 

@@ -15,7 +15,8 @@ from server.cli import main
 from server.database import migrate
 from server.evidence import gather
 from server.evidence_file import write
-from server.schema import merchants, metadata
+from server.schema.parties import merchants
+from server.schema.tables import metadata
 from server.state import StateFolder
 from server.store import Store, database_url
 from tests.postgresql import Postgresql

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from server.evidence_chain import verify_document, verify_evidence
 from server.evidence_file import Evidence, EvidenceError, read, write
 from server.expiry import sweep
-from server.schema import metadata
+from server.schema.tables import metadata
 from server.store import Store
 from tests.server.devices import new_id, new_signer
 from tests.server.evidence_bench import evidence_of, finish, refusal, resigned

@@ -8,7 +8,7 @@ import pytest
 
 from server.expiry import due, sweep
 from server.kinds import Operation
-from server.schema import metadata
+from server.schema.tables import metadata
 from server.store import Store
 from tests.server.world import World
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError

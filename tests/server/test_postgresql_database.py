@@ -12,7 +12,9 @@ from click.testing import CliRunner
 from sqlalchemy import Connection, func, insert, select, update
 
 from server.cli import main
-from server.schema import failures, merchants, metadata
+from server.schema.notices import failures
+from server.schema.parties import merchants
+from server.schema.tables import metadata
 from server.store import Store, StoreAwayError, in_turn
 from tests.postgresql import Postgresql, postgresql_server
 from tests.server.bench import check_problem, make_folder, running

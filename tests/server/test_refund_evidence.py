@@ -12,7 +12,7 @@ from server.evidence_file import Evidence, write
 from server.payments import get_payment
 from server.processors.port import Approved
 from server.refunds import settle_refund
-from server.schema import metadata
+from server.schema.tables import metadata
 from server.store import Store
 from tests.server.devices import new_id
 from tests.server.evidence_bench import evidence_of, finish, refusal, resigned

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Connection, event, func, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from server.schema import merchants, metadata
+from server.schema.parties import merchants
+from server.schema.tables import metadata
 from server.sqlite_database import MAX_BATCH
 from server.store import Store, StoreError
 

@@ -22,7 +22,7 @@ from server.payments import end_operation, get_payment, settle
 from server.refunds import SignedRefund, accept_refund
 from server.registry import add_enrolment_code, add_merchant, add_payment_method, enrol
 from server.requests import Fresh, SignedRequest, accept_request
-from server.schema import outbox
+from server.schema.orders import outbox
 from server.store import Store
 from tests.server.devices import lane_nonce, new_id, new_signer
 from tests.server.sql import execute

@@ -1,0 +1,8 @@
+"""All tables together: the metadata once every module of this package has told it its own."""
+
+from __future__ import annotations
+
+from server.schema import notices, orders, parties, payments
+from server.schema.columns import metadata
+
+__all__ = ["metadata", "notices", "orders", "parties", "payments"]
