@@ -21,7 +21,7 @@ from server.keyring import KeyRing
 from server.kinds import FailureKind
 from server.notifications import Notifications
 from server.outbox import Clearing, run_worker
-from server.processors.simulated import SimulatedProcessor
+from server.processors.choice import chosen_processor
 from server.proofs import ProofMemory
 from server.reconciler import run_reconciler
 from server.resolver import Resolver
@@ -58,7 +58,7 @@ async def run(
 ) -> None:
     """Serve until ``stop`` is set. ``ready`` gets the address once everything runs.
 
-    Raises StateFolderError, DatabaseError, KeyStoreError, OSError.
+    Raises StateFolderError, DatabaseError, KeyStoreError, SettingsError, OSError.
     """
     with folder.locked(), Trace("server", folder.path / "trace.jsonl", boot=boot_id()) as trace:
         try:
@@ -80,7 +80,7 @@ async def _serve(
     tls = server_context(folder.certificate(), folder.keys.private_key("tls"))
     address, server = Address(settings.host, settings.port), services.issuer.server_id
     async with (
-        _working(folder, settings, services),
+        _working(settings, services),
         serve(build(services), address, tls, connections=_CONNECTIONS) as served,
     ):
         services.trace.event("agent_started", server=server)
@@ -107,23 +107,27 @@ async def _services(
     notifications = Notifications()
     relay = _relay(settings, store, notifications)
     resolver = Resolver(store, folder.beacon_key(), rotation_exponent, lambda: wall_ms() // 1000)
+    books = folder.path / "processor.sqlite3"
+    make_private(books)
     try:
-        yield Services(
-            store=store,
-            issuer=issuer,
-            identity=identity,
-            rotation_exponent=rotation_exponent,
-            keyring=KeyRing(store, issuer.server_id),
-            resolver=resolver,
-            proofs=ProofMemory(),
-            notifications=notifications,
-            announce=Announcer(trace, notifications, relay.send if relay else None),
-            trace=trace,
-            now_ms=wall_ms,
-            token=secrets.token_bytes,
-            allowances=_allowances(settings),
-            relay=relay,
-        )
+        async with chosen_processor(settings, books) as processor:
+            yield Services(
+                store=store,
+                issuer=issuer,
+                identity=identity,
+                rotation_exponent=rotation_exponent,
+                keyring=KeyRing(store, issuer.server_id),
+                resolver=resolver,
+                proofs=ProofMemory(),
+                notifications=notifications,
+                announce=Announcer(trace, notifications, relay.send if relay else None),
+                trace=trace,
+                now_ms=wall_ms,
+                token=secrets.token_bytes,
+                allowances=_allowances(settings),
+                processor=processor,
+                relay=relay,
+            )
     finally:
         await store.close()
 
@@ -150,37 +154,32 @@ def _allowances(settings: ServerSettings) -> Allowances:
 
 
 @asynccontextmanager
-async def _working(
-    folder: StateFolder, settings: ServerSettings, services: Services
-) -> AsyncIterator[None]:
+async def _working(settings: ServerSettings, services: Services) -> AsyncIterator[None]:
     """Run the background work while the block runs. If a part of it fails, everything ends."""
-    path = folder.path / "processor.sqlite3"
-    make_private(path)
-    with SimulatedProcessor(path, hang_s=settings.processor_hang_s) as processor:
-        clearing = Clearing(
-            store=services.store,
-            processor=processor,
-            issuer=services.issuer,
-            announce=services.announce,
-            notifications=services.notifications,
-            trace=services.trace,
-            clock_ms=services.now_ms,
-            jitter=random.random,
-            timeout_s=settings.processor_timeout_s,
-        )
-        await services.resolver.refresh()
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(run_worker(clearing), name="outbox"),
-                group.create_task(run_reconciler(clearing), name="reconciler"),
-                group.create_task(run_sweeper(services), name="sweeper"),
-                group.create_task(services.resolver.keep_ready(), name="resolver"),
-            ]
-            if services.relay is not None:
-                tasks.append(group.create_task(services.relay.run(), name="relay"))
-            yield
-            for task in tasks:
-                task.cancel()
+    clearing = Clearing(
+        store=services.store,
+        processor=services.processor,
+        issuer=services.issuer,
+        announce=services.announce,
+        notifications=services.notifications,
+        trace=services.trace,
+        clock_ms=services.now_ms,
+        jitter=random.random,
+        timeout_s=settings.processor_timeout_s,
+    )
+    await services.resolver.refresh()
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(run_worker(clearing), name="outbox"),
+            group.create_task(run_reconciler(clearing), name="reconciler"),
+            group.create_task(run_sweeper(services), name="sweeper"),
+            group.create_task(services.resolver.keep_ready(), name="resolver"),
+        ]
+        if services.relay is not None:
+            tasks.append(group.create_task(services.relay.run(), name="relay"))
+        yield
+        for task in tasks:
+            task.cancel()
 
 
 async def _either(first: Coroutine[Any, Any, object], second: asyncio.Task[None]) -> None:

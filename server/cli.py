@@ -65,7 +65,12 @@ def main(context: click.Context, state: Path) -> None:
 @click.option("--name", help="Name in the server's certificate.")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0: any.  [default: 8443]")
-@click.option("--processor", type=click.Choice(["simulated"]), help="Card processor.")
+@click.option("--processor", type=click.Choice(["simulated", "stripe"]), help="Card processor.")
+@click.option(
+    "--stripe-key-file",
+    type=click.Path(dir_okay=False, resolve_path=True, path_type=Path),
+    help="File with the secret key of Stripe and nothing else.",
+)
 @click.option("--database", help="Its URL.  [default: an SQLite file in the state folder]")
 @json_option
 @click.pass_context

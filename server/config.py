@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
+from server.processors.port import STRIPE_URL
 from server.store import check_url, database_url
 from twochannel.keystore.port import FILE
 from twochannel.protocol.beacon import DEFAULT_ROTATION_EXPONENT, MAX_ROTATION_EXPONENT
@@ -17,7 +18,7 @@ from twochannel.protocol.limits import (
     MAX_PROMPTS,
     MAX_UNKNOWN_CODES,
 )
-from twochannel.settings import Settings
+from twochannel.settings import Settings, SettingsError
 
 PREFIX: Final = "CIGARJACK_SERVER"
 CONFIG_NAME: Final = "config.toml"
@@ -32,6 +33,8 @@ class ServerSettings(Settings):
 
     ``database``: ``sqlite:///<path>`` or ``postgresql+psycopg://<user>:<password>@<host>/<name>``
     (docs/scaling.md); empty for a file in the state folder.
+    ``processor``: who charges; "stripe" needs its secret key, in ``stripe_key`` or alone in the
+    file ``stripe_key_file``, and for its webhooks their secret likewise (docs/processors.md).
     ``processor_timeout_s``: after it a call of the processor counts as lost. ``processor_hang_s``:
     how long the simulated processor hangs for ``tok_hang``. ``keys``: where the signing and the
     beacon key are: "file", or a pkcs11: URI (docs/keys.md); ``beacon_keys``: where the beacon key
@@ -46,7 +49,12 @@ class ServerSettings(Settings):
     rotation_exponent: Annotated[int, Field(ge=0, le=MAX_ROTATION_EXPONENT)] = (
         DEFAULT_ROTATION_EXPONENT
     )
-    processor: Literal["simulated"] = "simulated"
+    processor: Literal["simulated", "stripe"] = "simulated"
+    stripe_key: SecretStr | None = None
+    stripe_key_file: Path | None = None
+    stripe_webhook_secret: SecretStr | None = None
+    stripe_webhook_secret_file: Path | None = None
+    stripe_url: str = STRIPE_URL
     processor_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
     processor_hang_s: Annotated[float, Field(ge=0, le=600)] = 30.0
     keys: str = FILE
@@ -61,3 +69,23 @@ class ServerSettings(Settings):
     def database_at(self, state: Path) -> str:
         """The URL of the database."""
         return self.database or database_url(state)
+
+    def stripe_secret(self) -> str:
+        """The key to Stripe. Raises SettingsError, OSError."""
+        key = _secret(self.stripe_key, self.stripe_key_file)
+        if key is None:
+            raise SettingsError(
+                "the processor is Stripe and its key is missing; set stripe_key_file"
+                f" or {PREFIX}_STRIPE_KEY"
+            )
+        return key
+
+    def stripe_webhook_key(self) -> str | None:
+        """What Stripe signs its webhooks with; None: none are taken. Raises OSError."""
+        return _secret(self.stripe_webhook_secret, self.stripe_webhook_secret_file)
+
+
+def _secret(given: SecretStr | None, file: Path | None) -> str | None:
+    if given is not None:
+        return given.get_secret_value()
+    return file.read_text(encoding="utf-8").strip() if file is not None else None

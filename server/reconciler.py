@@ -57,7 +57,7 @@ async def reconcile(clearing: Clearing, job: Job) -> None:
     """One step towards a known outcome for ``job``. Raises StoreError."""
     abilities, outcome = clearing.processor.abilities, None
     if abilities.lookup:
-        outcome = await clearing.ask(job, clearing.processor.lookup(job.order.idempotency_key))
+        outcome = await clearing.ask(job, clearing.processor.lookup(job.order))
     if isinstance(outcome, ProcessorError):
         next_at_ms = clearing.retry_at_ms(job.attempts)
         await clearing.store.write(lambda c: look_again(c, job, next_at_ms))

@@ -220,10 +220,13 @@ def revoke(connection: Connection, role: Role, device_id: str, at_ms: int) -> bo
     return True
 
 
-def add_payment_method(
+def known_method(
     connection: Connection, method: Method, compact: str, now_ms: int
-) -> Enrolled:
-    """Register a payment method. Checks: the same again; time; revoked phone; id used before."""
+) -> Enrolled | None:
+    """The payment method of this very statement, or None: it may be registered.
+
+    Checks: the same again; time; revoked phone; id used before.
+    """
     known = connection.execute(
         select(payment_methods).where(payment_methods.c.id == method.jti)
     ).one_or_none()
@@ -233,11 +236,21 @@ def add_payment_method(
     check_not_revoked(connection, Role.PHONE, method.iss)
     if known is not None:
         raise CodedError(ErrorCode.STATEMENT_REPLAYED)
+    return None
+
+
+def add_payment_method(
+    connection: Connection, method: Method, compact: str, token: str, now_ms: int
+) -> Enrolled:
+    """Register a payment method, unless it is known. ``token``: what to charge it by."""
+    known = known_method(connection, method, compact, now_ms)
+    if known is not None:
+        return known
     connection.execute(
         insert(payment_methods).values(
             id=method.jti,
             phone_id=method.iss,
-            token=method.token,
+            token=token,
             label=method.label,
             digest=digest(compact),
             compact=compact,

@@ -18,6 +18,7 @@ from server.keyring import KeyRing
 from server.kinds import FailureKind
 from server.notifications import Notifications, payment_topic
 from server.payments import PaymentRow, get_payment
+from server.processors.port import Processor
 from server.proofs import ProofMemory
 from server.registry import check_not_revoked
 from server.resolver import Resolver
@@ -71,6 +72,7 @@ class Services:
     now_ms: Callable[[], int]
     token: Callable[[int], bytes]
     allowances: Allowances
+    processor: Processor
     relay: Relay | None = None
 
     async def note_failure(self, kind: FailureKind, subject: str) -> None:

@@ -174,11 +174,19 @@ def _config_text(settings: ServerSettings) -> str:
         f'host = "{settings.host}"\n'
         f"port = {settings.port}\n"
         f'processor = "{settings.processor}"\n'
-        f"rotation_exponent = {settings.rotation_exponent}\n"
+        + _stripe_lines(settings)
+        + f"rotation_exponent = {settings.rotation_exponent}\n"
         f"keys = {_quoted(settings.keys)}\n"
         + (f"database = {_quoted(settings.database)}\n" if settings.database else "")
         + (f"beacon_keys = {_quoted(settings.beacon_keys)}\n" if settings.beacon_keys else "")
     )
+
+
+def _stripe_lines(settings: ServerSettings) -> str:
+    """Where its secrets are. What was given in the environment stays there."""
+    files = ("stripe_key_file", "stripe_webhook_secret_file")
+    named = [(name, getattr(settings, name)) for name in files]
+    return "".join(f"{name} = {_quoted(str(path))}\n" for name, path in named if path)
 
 
 def _quoted(text: str) -> str:

@@ -1,20 +1,23 @@
 """What the server needs of a card processor (docs/protocol.md, Life cycle).
 
 An adapter turns four orders into calls of its processor, and says of each what came of it: an
-outcome, or one of three errors by what the caller does about it::
+outcome, or one of four errors by what the caller does about it::
 
     ProcessorError
     +-- OutcomeUnknownError    time-out, lost or unreadable answer: it may have been done
     +-- ProcessorBusyError     certainly not done: order again later, with the same key
     +-- KeyConflictError       the key stands for another order: a person must look at it
+    +-- ContradictionError     the answer is about something else: a person must look at it
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from twochannel.protocol.payment import CaptureMode
+
+STRIPE_URL: Final = "https://api.stripe.com"
 
 
 class ProcessorError(Exception):
@@ -31,6 +34,10 @@ class ProcessorBusyError(ProcessorError):
 
 class KeyConflictError(ProcessorError):
     """The idempotency key was used for an order with other content."""
+
+
+class ContradictionError(ProcessorError):
+    """The processor answers about another payment, amount or currency than it was asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +134,19 @@ class Processor(Protocol):
 
     async def refund(self, order: RefundOrder) -> Outcome: ...
 
-    async def lookup(self, idempotency_key: str) -> Outcome | None:
-        """What became of the order under this key; None: the processor never saw it."""
+    async def lookup(self, order: Order) -> Outcome | None:
+        """What became of this order; None: the processor has not carried it out."""
+        ...
+
+    async def keep(self, method_id: str, token: str) -> str | Refused:
+        """Make ``token`` good for more than one charge; what to charge it by from then on.
+
+        The same for the same ``method_id`` and token, however often it is asked.
+        """
+        ...
+
+    async def forget(self, kept: str) -> None:
+        """Of a payment method that its owner removed. It may be forgotten already."""
         ...
 
 

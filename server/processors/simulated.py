@@ -31,6 +31,7 @@ from server.processors.port import (
     Outcome,
     OutcomeUnknownError,
     RefundOrder,
+    Refused,
     VoidOrder,
 )
 
@@ -86,9 +87,16 @@ class SimulatedProcessor:
             raise OutcomeUnknownError("the answer was lost on its way")
         return entry.outcome
 
-    async def lookup(self, idempotency_key: str) -> Outcome | None:
+    async def lookup(self, order: Order) -> Outcome | None:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._books.find, idempotency_key)
+        return await loop.run_in_executor(self._thread, self._books.find, order.idempotency_key)
+
+    async def keep(self, method_id: str, token: str) -> str | Refused:  # noqa: ARG002
+        """Test payment methods are good for ever, and a charge says of others what they are."""
+        return token
+
+    async def forget(self, kept: str) -> None:
+        """Nothing was kept."""
 
     async def _enter(self, order: Order) -> Entry:
         entry: Future[Entry] = Future()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from fastapi import APIRouter
 from sqlalchemy import Connection
 from starlette.requests import Request
@@ -9,12 +12,32 @@ from starlette.responses import JSONResponse
 
 from server.answers import PaymentMethodAnswer, PaymentMethodList
 from server.openapi import STATEMENT_CODES, Door, door, statement_body
-from server.registry import add_payment_method, list_payment_methods
+from server.processors.port import Processor, ProcessorError, Refused
+from server.registry import add_payment_method, known_method, list_payment_methods
 from server.services import services_of
 from twochannel import intake
+from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.statements import Method, Role
 
 router = APIRouter(route_class=Door)
+
+#: A phone is waiting; it may ask again.
+_PATIENCE_S: Final = 8.0
+
+
+async def kept(processor: Processor, method: Method) -> str:
+    """What to charge the method by from now on, as the processor says.
+
+    Raises CodedError: ``payment_method_refused``, ``processor_unreachable``.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            token = await processor.keep(method.jti, method.token)
+    except (ProcessorError, TimeoutError) as error:
+        raise CodedError(ErrorCode.PROCESSOR_UNREACHABLE, str(error)) from None
+    if isinstance(token, Refused):
+        raise CodedError(ErrorCode.PAYMENT_METHOD_REFUSED, f"the processor says: {token.reason}")
+    return token
 
 
 @router.post(
@@ -24,16 +47,23 @@ router = APIRouter(route_class=Door)
         "Register a payment method",
         body=statement_body(Method),
         answers={200: PaymentMethodAnswer, 201: PaymentMethodAnswer},
-        codes=STATEMENT_CODES,
+        codes=(
+            *STATEMENT_CODES,
+            ErrorCode.PAYMENT_METHOD_REFUSED,
+            ErrorCode.PROCESSOR_UNREACHABLE,
+        ),
     ),
 )
 async def add_method(request: Request) -> JSONResponse:
     services = services_of(request)
     compact = await intake.statement_body(request)
     method, _ = await services.keyring.read(compact, Method, Role.PHONE)
-    added = await services.store.write(
-        lambda connection: add_payment_method(connection, method, compact, services.now_ms())
-    )
+    added = await services.store.read(lambda c: known_method(c, method, compact, services.now_ms()))
+    if added is None:
+        token = await kept(services.processor, method)
+        added = await services.store.write(
+            lambda c: add_payment_method(c, method, compact, token, services.now_ms())
+        )
     return JSONResponse(added.answer, status_code=201 if added.created else 200)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from server.state import StateFolder
 from tests.postgresql import Postgresql
 from tests.server.bench import Bench, copied, make_folder, running
 from tests.server.devices import Devices
+from tests.server.stripe_peer import Wire, localstripe, stripe_wire
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
@@ -31,6 +32,20 @@ def empty_database(database: str, request: pytest.FixtureRequest, tmp_path: Path
         return f"sqlite:///{tmp_path / 'another.sqlite3'}"
     server: Postgresql = request.getfixturevalue("postgresql")
     return server.new_database()
+
+
+@pytest.fixture(scope="session")
+def stripe() -> Iterator[str]:
+    """The address of a localstripe."""
+    with localstripe() as url:
+        yield url
+
+
+@pytest.fixture
+async def wire(stripe: str) -> AsyncIterator[Wire]:
+    """A way of the test's own to it."""
+    async with stripe_wire(stripe) as wire:
+        yield wire
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,11 @@ from server.processors.port import (
     Abilities,
     CaptureOrder,
     ChargeOrder,
+    Order,
     Outcome,
     Processor,
     RefundOrder,
+    Refused,
     VoidOrder,
 )
 from server.processors.simulated import SimulatedProcessor
@@ -46,7 +48,7 @@ class Wrapped:
         self.instead_of_charge: list[Callable[[ChargeOrder], Awaitable[Outcome]]] = []
         self.instead_of_capture: list[Callable[[CaptureOrder], Awaitable[Outcome]]] = []
         self.instead_of_refund: list[Callable[[RefundOrder], Awaitable[Outcome]]] = []
-        self.instead_of_lookup: list[Callable[[str], Awaitable[Outcome | None]]] = []
+        self.instead_of_lookup: list[Callable[[Order], Awaitable[Outcome | None]]] = []
 
     async def charge(self, order: ChargeOrder) -> Outcome:
         self.calls.append(order.idempotency_key)
@@ -67,10 +69,16 @@ class Wrapped:
         act = self.instead_of_refund.pop(0) if self.instead_of_refund else self.inner.refund
         return await act(order)
 
-    async def lookup(self, idempotency_key: str) -> Outcome | None:
-        self.lookups.append(idempotency_key)
+    async def lookup(self, order: Order) -> Outcome | None:
+        self.lookups.append(order.idempotency_key)
         act = self.instead_of_lookup.pop(0) if self.instead_of_lookup else self.inner.lookup
-        return await act(idempotency_key)
+        return await act(order)
+
+    async def keep(self, method_id: str, token: str) -> str | Refused:
+        return await self.inner.keep(method_id, token)
+
+    async def forget(self, kept: str) -> None:
+        await self.inner.forget(kept)
 
     async def hang(self, _: object) -> Any:
         """Instead of an answer: never one; ``hanging`` tells that the call has arrived."""

@@ -104,7 +104,7 @@ async def test_an_order_that_was_given_up_before_its_turn_is_not_carried_out(
     with pytest.raises(asyncio.CancelledError):
         await call
     turn.set()
-    assert await processor.lookup(CHARGE.idempotency_key) is None
+    assert await processor.lookup(CHARGE) is None
     assert charges(books) == []
 
 
@@ -116,7 +116,7 @@ async def test_a_refused_charge_leaves_nothing_but_its_outcome(
 ) -> None:
     refused = await processor.charge(replace(CHARGE, token=token))
     assert refused == Refused(reason)
-    assert await processor.lookup(CHARGE.idempotency_key) == refused
+    assert await processor.lookup(CHARGE) == refused
     assert charges(books) == []
 
 
@@ -127,7 +127,7 @@ async def test_a_lost_answer_is_lost_once_and_the_charge_is_booked(
     with pytest.raises(OutcomeUnknownError):
         await processor.charge(order)
     booked = Approved("sim_00000001", 8000)
-    assert await processor.lookup(order.idempotency_key) == booked
+    assert await processor.lookup(order) == booked
     assert await processor.charge(order) == booked
 
 
@@ -137,7 +137,7 @@ async def test_a_hanging_charge_is_booked_long_before_it_is_answered(
     order = replace(CHARGE, token="tok_hang")
     call = asyncio.create_task(processor.charge(order))
     await asyncio.sleep(0)  # The call is with the books now, and the look-up waits its turn.
-    assert await processor.lookup(order.idempotency_key) == Approved("sim_00000001", 8000)
+    assert await processor.lookup(order) == Approved("sim_00000001", 8000)
     assert not call.done()
     assert charges(books) == [("p1", 8000, 8000, "captured")]
     call.cancel()
@@ -193,14 +193,14 @@ async def test_operations_on_an_unknown_charge_are_refused(processor: SimulatedP
 
 
 async def test_a_key_that_was_never_seen_has_no_outcome(processor: SimulatedProcessor) -> None:
-    assert await processor.lookup("never") is None
+    assert await processor.lookup(replace(CHARGE, idempotency_key="never")) is None
 
 
 async def test_the_books_outlive_the_process_that_wrote_them(books: Path) -> None:
     with SimulatedProcessor(books) as processor:
         booked = await processor.charge(CHARGE)
     with SimulatedProcessor(books) as processor:
-        assert await processor.lookup(CHARGE.idempotency_key) == booked
+        assert await processor.lookup(CHARGE) == booked
         assert await processor.charge(CHARGE) == booked
 
 
@@ -220,7 +220,7 @@ async def test_books_without_refunds_are_brought_up_to_this_version(books: Path)
         db.execute("PRAGMA user_version = 1")
     db.close()
     with SimulatedProcessor(books) as processor:
-        assert await processor.lookup(CHARGE.idempotency_key) == charged
+        assert await processor.lookup(CHARGE) == charged
         assert await processor.refund(REFUND) == Approved("simr_00000001", 100)
 
 

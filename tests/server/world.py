@@ -157,7 +157,9 @@ class World:
                 **self.lasting(),
             )
             compact = sign(statement, self.phone)
-            self.store.write_now(lambda c: add_payment_method(c, statement, compact, self.now_ms))
+            self.store.write_now(
+                lambda c: add_payment_method(c, statement, compact, token, self.now_ms)
+            )
             self.methods[token] = statement.jti
         return self.methods[token]
 

@@ -59,6 +59,8 @@ class ErrorCode(StrEnum):
     PRESENCE_MISSING = "presence_missing"
     COUNTER_REUSED = "counter_reused"
     PAYMENT_METHOD_UNKNOWN = "payment_method_unknown"
+    PAYMENT_METHOD_REFUSED = "payment_method_refused"
+    PROCESSOR_UNREACHABLE = "processor_unreachable"
 
     CHALLENGE_REFUSED = "challenge_refused"
     NONCE_UNKNOWN = "nonce_unknown"
@@ -192,6 +194,12 @@ PROBLEMS: Final[dict[ErrorCode, Problem]] = {
     ),
     ErrorCode.PAYMENT_METHOD_UNKNOWN: Problem(
         422, "The payment method is not known", "Add a payment method or choose another."
+    ),
+    ErrorCode.PAYMENT_METHOD_REFUSED: Problem(
+        422, "The processor does not take the payment method", "Add another card."
+    ),
+    ErrorCode.PROCESSOR_UNREACHABLE: Problem(
+        503, "The card processor does not answer", "Send the same statement again in a moment."
     ),
     ErrorCode.CHALLENGE_REFUSED: Problem(
         409, "The jack has answered another challenge of this payment", "Start a new payment."
