@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 Row = dict[str, Any]
-Groups = dict[str, list[Row]]
+Groups = dict[Any, list[Row]]
 
 
 class AuditError(Exception):
@@ -27,15 +27,16 @@ class Records:
     """One snapshot of the database, then one of the books.
 
     ``history``, ``outbox``, ``statements`` (in the order of the chain) and ``charges`` are grouped
-    by payment, ``refunds`` and the processor's ``booked_refunds`` too, ``pairings`` by jack.
-    ``auth_codes`` are those of all payments in the order in
-    which they were accepted. ``devices`` are terminals, phones and jacks by id. ``identity``: the
+    by payment, ``refunds`` and the processor's ``booked_refunds`` too, ``pairings`` by jack,
+    ``reviews`` by order. ``auth_codes`` are those of all payments in the order in which they were
+    accepted. ``devices`` are terminals, phones and jacks by id. ``identity``: the
     server's identity statement.
     """
 
     payments: list[Row]
     history: Groups
     outbox: Groups
+    reviews: Groups
     statements: Groups
     auth_codes: list[Row]
     devices: dict[str, Row]
@@ -69,6 +70,7 @@ _DATABASE: Final = {
     "history": "SELECT * FROM payment_events ORDER BY payment_id, seq",
     "outbox": "SELECT * FROM outbox ORDER BY id",
     "refunds": "SELECT * FROM refunds ORDER BY rowid",
+    "reviews": "SELECT * FROM reviews ORDER BY id",
     "statements": "SELECT * FROM statements ORDER BY payment_id, position",
     "auth_codes": "SELECT * FROM statements WHERE typ = 'auth-code+jwt' ORDER BY rowid",
     "terminals": "SELECT id, key, merchant_id, revoked_ms, NULL AS last_counter FROM terminals",
@@ -104,6 +106,7 @@ def read_records(url: str, books: Path, identity: str, now_ms: int) -> Records:
         payments=rows["payments"],
         history=_grouped(rows["history"], "payment_id"),
         outbox=_grouped(rows["outbox"], "payment_id"),
+        reviews=_grouped(rows["reviews"], "outbox_id"),
         statements=_grouped(rows["statements"], "payment_id"),
         auth_codes=rows["auth_codes"],
         devices={row["id"]: row for row in devices},

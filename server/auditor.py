@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from server.audit_records import Check, Records, Row
+from server.audit_reviews import check_reviews
 from server.audit_statements import (
     check_accepted_once,
     check_charges,
@@ -233,6 +234,7 @@ INVARIANTS: Final[tuple[tuple[int, str, Callable[[Check, Records], None]], ...]]
     (10, "Money is integer minor units of a known currency", check_money),
     (11, "The evidence of every payment holds offline and says what is stored", check_evidence),
     (15, "Every refund was signed, and is what the processor has booked", check_refunds),
+    (16, "What a person decided has a name, a reason and that outcome", check_reviews),
 )
 
 

@@ -28,13 +28,11 @@ from server.processors.port import (
     VoidOrder,
 )
 from server.refunds import lose_refund, settle_refund
+from server.reviews import NEEDS_REVIEW, open_review
 from server.schema.orders import OPEN_ORDER, outbox
 from server.schema.parties import payment_methods
 from server.schema.payments import payments
 from twochannel.protocol.payment import SUCCESS, CaptureMode, Event, Status
-
-#: ``reason`` of an unknown row that no program may decide: a person must ask the processor.
-NEEDS_REVIEW: Final = "needs_review"
 
 _QUEUED: Final = outbox.c.state == OutboxState.QUEUED.value
 _CALLING: Final = outbox.c.state == OutboxState.CALLING.value
@@ -50,13 +48,16 @@ _ROWS: Final = (
     )
     .join(payments, payments.c.id == outbox.c.payment_id)
     .join(payment_methods, payment_methods.c.id == payments.c.payment_method_id)
-    .where(outbox.c.next_at_ms <= bindparam("now_ms"))
+)
+_DUE_ROWS: Final = (
+    _ROWS.where(outbox.c.next_at_ms <= bindparam("now_ms"))
     .order_by(outbox.c.next_at_ms, outbox.c.id)
     .limit(bindparam("limit"))
 )
 #: A row that another server is taking, or has taken since, is not waited for.
-_DUE: Final = _ROWS.where(OPEN_ORDER, _QUEUED).with_for_update(of=outbox, skip_locked=True)
-_TO_LOOK_UP: Final = _ROWS.where(_UNDECIDED)
+_DUE: Final = _DUE_ROWS.where(OPEN_ORDER, _QUEUED).with_for_update(of=outbox, skip_locked=True)
+_TO_LOOK_UP: Final = _DUE_ROWS.where(_UNDECIDED)
+_JOB: Final = _ROWS.where(outbox.c.id == bindparam("row"))
 _ABANDONED: Final = (
     select(outbox.c.id)
     .where(OPEN_ORDER, _CALLING, outbox.c.lease_until_ms <= bindparam("lease_end_ms"))
@@ -164,8 +165,18 @@ def finish(
         "reason": getattr(outcome, "reason", None),
     }
     if not _change(connection, job.row_id, values):
+        _compare_late(connection, job, values, now_ms)
         return None
     return _settle(connection, job, outcome, issuer, now_ms)
+
+
+def _compare_late(connection: Connection, job: Job, values: dict[str, Any], now_ms: int) -> None:
+    """An outcome that comes after another was recorded: if it is not the same, a person decides."""
+    row = connection.execute(_ROW, {"row": job.row_id}).one()
+    told = (values["outcome"], values["processor_reference"])
+    if row.state == OutboxState.DONE.value and (row.outcome, row.processor_reference) != told:
+        what = " ".join(part for part in told if part)
+        open_review(connection, job.row_id, f"a late answer says {what}", now_ms)
 
 
 def lose(
@@ -206,6 +217,33 @@ def lose_abandoned(
     abandoned = connection.scalars(_ABANDONED, {"lease_end_ms": lease_end_ms}).all()
     changes = [lose(connection, row_id, issuer, now_ms, next_at_ms=now_ms) for row_id in abandoned]
     return [change for change in changes if change is not None]
+
+
+def refer(
+    connection: Connection, job: Job, cause: str, issuer: Issuer, now_ms: int
+) -> Change | None:
+    """Leave ``job`` to a person, and say why. What others have made of it meanwhile stays so."""
+    open_review(connection, job.row_id, cause, now_ms)
+    return lose(
+        connection,
+        job.row_id,
+        issuer,
+        now_ms,
+        next_at_ms=now_ms,
+        reason=NEEDS_REVIEW,
+        own_attempts=job.own_attempts,
+    )
+
+
+def give_to_reconciler(connection: Connection, job: Job, now_ms: int) -> bool:
+    """A person wants it to be looked up once more."""
+    return _change(connection, job.row_id, {"reason": None, "next_at_ms": now_ms})
+
+
+def get_job(connection: Connection, row_id: int) -> Job:
+    """The order of a row, whatever its state."""
+    row = connection.execute(_JOB, {"row": row_id}).one()
+    return _job(row, row.attempts)
 
 
 def queue_again(connection: Connection, job: Job, next_at_ms: int) -> bool:

@@ -24,6 +24,7 @@ _ELSEWHERE: Final = {
     "merchants": "server.registry_commands:merchants",
     "payments": "server.payment_commands:payments",
     "phones": "server.registry_commands:phones",
+    "reviews": "server.review_commands:reviews",
     "terminals": "server.registry_commands:terminals",
 }
 

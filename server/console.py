@@ -42,6 +42,7 @@ def plain_errors() -> Iterator[None]:
     """Turn the errors that an operator can do something about into CommandError."""
     from server.database import DatabaseError
     from server.registry import RegistryError
+    from server.reviews import ReviewError
     from server.store import StoreAwayError, StoreError
     from twochannel.keystore.port import KeyStoreError
     from twochannel.protocol.errors import PROBLEMS, CodedError
@@ -62,6 +63,7 @@ def plain_errors() -> Iterator[None]:
         KeyStoreError,
         OSError,
         RegistryError,
+        ReviewError,
         SettingsError,
         StateFolderError,
         StoreError,

@@ -37,6 +37,18 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
+class ReviewDecision(StrEnum):
+    """What a person made of an order, having looked at the processor.
+
+    ``look_again`` gives it back to the reconciler; ``noted`` is for one that was settled otherwise.
+    """
+
+    CARRIED_OUT = "carried_out"
+    NOT_CARRIED_OUT = "not_carried_out"
+    LOOK_AGAIN = "look_again"
+    NOTED = "noted"
+
+
 class FailureKind(StrEnum):
     """What is counted by ``subject``: a terminal, a phone, an address."""
 

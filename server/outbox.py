@@ -18,7 +18,6 @@ from sqlalchemy import Connection
 from server.announcement import Announce
 from server.backoff import delay_ms
 from server.calls import (
-    NEEDS_REVIEW,
     Job,
     contradicts,
     finish,
@@ -26,6 +25,7 @@ from server.calls import (
     lose_abandoned,
     next_work_ms,
     queue_again,
+    refer,
     take,
 )
 from server.issuer import Issuer
@@ -33,6 +33,7 @@ from server.notifications import OUTBOX, Notifications
 from server.payments import Change
 from server.processors.port import (
     Approved,
+    ContradictionError,
     KeyConflictError,
     Outcome,
     OutcomeUnknownError,
@@ -41,6 +42,7 @@ from server.processors.port import (
     ProcessorError,
     Refused,
     carry_out,
+    outdated,
 )
 from server.store import Store, StoreError
 from twochannel.protocol.errors import CodedError
@@ -60,6 +62,8 @@ POLL_S: Final = 1.0
 LEASE_MARGIN_MS: Final = 10_000
 #: One server at a time works on a file: at its start every lease is a dead one's.
 _EVERY_LEASE_MS: Final = 2**62
+#: Why a person must decide an order that was repeated for as long as that was safe.
+TOO_OLD: Final = "the processor may have forgotten the order: it is not repeated any more"
 #: What the trace and the log call an answer.
 _TOLD: Final[dict[type, str]] = {
     Approved: "approved",
@@ -67,6 +71,7 @@ _TOLD: Final[dict[type, str]] = {
     ProcessorBusyError: "busy",
     OutcomeUnknownError: "unknown",
     KeyConflictError: "key_conflict",
+    ContradictionError: "contradiction",
 }
 
 
@@ -121,25 +126,18 @@ class Clearing:
             await self.review(job, error.detail)
             return None
 
-    async def lose(self, job: Job, reason: str | None = None) -> None:
-        """The outcome is unknown; ``reason`` keeps the reconciler away. Raises StoreError."""
-        now_ms, issuer = self.clock_ms(), self.issuer
+    async def lose(self, job: Job) -> None:
+        """The outcome is unknown, until the reconciler knows more. Raises StoreError."""
+        now_ms, issuer, own = self.clock_ms(), self.issuer, job.own_attempts
         await self.record(
-            lambda c: lose(
-                c,
-                job.row_id,
-                issuer,
-                now_ms,
-                next_at_ms=now_ms,
-                reason=reason,
-                own_attempts=job.own_attempts,
-            )
+            lambda c: lose(c, job.row_id, issuer, now_ms, next_at_ms=now_ms, own_attempts=own)
         )
         self.notifications.wake(UNKNOWN)
 
     async def review(self, job: Job, why: str) -> None:
-        """Leave ``job`` to a person, in the log and in the audit. Raises StoreError."""
-        await self.lose(job, NEEDS_REVIEW)
+        """Leave ``job`` to a person: in the queue, in the log, in the audit. Raises StoreError."""
+        now_ms, issuer = self.clock_ms(), self.issuer
+        await self.record(lambda c: refer(c, job, why, issuer, now_ms))
         fields = {"operation": job.operation.value, "why": why}
         _log.error("payment_needs_review", extra={"payment": job.payment_id, **fields})
 
@@ -190,9 +188,15 @@ async def _take(clearing: Clearing, limit: int, lease_end_ms: int) -> list[Job]:
     now_ms = clearing.clock_ms()
     until_ms = now_ms + round(clearing.timeout_s * 1000) + LEASE_MARGIN_MS
 
+    abilities, issuer = clearing.processor.abilities, clearing.issuer
+
     def look(connection: Connection) -> tuple[list[Change], list[Job]]:
-        changes = lose_abandoned(connection, clearing.issuer, now_ms, lease_end_ms)
-        return changes, take(connection, now_ms, until_ms, limit)
+        changes = lose_abandoned(connection, issuer, now_ms, lease_end_ms)
+        jobs = take(connection, now_ms, until_ms, limit)
+        old = [j for j in jobs if j.attempts and outdated(abilities, j.created_ms, now_ms)]
+        referred = [refer(connection, job, TOO_OLD, issuer, now_ms) for job in old]
+        changes += [change for change in referred if change is not None]
+        return changes, [job for job in jobs if job not in old]
 
     try:
         changes, jobs = await clearing.store.write(look)
@@ -226,7 +230,7 @@ async def _report(clearing: Clearing, job: Job, answer: Outcome | ProcessorError
         case ProcessorBusyError():
             next_at_ms = clearing.retry_at_ms(job.attempts)
             await clearing.store.write(lambda c: queue_again(c, job, next_at_ms))
-        case KeyConflictError():
+        case KeyConflictError() | ContradictionError():
             await clearing.review(job, str(answer))
         case ProcessorError():
             await clearing.lose(job)

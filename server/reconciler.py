@@ -2,7 +2,7 @@
 
 Found: the outcome is recorded as if it had come in time. Not found: the same order under the same
 key is safe while the processor promises idempotency; after that, and where it promises nothing,
-a person must decide (``needs_review``: in the log, and in the audit).
+a person must decide (``needs_review``: in the queue of reviews, in the log, and in the audit).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from server.calls import Job, look_again, next_unknown_ms, queue_again, unknown_
 from server.notifications import OUTBOX
 from server.outbox import POLL_S, UNKNOWN, Clearing
 from server.payments import Change
-from server.processors.port import Abilities, ProcessorError
+from server.processors.port import (
+    ContradictionError,
+    KeyConflictError,
+    ProcessorError,
+    may_order_again,
+)
 from server.store import StoreError
 
 _log = logging.getLogger(__name__)
 
 #: Look-ups in one round; more than that are dealt with in the next, at once.
 BATCH: Final = 32
-
-
-def may_order_again(abilities: Abilities, created_ms: int, now_ms: int) -> bool:
-    """Whether the processor would carry an order out once even if it has done so before."""
-    return abilities.idempotency and now_ms - created_ms < abilities.retention_s * 1000
 
 
 async def run_reconciler(clearing: Clearing) -> None:
@@ -58,19 +58,30 @@ async def reconcile(clearing: Clearing, job: Job) -> None:
     abilities, outcome = clearing.processor.abilities, None
     if abilities.lookup:
         outcome = await clearing.ask(job, clearing.processor.lookup(job.order))
-    if isinstance(outcome, ProcessorError):
-        next_at_ms = clearing.retry_at_ms(job.attempts)
-        await clearing.store.write(lambda c: look_again(c, job, next_at_ms))
-    elif outcome is not None:
-        change = await clearing.finish(job, outcome)
-        _tell(clearing, job, "found", change)
-    elif may_order_again(abilities, job.created_ms, now_ms := clearing.clock_ms()):
-        await clearing.store.write(lambda c: queue_again(c, job, now_ms))
-        _tell(clearing, job, "ordered_again")
-        clearing.notifications.wake(OUTBOX)
-    else:
-        await clearing.review(job, "the processor does not know the order")
-        _tell(clearing, job, "needs_review")
+    now_ms = clearing.clock_ms()
+    fresh = may_order_again(abilities, job.created_ms, now_ms)
+    match outcome:
+        case KeyConflictError() | ContradictionError():
+            await _refer(clearing, job, str(outcome))
+        case ProcessorError() if fresh:
+            next_at_ms = clearing.retry_at_ms(job.attempts)
+            await clearing.store.write(lambda c: look_again(c, job, next_at_ms))
+        case ProcessorError():
+            await _refer(clearing, job, f"the processor does not say what became of it: {outcome}")
+        case None if fresh:
+            await clearing.store.write(lambda c: queue_again(c, job, now_ms))
+            _tell(clearing, job, "ordered_again")
+            clearing.notifications.wake(OUTBOX)
+        case None:
+            await _refer(clearing, job, "the processor does not know the order")
+        case _:
+            change = await clearing.finish(job, outcome)
+            _tell(clearing, job, "found", change)
+
+
+async def _refer(clearing: Clearing, job: Job, cause: str) -> None:
+    await clearing.review(job, cause)
+    _tell(clearing, job, "needs_review")
 
 
 def _tell(clearing: Clearing, job: Job, result: str, change: Change | None = None) -> None:

@@ -53,6 +53,21 @@ class Abilities:
     retention_s: int
 
 
+#: Orders are not repeated in this last part of a processor's retention: calls last, clocks differ.
+RETRY_MARGIN_S: Final = 600
+
+
+def outdated(abilities: Abilities, created_ms: int, now_ms: int) -> bool:
+    """Whether the processor, which had promised to remember an order, may have forgotten it."""
+    promised_ms = (abilities.retention_s - RETRY_MARGIN_S) * 1000
+    return abilities.idempotency and now_ms - created_ms >= promised_ms
+
+
+def may_order_again(abilities: Abilities, created_ms: int, now_ms: int) -> bool:
+    """Whether the processor would carry an order out once even if it has done so before."""
+    return abilities.idempotency and not outdated(abilities, created_ms, now_ms)
+
+
 @dataclass(frozen=True, slots=True)
 class ChargeOrder:
     """Take ``amount_minor`` from the payment method, or only hold it (``capture`` manual)."""

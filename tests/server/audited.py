@@ -10,10 +10,12 @@ from pathlib import Path
 from server.audit_records import Check, read_records
 from server.auditor import audit
 from server.expiry import sweep
+from server.kinds import ReviewDecision
 from server.notifications import OUTBOX
-from server.processors.port import Refused
+from server.processors.port import ChargeOrder, ContradictionError, Outcome, Refused
+from server.review_decisions import Verdict
 from server.store import database_url
-from tests.server.desk import Desk, answers, never, open_desk
+from tests.server.desk import Desk, answers, never, open_desk, raises
 from twochannel.protocol.payment import CaptureMode
 from twochannel.protocol.statements import Decision
 from twochannel.trace import wall_ms
@@ -80,7 +82,28 @@ async def _charge(desk: Desk) -> None:
             await desk.until(payment, status=status)
         payment = desk.confirmed(mode=CaptureMode.MANUAL, value=8000)
         await desk.until(payment, status="authorized")
+        await _review(desk)
         await _refund(desk)
+
+
+async def _review(desk: Desk) -> None:
+    """Charges that a person found to have been carried out, and not."""
+
+    async def booked(order: ChargeOrder) -> Outcome:
+        await desk.processor.inner.charge(order)
+        raise ContradictionError("the answer is about something else")
+
+    desk.processor.instead_of_charge = [booked, raises(ContradictionError("nonsense"))]
+    for decision, status in (
+        (ReviewDecision.CARRIED_OUT, "captured"),
+        (ReviewDecision.NOT_CARRIED_OUT, "refused"),
+    ):
+        payment = desk.confirmed()
+        await desk.until(payment, status="unknown")
+        outcome = await desk.processor.inner.lookup(desk.job(payment).order)
+        verdict = Verdict(decision, "Mina", "looked it up", getattr(outcome, "reference", None))
+        desk.decide(payment, verdict)
+        assert desk.world.payment(payment)["status"] == status
 
 
 async def _refund(desk: Desk) -> None:
@@ -107,6 +130,16 @@ def _cancel(desk: Desk, payment: str) -> None:
     desk.world.cancel(payment)
 
 
+#: The same of reviews.
+REVIEWS: list[tuple[int, str, str, str]] = [
+    (16, DB, "DELETE FROM reviews WHERE decision = 'not_carried_out'", "nobody said"),
+    (16, DB, "UPDATE reviews SET why = ' ' WHERE decision = 'carried_out'", "who decided it or"),
+    (16, DB, "UPDATE reviews SET decided_by = NULL WHERE id = 1", "who decided it or why"),
+    (16, DB, "UPDATE reviews SET decision = 'carried_out'", "is ('refused'"),
+    (16, DB, "UPDATE reviews SET processor_reference = 'sim_9' WHERE id = 1", "says ('succeeded'"),
+    (16, DB, "UPDATE reviews SET outbox_id = 99 WHERE id = 1", "which is not there"),
+    (16, DB, "UPDATE outbox SET reason = 'needs_review' WHERE state = 'unknown'", "in the queue"),
+]
 #: The refund that is still to come, as the processor books it before its answer is heard.
 LATE_REFUND = (
     "INSERT INTO refunds SELECT 'late', charge, payment, currency, 10 FROM refunds"

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import update
 
 from server.announcement import Announcer
+from server.calls import Job, get_job
 from server.notifications import OUTBOX, Notifications, payment_topic
 from server.outbox import Clearing, run_worker
 from server.processors.port import (
@@ -26,6 +27,8 @@ from server.processors.port import (
 )
 from server.processors.simulated import SimulatedProcessor
 from server.reconciler import run_reconciler
+from server.review_decisions import Verdict, decide
+from server.reviews import list_reviews
 from server.schema.orders import outbox
 from server.schema.tables import metadata
 from server.store import Store, database_url
@@ -185,6 +188,24 @@ class Desk:
                 while not expected.items() <= (row := look()).items():
                     await listener.wait(0.02)
         return row
+
+    def job(self, payment: str, operation: str = "charge") -> Job:
+        """The order as the worker has it."""
+        row_id = self.outbox(payment, operation)["id"]
+        return self.world.store.read_now(lambda c: get_job(c, int(str(row_id))))
+
+    def review(self, payment: str) -> dict[str, Any]:
+        """The one that waits."""
+        waiting = self.world.store.read_now(list_reviews)
+        (review,) = [review for review in waiting if review["payment"] == payment]
+        return review
+
+    def decide(self, payment: str, verdict: Verdict) -> dict[str, Any]:
+        return self.decide_review(self.review(payment)["id"], verdict)
+
+    def decide_review(self, review: int, verdict: Verdict) -> dict[str, Any]:
+        issuer = self.world.issuer
+        return self.world.store.write_now(lambda c: decide(c, review, verdict, issuer, wall_ms()))
 
     def outbox(self, payment: str, operation: str = "charge") -> dict[str, object]:
         sql = "SELECT * FROM outbox WHERE payment_id = ? AND operation = ?"
