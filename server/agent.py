@@ -21,7 +21,7 @@ from server.keyring import KeyRing
 from server.kinds import FailureKind
 from server.notifications import Notifications
 from server.outbox import Clearing, run_worker
-from server.processors.choice import chosen_processor
+from server.processors.choice import chosen_processor, stripe_events
 from server.proofs import ProofMemory
 from server.reconciler import run_reconciler
 from server.resolver import Resolver
@@ -126,6 +126,7 @@ async def _services(
                 token=secrets.token_bytes,
                 allowances=_allowances(settings),
                 processor=processor,
+                stripe_events=stripe_events(settings),
                 relay=relay,
             )
     finally:

@@ -130,6 +130,12 @@ class PaymentMethodList(_Answer):
     items: list[PaymentMethodAnswer]
 
 
+class EventAnswer(_Answer):
+    """``received``: the event's id."""
+
+    received: str
+
+
 class TimeRequest(_Answer):
     """``nonce``: what the jack handed out, 16 bytes."""
 

@@ -20,6 +20,7 @@ from server.routes import (
     pairings,
     payment_methods,
     payments,
+    processor_events,
     refunds,
     times,
     well_known,
@@ -48,6 +49,7 @@ _ROUTERS = (
     operations.router,
     refunds.router,
     events.router,
+    processor_events.router,
 )
 _DESCRIPTION = (
     "Two-channel payment with a cigar jack. Requests that move money or trust are signed "

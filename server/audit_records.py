@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 Row = dict[str, Any]
+Rows = dict[str, list[Row]]
 Groups = dict[Any, list[Row]]
 
 
@@ -93,14 +94,25 @@ _BOOKS: Final = {
 }
 
 
-def read_records(url: str, books: Path, identity: str, now_ms: int) -> Records:
+def read_records(
+    url: str,
+    books: Path,
+    identity: str,
+    now_ms: int,
+    elsewhere: Callable[[], Rows] | None = None,
+) -> Records:
     """Read both. ``url``: of the database. Books that are not there yet are empty.
+
+    ``elsewhere``: reads what another processor than the simulated one has booked, ``charges`` and
+    ``booked_refunds``.
 
     Raises AuditError.
     """
     kind, _, path = url.partition(":///")
     rows = _read(Path(path), _DATABASE) if kind == "sqlite" else _read_postgresql(url)
     booked = _read(books, _BOOKS) if books.exists() else {name: [] for name in _BOOKS}
+    for name, more in (elsewhere() if elsewhere else {}).items():
+        booked[name] += more
     devices = (*rows["terminals"], *rows["phones"], *rows["jacks"])
     return Records(
         payments=rows["payments"],

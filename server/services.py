@@ -30,6 +30,7 @@ from twochannel.protocol.statements import Proof, Role
 from twochannel.trace import Trace
 
 if TYPE_CHECKING:
+    from server.processors.stripe_events import StripeEvents
     from server.relay import Relay
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Device:
 class Services:
     """Everything a door needs. ``now_ms``: Unix milliseconds; ``token``: n random bytes.
 
-    ``relay``: to other servers, where there can be some.
+    ``stripe_events``: reads Stripe's webhooks, where they are taken. ``relay``: to other servers,
+    where there can be some.
     """
 
     store: Store
@@ -73,6 +75,7 @@ class Services:
     token: Callable[[int], bytes]
     allowances: Allowances
     processor: Processor
+    stripe_events: StripeEvents | None = None
     relay: Relay | None = None
 
     async def note_failure(self, kind: FailureKind, subject: str) -> None:

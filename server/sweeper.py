@@ -1,13 +1,15 @@
-"""Ends what time has ended, once a second: payments, holds, failures that count no more."""
+"""Ends what time has ended, once a second: payments, holds, and rows that count no more."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 from server.allowances import outdated, purge
 from server.expiry import due, sweep
+from server.processor_events import outdated_events, purge_events
 from server.services import Services
 from server.store import StoreError
 
@@ -28,8 +30,9 @@ async def run_sweeper(services: Services) -> None:
 
 async def _sweep(services: Services) -> None:
     now_ms = services.now_ms()
-    if await services.store.read(lambda connection: outdated(connection, now_ms)):
-        await services.store.write(lambda connection: purge(connection, now_ms))
+    for old, forget in ((outdated, purge), (outdated_events, purge_events)):
+        if await services.store.read(partial(old, now_ms=now_ms)):
+            await services.store.write(partial(forget, now_ms=now_ms))
     if not await services.store.read(lambda connection: due(connection, now_ms)):
         return
     for change in await services.store.write(

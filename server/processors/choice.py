@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from server.config import ServerSettings
 from server.processors.port import Processor
 from twochannel.settings import SettingsError
+
+if TYPE_CHECKING:
+    from server.processors.stripe_events import StripeEvents
 
 
 @asynccontextmanager
@@ -23,12 +27,8 @@ async def chosen_processor(settings: ServerSettings, books: Path) -> AsyncIterat
         with SimulatedProcessor(books, hang_s=settings.processor_hang_s) as simulated:
             yield simulated
         return
-    try:
+    with installed():
         from server.processors.stripe import StripeProcessor
-    except ImportError:
-        raise SettingsError(
-            'the library of Stripe is missing; run: pip install "cigarjack[stripe]"'
-        ) from None
     stripe = StripeProcessor(
         settings.stripe_secret(), url=settings.stripe_url, timeout_s=settings.processor_timeout_s
     )
@@ -36,3 +36,24 @@ async def chosen_processor(settings: ServerSettings, books: Path) -> AsyncIterat
         yield stripe
     finally:
         await stripe.close()
+
+
+def stripe_events(settings: ServerSettings) -> StripeEvents | None:
+    """Reads Stripe's webhooks, if there is a secret for them. Raises SettingsError, OSError."""
+    secret = settings.stripe_webhook_key()
+    if secret is None:
+        return None
+    with installed():
+        from server.processors.stripe_events import StripeEvents
+    return StripeEvents(secret)
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Around imports of what needs Stripe's library. Raises SettingsError."""
+    try:
+        yield
+    except ImportError:
+        raise SettingsError(
+            'the library of Stripe is missing; run: pip install "cigarjack[stripe]"'
+        ) from None

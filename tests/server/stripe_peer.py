@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -25,7 +26,8 @@ from starlette.routing import Route
 
 from twochannel.serving import Address, serve
 
-KEY: Final = "sk_test_of_this_run"
+KEY: Final = f"sk_test_{token_hex()}"
+SECRET: Final = f"whsec_{token_hex()}"
 DEADLINE_S: Final = 30
 #: localstripe as it is, but for its file in /tmp, which every run of this machine would share.
 _LOCALSTRIPE: Final = """
@@ -54,12 +56,14 @@ def localstripe() -> Iterator[str]:
 class Wire:
     """Bytes between the adapter and the gate. ``faults``: one is used up by each answer.
 
-    ``requests``: first lines of what came through, for tests that count them.
+    ``requests``: first lines of what came through, for tests that count them. ``hooks``: body and
+    signature of each webhook of localstripe.
     """
 
     port: int = 0
     faults: list[Callable[[asyncio.StreamWriter, bytes], Any]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    hooks: asyncio.Queue[tuple[bytes, str]] = field(default_factory=asyncio.Queue)
 
     @property
     def url(self) -> str:
@@ -134,6 +138,12 @@ class _Gate:
     async def close(self) -> None:
         await self._http.aclose()
 
+    async def subscribe(self, port: int) -> None:
+        """Have localstripe's webhooks sent here, past the wire."""
+        settings = {"url": f"http://127.0.0.1:{port}/hooks", "secret": SECRET}
+        answer = await self._http.post(f"/_config/webhooks/{port}", json=settings)
+        answer.raise_for_status()
+
     async def answer(self, request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {KEY}":
             return _error(401, "invalid_request_error", None)
@@ -177,7 +187,9 @@ class _Gate:
     async def _list(self, path: str, query: dict[str, str], of: str) -> dict[str, Any]:
         """Newest first, of one customer or intent, in pages."""
         every = (await self._http.get(path, params={"limit": "100000"})).json()["data"]
-        items = [item for item in reversed(every) if item[of] == query[of]]
+        items = [
+            item for item in reversed(every) if item[of] and query.get(of, item[of]) == item[of]
+        ]
         after = (
             [item["id"] for item in items].index(query["starting_after"]) + 1
             if ("starting_after" in query)
@@ -230,12 +242,22 @@ def _error(status: int, kind: str, code: str | None) -> Response:
 async def stripe_wire(localstripe: str) -> AsyncIterator[Wire]:
     """The way to a localstripe, with its gate, while the block runs."""
     gate, wire = _Gate(localstripe), Wire()
-    app = Starlette(routes=[Route("/{path:path}", gate.answer, methods=["GET", "POST"])])
+
+    async def hook(request: Request) -> Response:
+        await wire.hooks.put((await request.body(), request.headers["stripe-signature"]))
+        return Response()
+
+    routes = [
+        Route("/hooks", hook, methods=["POST"]),
+        Route("/{path:path}", gate.answer, methods=["GET", "POST"]),
+    ]
+    app = Starlette(routes=routes)
     async with serve(app, Address("127.0.0.1", 0)) as served:
         server = await asyncio.start_server(
             lambda r, w: wire.carry(r, w, int(served.port or 0)), "127.0.0.1", 0
         )
         wire.port = server.sockets[0].getsockname()[1]
         async with server:
+            await gate.subscribe(int(served.port or 0))
             yield wire
     await gate.close()

@@ -67,6 +67,7 @@ DOORS = (
     ("GET", "/healthz"),
     ("POST", "/v1/enrolments"),
     ("POST", "/v1/pairings"),
+    ("POST", "/v1/processor/stripe/events"),
     ("POST", "/v1/time"),
     ("POST", "/v1/payment-methods"),
     ("GET", "/v1/payment-methods"),

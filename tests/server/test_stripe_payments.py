@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +105,41 @@ async def test_a_method_is_registered_when_stripe_answers_again(bench: Bench, wi
     wire.requests.clear()
     assert (await bench.post("/v1/payment-methods", method)).json() == answer.json()
     assert wire.requests == []
+
+
+async def audited(bench: Bench, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the command finds, in a process of its own."""
+    monkeypatch.setenv("CIGARJACK_SERVER_PROCESSOR", "stripe")
+    monkeypatch.setenv("CIGARJACK_SERVER_STRIPE_KEY", KEY)
+    monkeypatch.setenv("CIGARJACK_SERVER_STRIPE_URL", wire.url)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "server", "--state", bench.folder.path, "audit", "--json", stdout=PIPE
+    )
+    output, _ = await process.communicate()
+    return json.loads(output)
+
+
+async def test_the_auditor_compares_with_what_stripe_has(
+    bench: Bench, wire: Wire, stripe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = await paid(bench)
+    held, request = await bench.held()
+    capture = bench.devices.capture(request, 4217)
+    await bench.post(f"/v1/payments/{held}/captures", capture, prefer="wait=20")
+    refund = bench.devices.refund(bench.statement(payment["id"], "payment-request+jwt"), 100)
+    await bench.post(f"/v1/payments/{payment['id']}/refunds", refund, prefer="wait=20")
+    document = await audited(bench, wire, monkeypatch)
+    # localstripe has the payments of other tests too, which are not this server's.
+    findings = [f for check in document["checks"] for f in check["findings"]]
+    assert [f for f in findings if payment["id"] in f or held in f] == []
+    intent = (await charged_at_stripe(stripe, payment["id"]))[0]["id"]
+    async with httpx.AsyncClient(base_url=stripe, auth=(KEY, ""), trust_env=False) as http:
+        form = {"payment_intent": intent, "amount": 7, "metadata[key]": "x"}
+        form |= {"metadata[payment]": payment["id"]}
+        assert (await http.post("/v1/refunds", data=form)).status_code == 200
+    document = await audited(bench, wire, monkeypatch)
+    found = next(check for check in document["checks"] if check["number"] == 15)["findings"]
+    assert [finding for finding in found if payment["id"] in finding]
 
 
 async def test_the_key_comes_from_a_file_and_is_in_no_output(

@@ -1,0 +1,64 @@
+"""What the processor tells unasked: kept once, and a reason to look up what is unknown.
+
+Events come late, twice, in any order, and may contradict what is known. None of them moves money or
+changes a payment: it only lets the reconciler ask at once what it would ask later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from server.kinds import OutboxState
+from server.reviews import NEEDS_REVIEW
+from server.schema.orders import OPEN_ORDER, outbox
+from server.schema.reviews import processor_events
+
+#: Processors deliver again for some days; after that an event is not known again.
+EVENT_LIFETIME_MS: Final = 30 * 24 * 3600 * 1000
+
+_KNOWN: Final = select(processor_events.c.id).where(processor_events.c.id == bindparam("event"))
+_ADD: Final = insert(processor_events)
+_WAKE: Final = update(outbox).where(
+    OPEN_ORDER,
+    outbox.c.payment_id == bindparam("payment"),
+    outbox.c.state == OutboxState.UNKNOWN.value,
+    outbox.c.reason.is_distinct_from(NEEDS_REVIEW),
+)
+_OLD: Final = processor_events.c.received_ms <= bindparam("before_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorEvent:
+    """``payment_id``: as the processor has it from us; None: about something else."""
+
+    id: str
+    kind: str
+    payment_id: str | None
+
+
+def note_event(connection: Connection, event: ProcessorEvent, now_ms: int) -> bool:
+    """Keep an event; whether there is something to look up. One that is known does nothing."""
+    if connection.execute(_KNOWN, {"event": event.id}).first() is not None:
+        return False
+    row = {"id": event.id, "kind": event.kind, "payment_id": event.payment_id}
+    connection.execute(_ADD, row | {"received_ms": now_ms})
+    if event.payment_id is None:
+        return False
+    woken = connection.execute(_WAKE, {"payment": event.payment_id, "next_at_ms": now_ms})
+    return woken.rowcount > 0
+
+
+def outdated_events(connection: Connection, now_ms: int) -> bool:
+    """Whether there is something for ``purge_events``."""
+    old = select(processor_events.c.id).where(_OLD).limit(1)
+    return connection.execute(old, {"before_ms": now_ms - EVENT_LIFETIME_MS}).first() is not None
+
+
+def purge_events(connection: Connection, now_ms: int) -> None:
+    """Forget what was told long ago."""
+    connection.execute(
+        delete(processor_events).where(_OLD), {"before_ms": now_ms - EVENT_LIFETIME_MS}
+    )
