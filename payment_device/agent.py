@@ -7,13 +7,16 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import uuid6
+from starlette.types import ASGIApp
 
-from payment_device import enrolment
+from payment_device import enrolment, till_access
 from payment_device.config import TerminalSettings
 from payment_device.enrolment import Enrolled
 from payment_device.errands import Equipment, Errands
@@ -24,10 +27,12 @@ from payment_device.orders import Lane
 from payment_device.receipts import ReceiptCheck
 from payment_device.sightings import Sightings
 from payment_device.terminal import Terminal
+from payment_device.till_access import TillAccess, TokenDoor
 from server.client import ServerClient, ServerUnreachableError
+from twochannel.changes import Changes
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
-from twochannel.serving import Address, serve
+from twochannel.serving import Address, serve, serve_as_before
 from twochannel.state_folder import held
 from twochannel.supervisor import supervised
 from twochannel.trace import Trace, boot_id, wall_ms
@@ -73,10 +78,13 @@ class TerminalAgent:
 
     def __init__(self, settings: TerminalSettings, state: Path) -> None:
         """Raises EnrolmentError, KeyStoreError, DatabaseError, OSError."""
+        self._loop = asyncio.get_running_loop()
         self._enrolled = enrolment.load(state)
         signer = enrolment.keys_of(state, settings.keys).signer(enrolment.KEY_NAME)
         self._settings = settings
-        self._intents = Intents(state / FILE_NAME)
+        self._state_folder = state
+        self._changes = Changes()
+        self._intents = Intents(state / FILE_NAME, self._mark_change)
         self._trace = Trace("terminal", state / TRACE_NAME, boot=boot_id())
         self._radio = LaneRadio(
             lambda: open_radio(settings.radio),
@@ -99,17 +107,45 @@ class TerminalAgent:
     async def run(self, socket: Path, ready: Callable[[dict[str, object]], None]) -> None:
         """Until SIGTERM or SIGINT. ``socket``: of the local API. Raises RadioError, OSError."""
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            self._loop.add_signal_handler(number, stop.set)
         self._trace.event("agent_started")
         with contextlib.closing(self._intents), self._trace:
-            async with self._client, self._working() as terminal:
-                api = LocalApi(terminal, self._radio, lambda: self._status(terminal))
-                async with serve(api.application(), Address(socket=socket)), self._supervised():
-                    ready(_ready(self._enrolled))
-                    await stop.wait()
-                    _log.info("stopping")
+            async with (
+                self._client,
+                self._working() as terminal,
+                self._served(terminal, socket),
+                self._supervised(),
+            ):
+                ready(_ready(self._enrolled))
+                await stop.wait()
+                _log.info("stopping")
+
+    def _mark_change(self) -> None:
+        """Called in whatever thread has changed a payment."""
+        self._loop.call_soon_threadsafe(self._changes.mark)
+
+    @contextlib.asynccontextmanager
+    async def _served(self, terminal: Terminal, socket: Path) -> AsyncIterator[None]:
+        """The local API, for the command line and for tills."""
+        status = partial(self._status, terminal)
+        api = LocalApi(terminal, self._radio, self._changes, status).application()
+        async with serve(api, Address(socket=socket)), self._served_to_tills(api):
+            try:
+                yield
+            finally:
+                self._changes.close()
+
+    @contextlib.asynccontextmanager
+    async def _served_to_tills(self, api: ASGIApp) -> AsyncIterator[None]:
+        elsewhere = self._settings.till_file
+        file = Path(elsewhere) if elsewhere else self._state_folder / till_access.FILE_NAME
+        access = TillAccess.recall(file)
+        door = TokenDoor(api, access.token)
+        async with serve_as_before(door, self._settings.till_port, access.port) as served:
+            told = replace(access, url=f"http://127.0.0.1:{served.port}")
+            told.keep(file, for_the_group=bool(elsewhere))
+            yield
 
     @contextlib.asynccontextmanager
     async def _working(self) -> AsyncIterator[Terminal]:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from payment_device.intents import Intent, Operation, Phase
+from payment_device.intents import Intent, Kind, Operation, OperationPhase, Phase
 from payment_device.receipts import PaymentView
-from payment_device.sightings import Absence, Ambiguity, Ambiguous, NoJack
+from payment_device.sightings import (
+    Absence,
+    Ambiguity,
+    Ambiguous,
+    Choice,
+    Chosen,
+    Nearby,
+    NoJack,
+)
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.money import Amount
 from twochannel.protocol.statements import Refund
@@ -48,11 +57,12 @@ class UnsettledError(CodedError):
         )
 
 
-def view(intent: Intent) -> dict[str, Any]:
+def view(intent: Intent, operations: Sequence[Operation] = ()) -> dict[str, Any]:
     """A payment for the till: the server's members, and what this terminal knows of it.
 
     ``phase``: see Phase; ``code``: why it ended without an outcome; ``paid``: goods may leave, as
-    a receipt proves; ``legs``: milliseconds as this terminal measured them.
+    a receipt proves; ``legs``: milliseconds as this terminal measured them; ``under_way``: what
+    was asked for and has no outcome yet; ``refunds``: all that were not refused.
     """
     asked = intent.asked
     own: dict[str, Any] = {
@@ -63,6 +73,12 @@ def view(intent: Intent) -> dict[str, Any]:
         "lane": asked.lane,
         "reference": asked.reference,
         "description": asked.description,
+        "match_code": None,
+        "reason": None,
+        "receipt": None,
+        "authorized_minor": 0,
+        "captured_minor": 0,
+        "refunded_minor": 0,
     }
     payment = settled_view(intent)
     taken_minor = payment.captured_minor if payment else 0
@@ -73,8 +89,20 @@ def view(intent: Intent) -> dict[str, Any]:
         "paid": payment is not None and payment.paid,
         "amount_text": str(shown),
         "legs": intent.legs,
+        "under_way": _under_way(operations),
+        "refunds": [refund_view(each) for each in operations if _is_refund(each)],
     }
     return own | (intent.answer or {}) | local
+
+
+def _under_way(operations: Sequence[Operation]) -> str | None:
+    """The first thing that the server has not settled."""
+    begun = (each for each in operations if each.phase is OperationPhase.STORED)
+    return next((each.kind.noun for each in begun), None)
+
+
+def _is_refund(operation: Operation) -> bool:
+    return operation.kind is Kind.REFUND and operation.phase is not OperationPhase.REFUSED
 
 
 def refund_view(refund: Operation) -> dict[str, Any]:
@@ -96,6 +124,28 @@ def settled_view(intent: Intent) -> PaymentView | None:
     if intent.answer is None or intent.phase is not Phase.SETTLED:
         return None
     return PaymentView.model_validate(intent.answer)
+
+
+def jacks_view(choice: Choice, nearby: Sequence[Nearby], now_s: float) -> dict[str, Any]:
+    """What is heard at monotonic ``now_s``, strongest first, and why none is chosen (else null).
+
+    ``state``: ``chosen``, ``ambiguous`` (any of these may be meant), ``heard``, ``quiet``.
+    """
+    states: dict[str, str] = {}
+    if isinstance(choice, Chosen):
+        states = {choice.jack.handle: "chosen"}
+    elif isinstance(choice, Ambiguous):
+        states = {jack.handle: "ambiguous" for jack in choice.candidates}
+    items = [
+        {
+            "handle": jack.handle,
+            "rssi_dbm": jack.rssi_dbm,
+            "age_ms": max(0, round((now_s - jack.heard_at_s) * 1000)),
+            "state": "quiet" if jack.quiet else states.get(jack.handle, "heard"),
+        }
+        for jack in nearby
+    ]
+    return {"items": items, "reason": None if isinstance(choice, Chosen) else choice.reason.value}
 
 
 def not_chosen(choice: Ambiguous | NoJack) -> CodedError:

@@ -29,6 +29,11 @@ class TerminalSettings(Settings):
     listen_s: Annotated[float, Field(ge=0, le=30)] = 3.0
     #: For how long the server may be silent before a till is told. The payment goes on anyway.
     patience_s: Annotated[float, Field(ge=0, le=60)] = 5.0
+    #: Where tills are served, on loopback. 0: a free port, and the same again after a restart.
+    till_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    #: Where tills find address and token. Empty: till.json in the state folder, for this user
+    #: alone. Elsewhere its folder's group may read it, if the folder hands it down (mode 2750).
+    till_file: str = ""
     #: Where the signing key is: "file", or a pkcs11: URI (docs/keys.md).
     keys: str = FILE
     log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"

@@ -8,6 +8,9 @@ may be called from any thread.
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -19,19 +22,25 @@ from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.statements import Cancel, Capture, PaymentRequest, Refund
 
 FILE_NAME: Final = "intents.sqlite3"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+#: Version 2 added ``changes``: a file of version 1 gets it when it is opened.
 _SCHEMA: Final = """
-CREATE TABLE payments (
+CREATE TABLE IF NOT EXISTS payments (
   payment TEXT PRIMARY KEY, reference TEXT NOT NULL, request TEXT NOT NULL,
   lane_nonce BLOB NOT NULL, phase TEXT NOT NULL, code TEXT, answer TEXT, legs TEXT NOT NULL
 ) STRICT;
-CREATE INDEX payments_by_reference ON payments (reference);
-CREATE INDEX payments_by_phase ON payments (phase);
-CREATE TABLE operations (
+CREATE INDEX IF NOT EXISTS payments_by_reference ON payments (reference);
+CREATE INDEX IF NOT EXISTS payments_by_phase ON payments (phase);
+CREATE TABLE IF NOT EXISTS operations (
   statement TEXT PRIMARY KEY, payment TEXT NOT NULL REFERENCES payments (payment),
   kind TEXT NOT NULL, compact TEXT NOT NULL, phase TEXT NOT NULL, code TEXT
 ) STRICT;
-CREATE INDEX operations_by_phase ON operations (phase);
+CREATE INDEX IF NOT EXISTS operations_by_phase ON operations (phase);
+CREATE INDEX IF NOT EXISTS operations_by_payment ON operations (payment);
+CREATE TABLE IF NOT EXISTS changes (
+  revision INTEGER PRIMARY KEY AUTOINCREMENT,
+  payment TEXT NOT NULL UNIQUE REFERENCES payments (payment)
+) STRICT;
 """
 
 
@@ -122,29 +131,61 @@ _MODELS: Final[dict[Kind, type[Capture | Cancel | Refund]]] = {
     Kind.REFUND: Refund,
 }
 _PAYMENT = "SELECT payment, request, lane_nonce, phase, code, answer, legs FROM payments"
+_WITH_REVISION = (
+    "SELECT coalesce(revision, 0), payment, request, lane_nonce, phase, code, answer, legs"
+    " FROM payments LEFT JOIN changes USING (payment)"
+)
 #: The outcome is still to come, or an amount is held.
 _ACTIVE = (
     "(phase IN ('stored', 'pending', 'processing')"
     " OR (phase = 'settled' AND json_extract(answer, '$.status') = 'authorized'))"
 )
+#: A payment has one row, of its last change: whoever missed some gets each payment once.
+_CHANGED = "INSERT OR REPLACE INTO changes (payment) VALUES (?)"
 _OPERATION = "SELECT statement, payment, kind, compact, phase, code FROM operations"
 
 
 class Intents:
     """An open file of intents."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or make it. Raises DatabaseError."""
+    def __init__(self, path: Path, on_change: Callable[[], None] = lambda: None) -> None:
+        """Open the file, or make it. Raises DatabaseError.
+
+        ``on_change`` is called after every change, in the thread that made it.
+        """
         self._database = Database(path, _SCHEMA, SCHEMA_VERSION)
+        self._on_change = on_change
 
     def close(self) -> None:
         self._database.close()
+
+    @contextmanager
+    def _changing(self, payment: str) -> Iterator[sqlite3.Connection]:
+        """A transaction that changes ``payment``, and is noted as such."""
+        with self._database.transaction() as db:
+            yield db
+            db.execute(_CHANGED, (payment,))
+        self._on_change()
+
+    @property
+    def revision(self) -> int:
+        """A number that rises with every change."""
+        ((revision,),) = self._database.rows("SELECT coalesce(max(revision), 0) FROM changes")
+        return int(revision)
+
+    def changed_since(self, revision: int | None) -> list[tuple[int, Intent]]:
+        """Payments with their revisions, oldest change first; None: all that are not over."""
+        which = _ACTIVE if revision is None else "revision > ?"
+        values = () if revision is None else (revision,)
+        query = f"{_WITH_REVISION} WHERE {which} ORDER BY 1, payment"
+        rows = self._database.rows(query, *values)
+        return [(number, _intent(row)) for number, *row in rows]
 
     # --- payments
 
     def store(self, payment: str, reference: str, request: str, lane_nonce: bytes) -> None:
         """A new payment, ``stored``. On disk when this returns."""
-        with self._database.transaction() as db:
+        with self._changing(payment) as db:
             db.execute(
                 "INSERT INTO payments VALUES (?, ?, ?, ?, ?, NULL, NULL, '{}')",
                 (payment, reference, request, lane_nonce, Phase.STORED.value),
@@ -152,14 +193,14 @@ class Intents:
 
     def sign_again(self, payment: str, request: str) -> None:
         """Replace the request, which the server has refused for its time and does not hold."""
-        with self._database.transaction() as db:
+        with self._changing(payment) as db:
             db.execute("UPDATE payments SET request = ? WHERE payment = ?", (request, payment))
 
     def learn(
         self, payment: str, phase: Phase, answer: dict[str, Any], legs: dict[str, float]
     ) -> None:
         """What the server said last."""
-        with self._database.transaction() as db:
+        with self._changing(payment) as db:
             db.execute(
                 "UPDATE payments SET phase = ?, code = NULL, answer = ?, legs = ?"
                 " WHERE payment = ?",
@@ -168,7 +209,7 @@ class Intents:
 
     def close_without(self, payment: str, phase: Phase, code: str | None = None) -> None:
         """It ended in ``phase`` without an outcome to believe, because of ``code``."""
-        with self._database.transaction() as db:
+        with self._changing(payment) as db:
             db.execute(
                 "UPDATE payments SET phase = ?, code = ? WHERE payment = ?",
                 (phase.value, code, payment),
@@ -218,7 +259,7 @@ class Intents:
 
     def store_operation(self, operation: Operation) -> None:
         """A new capture, cancel or refund. On disk when this returns."""
-        with self._database.transaction() as db:
+        with self._changing(operation.payment) as db:
             db.execute(
                 "INSERT INTO operations VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -241,7 +282,7 @@ class Intents:
     def close_operation(
         self, statement: str, phase: OperationPhase, code: str | None = None
     ) -> None:
-        with self._database.transaction() as db:
+        with self._changing(self.get_operation(statement).payment) as db:
             db.execute(
                 "UPDATE operations SET phase = ?, code = ? WHERE statement = ?",
                 (phase.value, code, statement),
@@ -264,6 +305,11 @@ class Intents:
                 return operation
         return None
 
+    def operations(self, payment: str) -> list[Operation]:
+        """All that was ever asked for of a payment, oldest first."""
+        query = f"{_OPERATION} WHERE payment = ? ORDER BY statement"
+        return [_operation(row) for row in self._database.rows(query, payment)]
+
     def open_operations(self, payment: str | None = None) -> list[Operation]:
         """Operations whose outcome is not known, oldest first; of one payment, or of all."""
         query = f"{_OPERATION} WHERE phase = 'stored' ORDER BY statement"
@@ -271,7 +317,7 @@ class Intents:
         return [o for o in operations if payment in (None, o.payment)]
 
 
-def _intent(row: tuple[Any, ...]) -> Intent:
+def _intent(row: Sequence[Any]) -> Intent:
     payment, request, lane_nonce, phase, code, answer, legs = row
     told = json.loads(answer) if answer is not None else None
     return Intent(payment, request, lane_nonce, Phase(phase), code, told, json.loads(legs))

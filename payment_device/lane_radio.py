@@ -11,8 +11,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from payment_device.answers import jacks_view
 from payment_device.sightings import (
     Ambiguous,
     Choice,
@@ -134,6 +135,10 @@ class LaneRadio:
         """Which jack is at the lane now; with ``handle``, whether the picked one is heard."""
         now_s = time.monotonic()
         return self._sightings.pick(handle, now_s) if handle else self._sightings.choose(now_s)
+
+    def jacks(self) -> dict[str, Any]:
+        """Which jacks are heard now, for the till (``answers.jacks_view``)."""
+        return jacks_view(self.look(), self.nearby(), time.monotonic())
 
     async def choose(self, handle: str | None = None) -> Choice:
         """As ``look``, but give jacks time to be heard, and a change of codes time to pass.

@@ -1,8 +1,10 @@
-"""The agent's local API, for the command line on this machine (Unix socket)."""
+"""The agent's local API: for its command line on a Unix socket, for tills on loopback.
+
+One implementation under both; docs/pos.md tells tills how to use it.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,8 +18,11 @@ from starlette.routing import Route
 from payment_device.answers import JackAmbiguousError, UnsettledError
 from payment_device.lane_radio import LaneRadio
 from payment_device.orders import Charge, GivingBack, read_cancel, read_capture
-from payment_device.sightings import Chosen, Nearby, NoJack
 from payment_device.terminal import Terminal
+from payment_device.till_access import OPENAPI
+from payment_device.till_events import TillEvents
+from payment_device.till_openapi import document
+from twochannel.changes import Changes
 from twochannel.intake import StrictDoor, answer_coded_error, answer_failure, answer_http_error
 from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode, problem_document
 from twochannel.protocol.limits import MAX_WAIT_S
@@ -32,10 +37,15 @@ class LocalApi:
     """Routes of one terminal. ``status``: what ``GET /v1/status`` answers."""
 
     def __init__(
-        self, terminal: Terminal, radio: LaneRadio, status: Callable[[], dict[str, Any]]
+        self,
+        terminal: Terminal,
+        radio: LaneRadio,
+        changes: Changes,
+        status: Callable[[], dict[str, Any]],
     ) -> None:
         self._terminal = terminal
         self._radio = radio
+        self._events = TillEvents(terminal, radio, changes)
         self._status = status
 
     def application(self) -> Starlette:
@@ -50,6 +60,8 @@ class LocalApi:
                 Route(f"{one}/refunds", self._refund, methods=["POST"]),
                 Route("/v1/jacks", self._jacks, methods=["GET"]),
                 Route("/v1/status", self._tell_status, methods=["GET"]),
+                Route("/v1/events", self._events.endpoint, methods=["GET"]),
+                Route(OPENAPI, _openapi, methods=["GET"]),
             ],
             middleware=[Middleware(StrictDoor)],
             exception_handlers={
@@ -90,28 +102,14 @@ class LocalApi:
         return JSONResponse(await self._terminal.refund(request.path_params["payment"], asked))
 
     async def _jacks(self, _request: Request) -> Response:
-        choice = self._radio.look()
-        reason = None if isinstance(choice, Chosen) else choice.reason.value
-        handles: set[str] = set()
-        if isinstance(choice, Chosen):
-            handles = {choice.jack.handle}
-        elif not isinstance(choice, NoJack):
-            handles = {jack.handle for jack in choice.candidates}
-        state = "chosen" if isinstance(choice, Chosen) else "ambiguous"
-        items = [_jack(jack, state, handles) for jack in self._radio.nearby()]
-        return JSONResponse({"items": items, "reason": reason})
+        return JSONResponse(self._radio.jacks())
 
     async def _tell_status(self, _request: Request) -> Response:
         return JSONResponse(self._status())
 
 
-def _jack(jack: Nearby, state: str, handles: set[str]) -> dict[str, Any]:
-    return {
-        "handle": jack.handle,
-        "rssi_dbm": jack.rssi_dbm,
-        "age_ms": round((time.monotonic() - jack.heard_at_s) * 1000),
-        "state": "quiet" if jack.quiet else state if jack.handle in handles else "heard",
-    }
+async def _openapi(_request: Request) -> Response:
+    return JSONResponse(document())
 
 
 async def _members(request: Request) -> dict[str, object]:

@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from twochannel.protocol.errors import ErrorCode, StatementError
 from twochannel.protocol.lane import lane_digest
@@ -49,39 +56,60 @@ class _Message(BaseModel):
             ) from None
 
 
-class _TypedAmount(_Message):
+class TypedAmount(_Message):
     """An amount as a person types it."""
 
     amount: Annotated[str, StringConstraints(max_length=20)]
     currency: str
 
 
-class _Charge(_Message):
-    amount: dict[str, object]
-    capture: str = CaptureMode.AUTOMATIC.value
+#: Either way of writing an amount.
+_AnyAmount = Annotated[
+    dict[str, object],
+    WithJsonSchema({"oneOf": [Amount.model_json_schema(), TypedAmount.model_json_schema()]}),
+]
+_WaitSeconds = Annotated[
+    int,
+    Field(ge=0, le=MAX_WAIT_S, description="For how long the answer may be held back."),
+]
+
+
+class ChargeBody(_Message):
+    """What a till asks for. ``reference``: its own name of the payment, which is made once."""
+
+    amount: _AnyAmount
+    capture: Annotated[str, WithJsonSchema({"type": "string", "enum": list(CaptureMode)})] = (
+        CaptureMode.AUTOMATIC.value
+    )
     reference: Name
     description: Text = ""
     jack: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4}$")] | None = None
     code: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] | None = None
-    wait_s: Annotated[int, Field(ge=0, le=MAX_WAIT_S)] = MAX_WAIT_S
+    wait_s: _WaitSeconds = MAX_WAIT_S
     wait_for: Literal["answer", "outcome"] = "outcome"
 
 
-class _Capture(_Message):
-    amount: dict[str, object]
-    wait_s: Annotated[int, Field(ge=0, le=MAX_WAIT_S)] = MAX_WAIT_S
+class CaptureBody(_Message):
+    """How much of a held payment to take."""
+
+    amount: _AnyAmount
+    wait_s: _WaitSeconds = MAX_WAIT_S
 
 
-class _Cancel(_Message):
+class CancelBody(_Message):
+    """Why a payment is cancelled, for the records."""
+
     reason: Text = ""
-    wait_s: Annotated[int, Field(ge=0, le=MAX_WAIT_S)] = MAX_WAIT_S
+    wait_s: _WaitSeconds = MAX_WAIT_S
 
 
-class _Refund(_Message):
-    amount: dict[str, object]
+class RefundBody(_Message):
+    """How much to give back. ``reference``: the till's own name of the refund, made once."""
+
+    amount: _AnyAmount
     reference: Name | None = None
     reason: Text = ""
-    wait_s: Annotated[int, Field(ge=0, le=MAX_WAIT_S)] = MAX_WAIT_S
+    wait_s: _WaitSeconds = MAX_WAIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +124,7 @@ class GivingBack:
     @classmethod
     def read(cls, members: dict[str, object]) -> Self:
         """Read a till's JSON. Raises StatementError."""
-        asked = _Refund.read(members)
+        asked = RefundBody.read(members)
         amount = read_amount(asked.amount)
         reference = asked.reference or Refund.usual_reference(amount)
         return cls(amount, reference, asked.reason, asked.wait_s)
@@ -136,7 +164,7 @@ class Charge:
     @classmethod
     def read(cls, members: dict[str, object]) -> Self:
         """Read a till's JSON. Raises StatementError."""
-        asked = _Charge.read(members)
+        asked = ChargeBody.read(members)
         if asked.capture not in set(CaptureMode):
             raise StatementError(ErrorCode.CLAIM_INVALID, "capture is automatic or manual")
         if asked.jack is not None and asked.code is not None:
@@ -163,7 +191,7 @@ class Lane:
 def read_amount(members: dict[str, object]) -> Amount:
     """An amount in minor units or as typed. Raises StatementError."""
     if "amount" in members:
-        typed = _TypedAmount.read(members)
+        typed = TypedAmount.read(members)
         return parse_amount(typed.amount, typed.currency)
     try:
         return Amount.model_validate(members)
@@ -177,13 +205,13 @@ def read_amount(members: dict[str, object]) -> Amount:
 
 def read_capture(members: dict[str, object]) -> tuple[Amount, int]:
     """Amount to take, and how long the answer may be held back. Raises StatementError."""
-    asked = _Capture.read(members)
+    asked = CaptureBody.read(members)
     return read_amount(asked.amount), asked.wait_s
 
 
 def read_cancel(members: dict[str, object]) -> tuple[str, int]:
     """Reason, and how long the answer may be held back. Raises StatementError."""
-    asked = _Cancel.read(members)
+    asked = CancelBody.read(members)
     return asked.reason, asked.wait_s
 
 

@@ -11,29 +11,14 @@ import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from payment_device.answers import (
-    UnsettledError,
-    not_chosen,
-    refund_view,
-    settled_view,
-    view,
-)
-from payment_device.errands import Equipment, Errand, Errands
-from payment_device.intents import (
-    AT_THE_LANE,
-    OPEN,
-    VOID,
-    Intent,
-    Kind,
-    Operation,
-    OperationPhase,
-    Phase,
-)
-from payment_device.operation_errand import OperationErrand
+from payment_device.answers import not_chosen, refund_view, view
+from payment_device.errands import Equipment, Errands
+from payment_device.intents import AT_THE_LANE, OPEN, VOID, Intent, Phase
+from payment_device.operations import Operations
 from payment_device.orders import (
     UNHEARD,
     Asking,
@@ -41,26 +26,20 @@ from payment_device.orders import (
     GivingBack,
     Lane,
     Order,
-    cancel_of,
-    capture_of,
-    refund_of,
     report_sighting,
 )
+from payment_device.patience import Patience
 from payment_device.payment_errand import FIRST_WAIT_S, PaymentErrand
-from payment_device.refund_errand import RefundErrand
 from payment_device.sightings import Chosen, Nearby, handle_of
-from twochannel.protocol.envelope import digest, sign
+from twochannel.protocol.envelope import sign
 from twochannel.protocol.errors import CodedError, ErrorCode, PaymentError
 from twochannel.protocol.lane import NONCE_LENGTH
 from twochannel.protocol.limits import MAX_WAIT_S
 from twochannel.protocol.money import Amount
-from twochannel.protocol.payment import Status
-from twochannel.protocol.statements import Cancel, Capture, Refund, SightingReport
+from twochannel.protocol.statements import SightingReport
 
 _log = logging.getLogger(__name__)
 
-#: The claims of an operation with this statement id and time.
-_Claims = Callable[[str, int], Capture | Cancel | Refund]
 #: Swept at start: whatever has no outcome that can be believed.
 _SWEPT: Final = OPEN | {Phase.UNVERIFIED}
 
@@ -92,10 +71,10 @@ class Terminal:
         self._intents = equipment.intents
         self._errands = errands
         self._new_id = new_id
-        self._patience_s = patience_s
+        self.patience = Patience(patience_s)
+        self._operations = Operations(equipment, errands, new_id, self.patience)
         self._opening = asyncio.Lock()
         self._opening_reference = ""
-        self._ordering = asyncio.Lock()
 
     # --- what a till can do
 
@@ -111,57 +90,46 @@ class Terminal:
 
     async def capture(self, payment: str, amount: Amount, wait_s: int) -> dict[str, Any]:
         """Take ``amount`` of a held payment. Asking twice for the same takes it once."""
-        intent = self._intent(payment)
-        settled = settled_view(intent)
-        if settled and (settled.status, settled.captured_minor) == (Status.CAPTURED, amount.value):
-            return view(intent)
-        _check_currency(intent, amount)
-
-        def claims(statement: str, now_s: int) -> Capture:
-            return capture_of(intent.asked, digest(intent.request), amount, statement, now_s)
-
-        await self._operate(intent, Kind.CAPTURE, claims, wait_s)
-        return view(self._intents.get(payment))
+        await self._operations.capture(self._intent(payment), amount, wait_s)
+        return self._shown(payment)
 
     async def cancel(self, payment: str, reason: str, wait_s: int) -> dict[str, Any]:
         """End a pending payment or release a hold."""
-        intent = self._intent(payment)
-        settled = settled_view(intent)
-        ended = settled is not None and settled.status in (Status.CANCELED, Status.VOIDED)
-        if ended or intent.phase is Phase.LAPSED:
-            return view(intent)
-
-        def claims(statement: str, now_s: int) -> Cancel:
-            return cancel_of(intent.asked, digest(intent.request), reason, statement, now_s)
-
-        await self._operate(intent, Kind.CANCEL, claims, wait_s)
-        return view(self._intents.get(payment))
+        await self._operations.cancel(self._intent(payment), reason, wait_s)
+        return self._shown(payment)
 
     async def refund(self, payment: str, asked: GivingBack) -> dict[str, Any]:
         """Give back what was captured, or a part of it. The same reference is given back once."""
-        intent = self._intent(payment)
-        _check_currency(intent, asked.amount)
-
-        def claims(statement: str, now_s: int) -> Refund:
-            return refund_of(intent.asked, digest(intent.request), asked, statement, now_s)
-
-        statement = await self._operate(intent, Kind.REFUND, claims, asked.wait_s, asked.reference)
+        statement = await self._operations.refund(self._intent(payment), asked)
         refund = refund_view(self._intents.get_operation(statement))
-        return view(self._intents.get(payment)) | {"refund": refund}
+        return self._shown(payment) | {"refund": refund}
 
     async def payment(self, payment: str, wait_s: int = 0) -> dict[str, Any]:
         """One payment; with ``wait_s`` held back until its outcome is known."""
         intent = self._intent(payment)
         if wait_s and intent.phase in OPEN:
             await self._settled(payment, wait_s)
-        return view(self._intents.get(payment))
+        return self._shown(payment)
 
     def payments(
         self, limit: int, *, reference: str | None = None, active: bool = False
     ) -> list[dict[str, Any]]:
         """The newest payments first; of a till's reference; those that are not over."""
         found = self._intents.newest(limit, reference=reference, active=active)
-        return [view(intent) for intent in found]
+        return [self._view(intent) for intent in found]
+
+    def changed_since(self, revision: int | None) -> list[tuple[int, dict[str, Any]]]:
+        """Payments that changed after ``revision``, oldest change first, each with its revision.
+
+        None: those that are not over, as a till wants them that knows nothing.
+        """
+        changed = self._intents.changed_since(revision)
+        return [(number, self._view(intent)) for number, intent in changed]
+
+    @property
+    def revision(self) -> int:
+        """A number that rises whenever anything changes in any payment."""
+        return self._intents.revision
 
     def at_the_lane(self) -> str | None:
         """The id of the payment that nobody has decided yet."""
@@ -177,11 +145,7 @@ class Terminal:
             if intent.phase in AT_THE_LANE:
                 await self._announce_again(intent)
             self._errands.begin(PaymentErrand(intent.payment, self._equipment, swept=True))
-        for operation in self._intents.open_operations():
-            self._equipment.trace.event(
-                "intent_swept", operation.payment, operation=operation.kind.value
-            )
-            self._begin_operation(operation)
+        self._operations.resume()
 
     async def _announce_again(self, intent: Intent) -> None:
         try:
@@ -288,84 +252,24 @@ class Terminal:
 
         errand = self._errands.find(payment)
         # Even a till that does not wait is told whether the server took the request.
-        await self._watch(errand, known, wait_s or MAX_WAIT_S, payment)
+        await self.patience.watch(errand, known, wait_s or MAX_WAIT_S, payment)
         intent = self._intents.get(payment)
         if intent.code is not None:
             told = errand.refusal if errand else None
             raise told or CodedError(ErrorCode(intent.code))
-        return view(intent)
+        return self._shown(payment)
 
     async def _settled(self, payment: str, wait_s: int) -> None:
         def known() -> bool:
             return self._intents.get(payment).phase not in OPEN
 
-        await self._watch(self._errands.find(payment), known, wait_s, payment)
+        await self.patience.watch(self._errands.find(payment), known, wait_s, payment)
 
-    async def _operate(
-        self,
-        intent: Intent,
-        kind: Kind,
-        claims: _Claims,
-        wait_s: int,
-        reference: str | None = None,
-    ) -> str:
-        """Begin the operation, or join it, and wait for its outcome; its statement's id."""
-        async with self._ordering:
-            statement = self._joined(intent.payment, kind, claims, reference)
-            if statement is None:
-                statement = self._new_id()
-                made = claims(statement, self._equipment.client.now_s())
-                compact = sign(made, self._equipment.signer)
-                operation = Operation(
-                    statement, intent.payment, kind, compact, OperationPhase.STORED, None
-                )
-                await asyncio.to_thread(self._intents.store_operation, operation)
-                self._begin_operation(operation)
-        errand = self._errands.find(statement)
+    def _shown(self, payment: str) -> dict[str, Any]:
+        return self._view(self._intents.get(payment))
 
-        def known() -> bool:
-            open_phase = OperationPhase.STORED
-            settled = self._intents.get_operation(statement).phase is not open_phase
-            return settled or (errand is not None and errand.refusal is not None)
-
-        await self._watch(errand, known, wait_s, intent.payment)
-        if errand is not None and errand.refusal is not None:
-            raise errand.refusal
-        return statement
-
-    def _begin_operation(self, operation: Operation) -> None:
-        kind = RefundErrand if operation.kind is Kind.REFUND else OperationErrand
-        self._errands.begin(kind(operation.statement, self._equipment))
-
-    def _joined(
-        self, payment: str, kind: Kind, claims: _Claims, reference: str | None
-    ) -> str | None:
-        """The same operation, if it is under way already. Another one has to wait for it.
-
-        A refund is known by its ``reference`` for good, unless it was refused.
-        """
-        kept = self._intents.find_refund(payment, reference) if reference is not None else None
-        for operation in ([kept] if kept else []) + self._intents.open_operations(payment):
-            wanted = claims(operation.statement, operation.claims.iat)
-            if operation.kind is kind and wanted == operation.claims:
-                return operation.statement
-            if operation is kept:
-                detail = "the reference was used for another refund"
-                raise PaymentError(ErrorCode.PAYMENT_CONFLICT, detail)
-            raise PaymentError(ErrorCode.PAYMENT_STATE, f"a {operation.kind.noun} is under way")
-        return None
-
-    async def _watch(
-        self, errand: Errand | None, known: Callable[[], bool], wait_s: int, payment: str
-    ) -> None:
-        """Until ``known``, or ``wait_s`` has passed. Raises UnsettledError for a silent server."""
-        ends_s = time.monotonic() + wait_s
-        while errand is not None and not known():
-            if errand.unreachable_s > self._patience_s:
-                raise UnsettledError(payment)
-            left_s = ends_s - time.monotonic()
-            if left_s <= 0 or not await _within(left_s, errand.change()):
-                return
+    def _view(self, intent: Intent) -> dict[str, Any]:
+        return view(intent, self._intents.operations(intent.payment))
 
     def _intent(self, payment: str) -> Intent:
         intent = self._intents.find(payment)
@@ -374,23 +278,8 @@ class Terminal:
         return intent
 
 
-def _check_currency(intent: Intent, amount: Amount) -> None:
-    agreed = intent.asked.amount.currency
-    if amount.currency != agreed:
-        raise PaymentError(ErrorCode.CURRENCY_UNKNOWN, f"the payment is in {agreed}")
-
-
 def _reported(target: _Target, now_s: float) -> SightingReport:
     if target.jack is None:
         return UNHEARD
     heard_s_ago = now_s - target.jack.heard_at_s
     return report_sighting(target.jack.rssi_dbm, heard_s_ago, target.others)
-
-
-async def _within(timeout_s: float, change: Awaitable[None]) -> bool:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await change
-    except TimeoutError:
-        return False
-    return True

@@ -19,9 +19,8 @@ from starlette.types import ASGIApp
 
 from phone_agent import page_memory
 from phone_agent.approval_page import ApprovalPage
-from phone_agent.changes import Changes
+from phone_agent.changes import QuestionChanges
 from phone_agent.database import Database
-from phone_agent.page_memory import PageMemory
 from phone_agent.settings_pages import SettingsPages
 from phone_agent.situation import PagedAgent, situation
 from twochannel.intake import StrictDoor
@@ -30,7 +29,7 @@ from twochannel.pages.door import Doorway, Form, PageDoor, form_route
 from twochannel.pages.rendering import LANGUAGE_COOKIE, Pages, static_files
 from twochannel.pages.words import LANGUAGES
 from twochannel.protocol.errors import PROBLEMS, CodedError
-from twochannel.serving import Address, Served, serve
+from twochannel.serving import serve_as_before
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 #: What no question announces, such as a jack that is lost, is on an open page within this time.
@@ -53,32 +52,18 @@ async def serving_pages(agent: PagedAgent, database: Database, port: int) -> Asy
         page_memory.keep(database, replace(kept, sessions=sessions))
 
     doorway = Doorway(Access(memory.sessions, keep_sessions), lambda: int(time.time()))
-    changes = Changes()
+    changes = QuestionChanges()
     agent.approvals.show_on(changes)
     app = pages_of(agent, doorway, changes)
     async with AsyncExitStack() as stack:
-        served = await stack.enter_async_context(_served(app, port, memory))
+        served = await stack.enter_async_context(serve_as_before(app, port, memory.port))
         stack.callback(changes.close)
         page_memory.keep(database, replace(memory, port=served.port or 0))
         doorway.origin = f"http://{memory.name}.localhost:{served.port}"
         yield doorway
 
 
-@asynccontextmanager
-async def _served(app: ASGIApp, port: int, memory: PageMemory) -> AsyncIterator[Served]:
-    """At ``port``; at the last one if that is 0, or at any if the last one is taken."""
-    async with AsyncExitStack() as stack:
-        try:
-            listening = serve(app, Address(port=port or memory.port), connections=64)
-            served = await stack.enter_async_context(listening)
-        except OSError:
-            if port or not memory.port:
-                raise
-            served = await stack.enter_async_context(serve(app, Address(), connections=64))
-        yield served
-
-
-def pages_of(agent: PagedAgent, doorway: Doorway, changes: Changes) -> ASGIApp:
+def pages_of(agent: PagedAgent, doorway: Doorway, changes: QuestionChanges) -> ASGIApp:
     """The application: door, routes, and what is answered where there is none."""
     pages = Pages(_TEMPLATES)
 
@@ -108,7 +93,9 @@ def pages_of(agent: PagedAgent, doorway: Doorway, changes: Changes) -> ASGIApp:
     return StrictDoor(PageDoor(app, doorway, locked))
 
 
-def _event_stream(agent: PagedAgent, changes: Changes) -> Callable[[Request], Awaitable[Response]]:
+def _event_stream(
+    agent: PagedAgent, changes: QuestionChanges
+) -> Callable[[Request], Awaitable[Response]]:
     """An endpoint that says what is new by a name for the situation; the page fetches itself."""
     streams = 0
 

@@ -86,6 +86,26 @@ async def serve(
             address.socket.unlink(missing_ok=True)
 
 
+@contextlib.asynccontextmanager
+async def serve_as_before(
+    app: Any, port: int, last_port: int, *, connections: int = 64
+) -> AsyncIterator[Served]:
+    """Serve on loopback at ``port``; if that is 0, at ``last_port``, or at any if it is taken.
+
+    Raises OSError if ``port`` is taken.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            listening = serve(app, Address(port=port or last_port), connections=connections)
+            served = await stack.enter_async_context(listening)
+        except OSError:
+            if port or not last_port:
+                raise
+            anywhere = serve(app, Address(), connections=connections)
+            served = await stack.enter_async_context(anywhere)
+        yield served
+
+
 def _http(address: Address) -> Any:
     """Strangers meet the bounded protocol. It needs httptools, which only the server installs; on
     its private socket an agent does with uvicorn's other one, which is bounded by itself."""

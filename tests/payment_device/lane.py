@@ -22,6 +22,7 @@ from payment_device.sightings import LaneRules, Sightings
 from payment_device.terminal import Terminal
 from server.client import ServerClient, ServerPin
 from tests.payment_device.scripted_server import LANE, ScriptedServer, new_id
+from twochannel.changes import Changes
 from twochannel.keystore.file import FileSigner
 from twochannel.protocol import beacon
 from twochannel.protocol.errors import CodedError, ErrorCode
@@ -140,6 +141,7 @@ class Bench:
     client: ServerClient
     air: Air
     trace: Path
+    changes: Changes
 
     async def charge(self, reference: str = "r-1", **changes: Any) -> dict[str, Any]:
         return await self.terminal.charge(order(reference, **changes))
@@ -167,7 +169,12 @@ async def terminal_at(
 ) -> AsyncIterator[Bench]:
     """A terminal in ``state`` while the block runs; on leaving, open errands are just dropped."""
     trace = Trace("terminal", state / "trace.jsonl", boot="boot")
-    with closing(Intents(state / FILE_NAME)) as intents, trace:
+    changes, loop = Changes(), asyncio.get_running_loop()
+
+    def changed() -> None:
+        loop.call_soon_threadsafe(changes.mark)
+
+    with closing(Intents(state / FILE_NAME, changed)) as intents, trace:
         radio = LaneRadio(lambda: MemoryRadio(air), Sightings(LaneRules()), trace, listen_s=0.3)
         client = ServerClient(pin, signer, new_id=new_id, wall_ms=wall_ms)
         check = ReceiptCheck(signer.key.kid, pin.server, pin.key)
@@ -180,8 +187,10 @@ async def terminal_at(
             await radio.opened.wait()
             await terminal.sweep()
             try:
-                yield Bench(terminal, intents, radio, client, air, state / "trace.jsonl")
+                trace_file = state / "trace.jsonl"
+                yield Bench(terminal, intents, radio, client, air, trace_file, changes)
             finally:
+                changes.close()
                 errands.stop()
                 listening.cancel()
 

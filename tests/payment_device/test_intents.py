@@ -143,3 +143,21 @@ def test_a_full_disk_is_an_error_and_not_a_payment(intents: Intents) -> None:
         intents.store("2", "r" * 100_000, "x.y.z", NONCE)
     assert intents.find("2") is None
     intents.store("3", "r", "x.y.z", NONCE)
+
+
+def test_a_file_of_the_version_before_is_taken_on(tmp_path: Path) -> None:
+    file = tmp_path / "intents.sqlite3"
+    with closing(Intents(file)) as opened:
+        opened.store("p-1", "r-1", "request", b"nonce")
+    with closing(sqlite3.connect(file)) as old:
+        old.execute("DROP TABLE changes")
+        old.execute("PRAGMA user_version = 1")
+    changes: list[str] = []
+    with closing(Intents(file, lambda: changes.append("changed"))) as opened:
+        assert opened.revision == 0
+        ((number, kept),) = opened.changed_since(None)
+        assert (number, kept.payment) == (0, "p-1")
+        opened.close_without("p-1", Phase.LAPSED, "statement_expired")
+        ((number, ended),) = opened.changed_since(0)
+        assert (number, ended.phase, changes) == (opened.revision, Phase.LAPSED, ["changed"])
+        assert opened.changed_since(None) == []

@@ -16,13 +16,14 @@ from twochannel.serving import Address, serve
 
 OTHER = bytes.fromhex("fedcba9876543210")
 EUR = {"value": 450, "currency": "EUR"}
+STATUS = {"lane": "Lane 1", "payment": None}
 CHARGE = {"amount": EUR, "reference": "r-1"}
 
 
 @pytest.fixture
 async def till(lane: Bench, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     socket = tmp_path / "control.sock"
-    api = LocalApi(lane.terminal, lane.radio, lambda: {"lane": "Lane 1"})
+    api = LocalApi(lane.terminal, lane.radio, lane.changes, lambda: STATUS)
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
     async with (
         serve(api.application(), Address(socket=socket)),
@@ -38,7 +39,7 @@ async def test_a_till_charges_and_looks(till: httpx.AsyncClient) -> None:
     assert (await till.get("/v1/payments?limit=1")).json() == {"items": [paid]}
     (jack,) = (await till.get("/v1/jacks")).json()["items"]
     assert (jack["handle"], jack["rssi_dbm"], jack["state"]) == ("0123", -55, "chosen")
-    assert (await till.get("/v1/status")).json() == {"lane": "Lane 1"}
+    assert (await till.get("/v1/status")).json() == STATUS
 
 
 async def test_ambiguous_jacks_are_listed(till: httpx.AsyncClient, lane: Bench) -> None:
@@ -58,7 +59,7 @@ async def test_ambiguous_jacks_are_listed(till: httpx.AsyncClient, lane: Bench) 
 async def test_a_till_is_told_which_payment_goes_on(
     till: httpx.AsyncClient, lane: Bench, server: ScriptedServer
 ) -> None:
-    lane.terminal._patience_s = 0.0
+    lane.terminal.patience.silent_s = 0.0
     server.faults.extend(["drop"] * 50)
     answer = await till.post("/v1/payments", json=CHARGE)
     assert (answer.status_code, answer.json()["code"]) == (502, "server_unreachable")

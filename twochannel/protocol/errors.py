@@ -42,6 +42,7 @@ class ErrorCode(StrEnum):
     STATEMENT_REPLAYED = "statement_replayed"
 
     PROOF_REQUIRED = "proof_required"
+    TOKEN_REQUIRED = "token_required"  # noqa: S105  # a code, no secret
     ENROLMENT_CODE_REFUSED = "enrolment_code_refused"
     PAIRING_CLOSED = "pairing_closed"
     CLAIM_REFUSED = "claim_refused"
@@ -144,6 +145,11 @@ PROBLEMS: Final[dict[ErrorCode, Problem]] = {
         401,
         "The request needs a proof of the device's key",
         "Send Authorization: Bearer with a proof+jwt for this method and path.",
+    ),
+    ErrorCode.TOKEN_REQUIRED: Problem(
+        401,
+        "The request needs the till's token",
+        "Send Authorization: Bearer with the token in the terminal's till.json.",
     ),
     ErrorCode.ENROLMENT_CODE_REFUSED: Problem(
         403, "The enrolment code is not valid", "Ask the operator for a new code."
