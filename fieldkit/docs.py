@@ -20,13 +20,16 @@ import click
 from fieldkit.specimens import Specimens
 from server.confirmations import accept_confirmation
 from server.operations import accept_order
+from server.payment_methods import choose_default
 from server.refunds import accept_refund
+from server.releases import release_jack
 from server.requests import accept_request
 from twochannel.doctor.catalogue import CHECKS
 from twochannel.doctor.known_bad import KNOWN_BAD
 from twochannel.protocol import limits
 from twochannel.protocol.envelope import Statement
 from twochannel.protocol.errors import PROBLEMS
+from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
 from twochannel.protocol.payment import (
     FINAL,
     INITIAL,
@@ -155,12 +158,18 @@ def refusals_section() -> str:
         Confirmation: accept_confirmation,
         Capture: accept_order,
         Refund: accept_refund,
+        MethodDefault: choose_default,
+        Release: release_jack,
     }
     return "\n".join(f"`{model.TYP}`{_also(model)}\n\n{_steps(j)}" for model, j in judges.items())
 
 
+#: What is judged in the same order as another.
+_LIKE: dict[type[Statement], type[Statement]] = {Capture: Cancel, MethodDefault: MethodRemoval}
+
+
 def _also(model: type[Statement]) -> str:
-    return f", `{Cancel.TYP}`" if model is Capture else ""
+    return f", `{_LIKE[model].TYP}`" if model in _LIKE else ""
 
 
 def _steps(judge: Callable[..., object]) -> str:

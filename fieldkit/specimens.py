@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from twochannel.keystore.file import FileAgreement, FileSigner
 from twochannel.protocol.envelope import Statement, digest, sign
+from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
 from twochannel.protocol.lane import lane_digest
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import CaptureMode, Status
@@ -305,6 +306,12 @@ class Specimens:
                 **times,
             ),
             "phone",
+        )
+        about_method: dict[str, Any] = {"sub": specimen_id(8), **by_phone, **times}
+        self._add(MethodDefault(jti=specimen_id(9), **about_method), "phone")
+        self._add(MethodRemoval(jti=specimen_id(10), **about_method), "phone")
+        self._add(
+            Release(jti=specimen_id(11), sub=self.jack, epoch=1, **by_phone, **times), "phone"
         )
         self._add(
             Proof(jti=specimen_id(107), htm="GET", htu="/v1/events", **by_phone, **times), "phone"

@@ -121,9 +121,26 @@ class PairedAnswer(_Answer):
 
 
 class PaymentMethodAnswer(_Answer):
+    """``default``: the one that its owner pays with."""
+
     id: Uuid
     label: Label
+    default: bool
     created_ms: int
+    removed_ms: int | None
+
+
+class JackAnswer(_Answer):
+    """A jack of a phone. ``epoch``: of their pairing."""
+
+    jack: Thumbprint
+    epoch: Counter
+    paired_ms: int
+    released_ms: int | None
+
+
+class JackList(_Answer):
+    items: list[JackAnswer]
 
 
 class PaymentMethodList(_Answer):

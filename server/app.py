@@ -16,6 +16,7 @@ from server.openapi import complete
 from server.routes import (
     enrolments,
     events,
+    jacks,
     operations,
     pairings,
     payment_methods,
@@ -44,6 +45,7 @@ _ROUTERS = (
     enrolments.router,
     pairings.router,
     times.router,
+    jacks.router,
     payment_methods.router,
     payments.router,
     operations.router,

@@ -30,8 +30,8 @@ class Records:
     ``history``, ``outbox``, ``statements`` (in the order of the chain) and ``charges`` are grouped
     by payment, ``refunds`` and the processor's ``booked_refunds`` too, ``pairings`` by jack,
     ``reviews`` by order. ``auth_codes`` are those of all payments in the order in which they were
-    accepted. ``devices`` are terminals, phones and jacks by id. ``identity``: the
-    server's identity statement.
+    accepted, ``instructions`` what owners have signed about methods and jacks. ``devices`` are
+    terminals, phones and jacks by id. ``identity``: the server's identity statement.
     """
 
     payments: list[Row]
@@ -43,6 +43,7 @@ class Records:
     devices: dict[str, Row]
     pairings: Groups
     methods: dict[str, Row]
+    instructions: list[Row]
     charges: Groups
     refunds: Groups
     booked_refunds: Groups
@@ -79,6 +80,7 @@ _DATABASE: Final = {
     "jacks": "SELECT id, key, NULL AS merchant_id, revoked_ms, last_counter FROM jacks",
     "pairings": "SELECT * FROM pairings ORDER BY seq",
     "methods": "SELECT * FROM payment_methods",
+    "instructions": "SELECT * FROM instructions ORDER BY at_ms, id",
 }
 #: PostgreSQL numbers no rows. What a phone was first told of its payment it was told with the auth
 #: code, and those numbers appear in the order of commits.
@@ -124,6 +126,7 @@ def read_records(
         devices={row["id"]: row for row in devices},
         pairings=_grouped(rows["pairings"], "jack_id"),
         methods={row["id"]: row for row in rows["methods"]},
+        instructions=rows["instructions"],
         charges=_grouped(booked["charges"], "payment"),
         refunds=_grouped(rows["refunds"], "payment_id"),
         booked_refunds=_grouped(booked["booked_refunds"], "payment_id"),

@@ -41,6 +41,8 @@ _JACK = (
         jacks,
         phones.c.revoked_ms.label("phone_revoked_ms"),
         terminals.c.revoked_ms.label("terminal_revoked_ms"),
+        terminals.c.merchant_id,
+        terminals.c.lane,
     )
     .select_from(jacks)
     .join(phones, phones.c.id == bindparam("phone"))
@@ -49,7 +51,9 @@ _JACK = (
 )
 _COUNT = update(jacks).where(jacks.c.id == bindparam("jack"))
 _METHOD = select(payment_methods.c.id).where(
-    payment_methods.c.id == bindparam("method"), payment_methods.c.phone_id == bindparam("phone")
+    payment_methods.c.id == bindparam("method"),
+    payment_methods.c.phone_id == bindparam("phone"),
+    payment_methods.c.removed_ms.is_(None),
 )
 _EVENTS = {Decision.APPROVE: Event.CONFIRM, Decision.DECLINE: Event.DECLINE}
 
@@ -88,11 +92,13 @@ def accept_confirmation(
     3. time (``clock_skew``, ``statement_expired``);
     4. an approval: the phone has not sent too many wrong ones (``too_many_confirmations``);
     5. the payment is pending (``payment_state``) and not past its time (``statement_expired``);
-    6. phone, jack or terminal revoked (``device_revoked``), pairing replaced (``epoch_outdated``);
+    6. phone, jack or terminal revoked, or the terminal moved to another merchant or lane
+       (``device_revoked``); pairing replaced or ended (``epoch_outdated``);
     7. the links of the chain (``chain_broken``), the auth code's epoch (``epoch_outdated``);
     8. the counter is above the jack's last one (``counter_reused``);
     9. for an approval: presence where the merchant requires it or nobody was asked
-       (``presence_missing``), and a payment method of this phone (``payment_method_unknown``);
+       (``presence_missing``), and a payment method of this phone that was not removed
+       (``payment_method_unknown``);
     10. statement ids that were used before (``statement_replayed``).
 
     An approval and the outbox row of its charge are one transaction. What is refused changes
@@ -132,7 +138,9 @@ def _check_pairing(connection: Connection, row: PaymentRow) -> Row[Any]:
     revoked_ms = {jack.revoked_ms, jack.phone_revoked_ms, jack.terminal_revoked_ms}
     if revoked_ms != {None}:
         raise PaymentError(ErrorCode.DEVICE_REVOKED)
-    if jack.epoch != row.epoch or jack.phone_id != row.phone_id:
+    if (jack.merchant_id, jack.lane) != (row.merchant_id, row.lane):
+        raise PaymentError(ErrorCode.DEVICE_REVOKED, "the terminal serves another lane now")
+    if jack.epoch != row.epoch or jack.phone_id != row.phone_id or jack.released_ms is not None:
         raise PaymentError(ErrorCode.EPOCH_OUTDATED)
     return jack
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from server.answers import Problem
 from twochannel.protocol.envelope import Statement
 from twochannel.protocol.errors import PROBLEMS, ErrorCode
+from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
 from twochannel.protocol.limits import MAX_STATEMENT_BYTES, MAX_WAIT_S
 from twochannel.protocol.statements import (
     Cancel,
@@ -70,10 +71,13 @@ _STATEMENTS: Final[tuple[type[Statement], ...]] = (
     Confirmation,
     Enrolment,
     Method,
+    MethodDefault,
+    MethodRemoval,
     PairingAcceptance,
     PaymentRequest,
     Proof,
     Refund,
+    Release,
     Time,
 )
 
@@ -89,6 +93,13 @@ REFUND_ID: Final[dict[str, Any]] = {
     "in": "path",
     "required": True,
     "description": "The refund's id: the `jti` of its statement.",
+    "schema": _UUID,
+}
+METHOD_ID: Final[dict[str, Any]] = {
+    "name": "method_id",
+    "in": "path",
+    "required": True,
+    "description": "The payment method's id: the `jti` of its registration.",
     "schema": _UUID,
 }
 PREFER: Final[dict[str, Any]] = {

@@ -24,7 +24,7 @@ from server.payments import (
     statement_of,
     view,
 )
-from server.registry import check_not_revoked
+from server.registry import check_not_revoked, check_serves
 from server.schema.payments import statements
 from server.settlement import Ended, check_held, check_hold_lasts
 from twochannel.protocol.envelope import check_time
@@ -61,7 +61,7 @@ def accept_order(
     1. the payment is this terminal's (``payment_unknown``);
     2. the same statement again is answered with the payment as it is now;
     3. time (``clock_skew``, ``statement_expired``);
-    4. the terminal is revoked (``device_revoked``);
+    4. the terminal is revoked, or serves another merchant by now (``device_revoked``);
     5. it names this payment and its request (``chain_broken``);
     6. the payment's state allows it, nothing else is under way, and its evidence has room
        (``payment_state``);
@@ -105,6 +105,7 @@ def check_order(
     check_time(order, now_ms // 1000)
     if not by_operator(order, issuer):
         check_not_revoked(connection, Role.TERMINAL, order.iss)
+        check_serves(connection, order.iss, row.merchant_id)
     request = statement_of(connection, row.id, PaymentRequest.TYP)
     if order.prev != request.digest or order.sub != row.id:
         raise StatementError(ErrorCode.CHAIN_BROKEN, f"the {order.TYP} names another request")

@@ -117,6 +117,7 @@ def _put_jack(
         "epoch": pairing.epoch,
         "phone_id": pairing.sub,
         "paired_ms": now_ms,
+        "released_ms": None,
     }
     if known:
         connection.execute(update(jacks).where(jacks.c.id == pairing.iss).values(**values))

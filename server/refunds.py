@@ -81,7 +81,7 @@ def accept_refund(
     1. the payment is this terminal's (``payment_unknown``);
     2. the same statement again is answered with the refund as it is now;
     3. time (``clock_skew``, ``statement_expired``);
-    4. the terminal is revoked (``device_revoked``);
+    4. the terminal is revoked, or serves another merchant by now (``device_revoked``);
     5. it names this payment and its request (``chain_broken``);
     6. the payment is captured, and its evidence has room (``payment_state``);
     7. in the currency of the payment (``chain_broken``), with all other refunds that were not

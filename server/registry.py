@@ -1,4 +1,4 @@
-"""Who is known: merchants, devices and their keys, enrolment codes, payment methods, revocation.
+"""Who is known: merchants, devices and their keys, enrolment codes, revocation.
 
 Every function is a part of a transaction (``server.store``); signatures were verified before.
 """
@@ -15,7 +15,6 @@ from server.schema.parties import (
     enrolment_codes,
     jacks,
     merchants,
-    payment_methods,
     phones,
     terminals,
 )
@@ -23,7 +22,7 @@ from twochannel.protocol.envelope import check_time, digest
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.keys import Jwk, VerifyingKey
 from twochannel.protocol.limits import ENROLMENT_CODE_LIFETIME_S
-from twochannel.protocol.statements import Enrolment, Method, Presence, Role
+from twochannel.protocol.statements import Enrolment, Presence, Role
 
 _DEVICES: Final[dict[Role, Table]] = {
     Role.JACK: jacks,
@@ -191,6 +190,13 @@ def check_not_revoked(connection: Connection, role: Role, device_id: str) -> Non
         raise CodedError(ErrorCode.DEVICE_REVOKED)
 
 
+def check_serves(connection: Connection, terminal_id: str, merchant_id: str) -> None:
+    """The terminal still takes money for this merchant. Raises CodedError (``device_revoked``)."""
+    serves = select(terminals.c.merchant_id).where(terminals.c.id == terminal_id)
+    if connection.scalar(serves) != merchant_id:
+        raise CodedError(ErrorCode.DEVICE_REVOKED, "the terminal serves another merchant now")
+
+
 def check_one_role(connection: Connection, role: Role, device_id: str) -> None:
     """A key that is known in another role could not be revoked by name. Raises CodedError."""
     for other, table in _DEVICES.items():
@@ -218,60 +224,3 @@ def revoke(connection: Connection, role: Role, device_id: str, at_ms: int) -> bo
         return False
     connection.execute(update(table).where(table.c.id == device_id).values(revoked_ms=at_ms))
     return True
-
-
-def known_method(
-    connection: Connection, method: Method, compact: str, now_ms: int
-) -> Enrolled | None:
-    """The payment method of this very statement, or None: it may be registered.
-
-    Checks: the same again; time; revoked phone; id used before.
-    """
-    known = connection.execute(
-        select(payment_methods).where(payment_methods.c.id == method.jti)
-    ).one_or_none()
-    if known is not None and known.digest == digest(compact):
-        return Enrolled(method_view(known), created=False)
-    check_time(method, now_ms // 1000)
-    check_not_revoked(connection, Role.PHONE, method.iss)
-    if known is not None:
-        raise CodedError(ErrorCode.STATEMENT_REPLAYED)
-    return None
-
-
-def add_payment_method(
-    connection: Connection, method: Method, compact: str, token: str, now_ms: int
-) -> Enrolled:
-    """Register a payment method, unless it is known. ``token``: what to charge it by."""
-    known = known_method(connection, method, compact, now_ms)
-    if known is not None:
-        return known
-    connection.execute(
-        insert(payment_methods).values(
-            id=method.jti,
-            phone_id=method.iss,
-            token=token,
-            label=method.label,
-            digest=digest(compact),
-            compact=compact,
-            created_ms=now_ms,
-        )
-    )
-    row = connection.execute(
-        select(payment_methods).where(payment_methods.c.id == method.jti)
-    ).one()
-    return Enrolled(method_view(row), created=True)
-
-
-def list_payment_methods(connection: Connection, phone_id: str) -> list[dict[str, object]]:
-    rows = connection.execute(
-        select(payment_methods)
-        .where(payment_methods.c.phone_id == phone_id)
-        .order_by(payment_methods.c.created_ms, payment_methods.c.id)
-    )
-    return [method_view(row) for row in rows]
-
-
-def method_view(row: Row[Any]) -> dict[str, object]:
-    """A payment method as the API shows it. The processor's token stays inside."""
-    return {"id": row.id, "label": row.label, "created_ms": row.created_ms}

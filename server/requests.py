@@ -40,6 +40,7 @@ _CHARGEABLE = (
     .where(
         jacks.c.id == bindparam("jack"),
         jacks.c.revoked_ms.is_(None),
+        jacks.c.released_ms.is_(None),
         phones.c.revoked_ms.is_(None),
     )
 )
@@ -94,7 +95,7 @@ def accept_request(
        registered for (``claim_invalid``);
     4. the terminal sent too many unknown codes (``too_many_codes``), or most of what it asked for
        came to nothing (``terminal_throttled``);
-    5. nobody can be charged under the code: unknown, shared, revoked (``code_unknown``);
+    5. nobody can be charged under the code: unknown, shared, revoked, let go (``code_unknown``);
     6. an open payment of the terminal (``terminal_busy``), of the jack (``jack_busy``);
     7. the jack's owner was asked too often (``jack_prompted``);
     8. a lane nonce or statement id that was used before (``statement_replayed``).

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+import logging
+from typing import Final, TypeVar
 
 from fastapi import APIRouter
 from sqlalchemy import Connection
@@ -11,15 +12,27 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from server.answers import PaymentMethodAnswer, PaymentMethodList
-from server.openapi import STATEMENT_CODES, Door, door, statement_body
+from server.instructions import Signed
+from server.openapi import METHOD_ID, STATEMENT_CODES, Door, door, statement_body
+from server.payment_methods import (
+    add_payment_method,
+    choose_default,
+    known_method,
+    list_payment_methods,
+    remove_method,
+)
 from server.processors.port import Processor, ProcessorError, Refused
-from server.registry import add_payment_method, known_method, list_payment_methods
 from server.services import services_of
 from twochannel import intake
-from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
+from twochannel.protocol.instructions import MethodDefault, MethodRemoval
 from twochannel.protocol.statements import Method, Role
 
 router = APIRouter(route_class=Door)
+
+S = TypeVar("S", MethodDefault, MethodRemoval)
+
+_log = logging.getLogger(__name__)
 
 #: A phone is waiting; it may ask again.
 _PATIENCE_S: Final = 8.0
@@ -85,3 +98,67 @@ async def list_methods(request: Request) -> JSONResponse:
         return list_payment_methods(connection, device.id)
 
     return JSONResponse({"items": await services.store.read(items)})
+
+
+_CHANGE_CODES: Final = (
+    *STATEMENT_CODES,
+    ErrorCode.PAYMENT_METHOD_UNKNOWN,
+    ErrorCode.CHAIN_BROKEN,
+)
+
+
+@router.post(
+    "/v1/payment-methods/{method_id}/default",
+    **door(
+        "choosePaymentMethod",
+        "Make a payment method the default",
+        body=statement_body(MethodDefault),
+        parameters=[METHOD_ID],
+        answers={200: PaymentMethodAnswer},
+        codes=_CHANGE_CODES,
+    ),
+)
+async def choose(request: Request) -> JSONResponse:
+    services = services_of(request)
+    signed = await _read(request, MethodDefault)
+    return JSONResponse(
+        await services.store.write(lambda c: choose_default(c, signed, services.now_ms()))
+    )
+
+
+@router.post(
+    "/v1/payment-methods/{method_id}/removal",
+    **door(
+        "removePaymentMethod",
+        "Charge nothing more to a payment method",
+        body=statement_body(MethodRemoval),
+        parameters=[METHOD_ID],
+        answers={200: PaymentMethodAnswer},
+        codes=_CHANGE_CODES,
+    ),
+)
+async def remove(request: Request) -> JSONResponse:
+    services = services_of(request)
+    signed = await _read(request, MethodRemoval)
+    removed = await services.store.write(lambda c: remove_method(c, signed, services.now_ms()))
+    if removed.forget is not None:
+        await _forget(services.processor, removed.forget, signed.statement.sub)
+    return JSONResponse(removed.answer)
+
+
+async def _read(request: Request, model: type[S]) -> Signed[S]:
+    """The instruction in the body, about the method in the address. Raises StatementError."""
+    compact = await intake.statement_body(request)
+    statement, _ = await services_of(request).keyring.read(compact, model, Role.PHONE)
+    if statement.sub != request.path_params["method_id"]:
+        raise StatementError(ErrorCode.CHAIN_BROKEN, "the statement names another payment method")
+    return Signed(statement, compact)
+
+
+async def _forget(processor: Processor, token: str, method: str) -> None:
+    """Tidy up at the processor. Nothing is charged to the method whatever comes of it."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await processor.forget(token)
+    except (ProcessorError, TimeoutError) as error:
+        _log.warning("method_not_forgotten", extra={"method": method, "reason": str(error)})

@@ -7,6 +7,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Index,
     Table,
     Text,
     UniqueConstraint,
@@ -47,6 +48,7 @@ phones = Table(
 )
 
 #: ``epoch`` is that of the current pairing, ``last_counter`` the highest accepted auth code's.
+#: ``released_ms``: its phone has ended that pairing.
 jacks = Table(
     "jacks",
     metadata,
@@ -58,8 +60,10 @@ jacks = Table(
     Column("last_counter", BigInteger, nullable=False, server_default="0"),
     Column("paired_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
+    Column("released_ms", BigInteger),
     CheckConstraint("epoch >= 1", name="epoch_positive"),
     CheckConstraint("last_counter >= 0", name="last_counter_counts"),
+    Index("ix_jacks_phone", "phone_id"),
 )
 
 #: Every acceptance ever stored. ``seq`` tells other processes that there is a new one.
@@ -94,7 +98,8 @@ enrolment_codes = Table(
     CheckConstraint("(used_ms IS NULL) = (used_digest IS NULL)", name="used_whole"),
 )
 
-#: ``id`` is the ``jti`` of the statement that registered it.
+#: ``id`` is the ``jti`` of the statement that registered it, ``token`` what the processor charges
+#: it by. ``chosen_ms``: when its owner made it the default, the last time.
 payment_methods = Table(
     "payment_methods",
     metadata,
@@ -105,4 +110,19 @@ payment_methods = Table(
     Column("digest", Text, nullable=False, unique=True),
     Column("compact", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Column("chosen_ms", BigInteger),
+    Column("removed_ms", BigInteger),
+)
+
+#: What phones have signed about their methods and jacks; ``id`` is its ``jti``.
+instructions = Table(
+    "instructions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("typ", Text, nullable=False),
+    Column("phone_id", ForeignKey("phones.id"), nullable=False),
+    Column("subject", Text, nullable=False, index=True),
+    Column("digest", Text, nullable=False),
+    Column("compact", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
 )

@@ -52,6 +52,7 @@ async def live(folder: Path) -> str:
     async with open_desk(folder) as desk:
         world = desk.world
         world.now_ms -= 61_000
+        world.remove_method("tok_spare")
         expired = world.request()
         world.now_ms += 61_000
         world.store.write_now(lambda c: sweep(c, world.now_ms, world.issuer))
@@ -130,6 +131,21 @@ def _cancel(desk: Desk, payment: str) -> None:
     desk.world.cancel(payment)
 
 
+#: The same of what owners have ended.
+INSTRUCTIONS: list[tuple[int, str, str, str]] = [
+    (17, DB, "UPDATE instructions SET at_ms = 1", "another time"),
+    (17, DB, "UPDATE payment_methods SET removed_ms = 1", "another time"),
+    (17, DB, "DELETE FROM instructions", "another time"),
+    (17, DB, "UPDATE instructions SET subject = 'x'", "filed under another name"),
+    (17, DB, "UPDATE instructions SET compact = 'x'", "does not verify"),
+    (17, DB, "UPDATE instructions SET phone_id = 'x'", "does not verify"),
+    (
+        17,
+        DB,
+        "UPDATE payments SET payment_method_id = (SELECT subject FROM instructions)",
+        "after a payment method was removed",
+    ),
+]
 #: The same of reviews.
 REVIEWS: list[tuple[int, str, str, str]] = [
     (16, DB, "DELETE FROM reviews WHERE decision = 'not_carried_out'", "nobody said"),

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from twochannel.keystore.file import FileAgreement, FileSigner
 from twochannel.protocol.beacon import code_at, identity_key
 from twochannel.protocol.envelope import digest, sign
+from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.statements import (
     AuthCode,
@@ -123,6 +124,16 @@ class Devices:
 
     def method(self, token: str = "tok_success") -> str:
         return seal(self.method_claims(token), self.phone, Method.TYP)
+
+    def method_default(self, method: str, **changes: Any) -> str:
+        return seal(self._claims(self.phone, sub=method) | changes, self.phone, MethodDefault.TYP)
+
+    def method_removal(self, method: str, **changes: Any) -> str:
+        return seal(self._claims(self.phone, sub=method) | changes, self.phone, MethodRemoval.TYP)
+
+    def release(self, **changes: Any) -> str:
+        claims = self._claims(self.phone, sub=self.jack.key.kid, epoch=self.epoch) | changes
+        return seal(claims, self.phone, Release.TYP)
 
     def request_claims(self, **changes: Any) -> Claims:
         payment = new_id()

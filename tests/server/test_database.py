@@ -39,7 +39,9 @@ def definitions(store: Store) -> dict[str, list[str]]:
     found = store.read_now(read)
     found.pop("sqlite_sequence", None)
     found.pop("alembic_version", None)
-    return {name: sorted(line.strip() for line in lines) for name, lines in found.items()}
+    # SQLite writes a column that was added on the line that ends the table.
+    plain = {name: [line.strip(" \t)") for line in lines] for name, lines in found.items()}
+    return {name: sorted(filter(None, lines)) for name, lines in plain.items()}
 
 
 def _catalogue(connection: Connection) -> dict[str, list[str]]:

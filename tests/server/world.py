@@ -14,13 +14,15 @@ from sqlalchemy import Connection, update
 
 from server.allowances import Allowances
 from server.confirmations import SignedConfirmation, accept_confirmation
+from server.instructions import Signed
 from server.issuer import Issuer
 from server.operations import SignedOrder, accept_order
 from server.operator_orders import order_cancel, order_refund
 from server.pairing import read_acceptance, store_pairing
+from server.payment_methods import add_payment_method, remove_method
 from server.payments import end_operation, get_payment, settle
 from server.refunds import SignedRefund, accept_refund
-from server.registry import add_enrolment_code, add_merchant, add_payment_method, enrol
+from server.registry import add_enrolment_code, add_merchant, enrol
 from server.requests import Fresh, SignedRequest, accept_request
 from server.schema.orders import outbox
 from server.store import Store
@@ -28,6 +30,7 @@ from tests.server.devices import lane_nonce, new_id, new_signer
 from tests.server.sql import execute
 from twochannel.keystore.file import FileSigner
 from twochannel.protocol.envelope import digest, sign
+from twochannel.protocol.instructions import MethodRemoval
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import CaptureMode, Event
 from twochannel.protocol.statements import (
@@ -162,6 +165,17 @@ class World:
             )
             self.methods[token] = statement.jti
         return self.methods[token]
+
+    def remove_method(self, token: str) -> None:
+        removal = MethodRemoval(
+            iss=self.phone.key.kid,
+            aud=self.server.key.kid,
+            jti=new_id(),
+            sub=self.method(token),
+            **self.lasting(),
+        )
+        signed = Signed(removal, sign(removal, self.phone))
+        self.store.write_now(lambda c: remove_method(c, signed, self.now_ms))
 
     def request(
         self, value: int = 450, capture: CaptureMode = CaptureMode.AUTOMATIC, currency: str = "EUR"

@@ -127,13 +127,17 @@ class Merchant(_Part):
     name: Label
 
 
-class _Addressed(Statement):
+class Addressed(Statement):
+    """From one party to another; ``jti`` is its own id."""
+
     iss: Thumbprint
     aud: Thumbprint
     jti: Uuid
 
 
-class _Timed(_Addressed):
+class Timed(Addressed):
+    """Made at ``iat``, good until ``exp``."""
+
     iat: Seconds
     exp: Seconds
 
@@ -144,7 +148,7 @@ class _Timed(_Addressed):
         return self
 
 
-class PaymentRequest(_Timed):
+class PaymentRequest(Timed):
     """1: terminal to server. ``jti`` is the payment id; ``sub`` repeats it."""
 
     TYP: ClassVar[str] = "payment-request+jwt"
@@ -166,7 +170,7 @@ class PaymentRequest(_Timed):
         return self
 
 
-class Challenge(_Timed):
+class Challenge(Timed):
     """2: server to jack, by way of the phone, which shows it to the owner."""
 
     TYP: ClassVar[str] = "challenge+jwt"
@@ -184,7 +188,7 @@ class Challenge(_Timed):
     match_code: Annotated[str, _sized(r"^[0-9]{2}$")]
 
 
-class AuthCode(_Addressed):
+class AuthCode(Addressed):
     """3: jack's chip to server, by way of the phone. The jack's clock plays no part in it."""
 
     TYP: ClassVar[str] = "auth-code+jwt"
@@ -197,7 +201,7 @@ class AuthCode(_Addressed):
     phone: Thumbprint
 
 
-class Confirmation(_Timed):
+class Confirmation(Timed):
     """4: phone to server: the owner's decision, with the auth code inside.
 
     ``prev`` names the challenge. An approval needs an auth code and a payment method; a
@@ -223,7 +227,7 @@ class Confirmation(_Timed):
         return self
 
 
-class Receipt(_Addressed):
+class Receipt(Addressed):
     """5: server to terminal and phone: what came of it. ``prev`` names what caused it."""
 
     TYP: ClassVar[str] = "receipt+jwt"
@@ -239,7 +243,7 @@ class Receipt(_Addressed):
     processor_reference: Name | None
 
 
-class Capture(_Timed):
+class Capture(Timed):
     """Terminal to server: take ``amount``, at most what was authorised; release the rest.
 
     ``prev`` names the terminal's own payment request.
@@ -252,7 +256,7 @@ class Capture(_Timed):
     amount: Amount
 
 
-class Cancel(_Timed):
+class Cancel(Timed):
     """Terminal to server: end a pending payment, or void a hold. ``prev`` as in Capture.
 
     The server signs one itself where its operator cancels.
@@ -265,7 +269,7 @@ class Cancel(_Timed):
     reason: Text = ""
 
 
-class Refund(_Timed):
+class Refund(Timed):
     """Terminal to server: give ``amount`` back, at most what was captured and is not given back.
 
     ``jti`` is the refund's id, ``prev`` as in Capture, ``reference`` the till's own name for the
@@ -304,7 +308,7 @@ class Identity(Statement):
     rotation_exponent: Annotated[int, Field(ge=0, le=15)] | None = None
 
 
-class Enrolment(_Timed):
+class Enrolment(Timed):
     """Terminal or phone to server: proof that it holds ``key``, with the operator's code."""
 
     TYP: ClassVar[str] = "enrolment+jwt"
@@ -314,7 +318,7 @@ class Enrolment(_Timed):
     code: Nonce
 
 
-class PairingRequest(_Addressed):
+class PairingRequest(Addressed):
     """Phone to jack, in the pairing window, over TLS that shows the identity on the label.
 
     ``server``: the server's identity statement, which the jack pins. ``tls_certificate``: the
@@ -329,7 +333,7 @@ class PairingRequest(_Addressed):
     tls_certificate: Certificate
 
 
-class Pairing(_Addressed):
+class Pairing(Addressed):
     """Jack to server, by way of the phone: ``sub`` is the phone it belongs to from ``epoch`` on."""
 
     TYP: ClassVar[str] = "pairing+jwt"
@@ -339,7 +343,7 @@ class Pairing(_Addressed):
     epoch: Counter
 
 
-class PairingAcceptance(_Timed):
+class PairingAcceptance(Timed):
     """Phone to server: the counter-signed pairing. Together they are the mapping of step 1."""
 
     TYP: ClassVar[str] = "pairing-acceptance+jwt"
@@ -348,7 +352,7 @@ class PairingAcceptance(_Timed):
     pairing: Compact
 
 
-class Time(_Addressed):
+class Time(Addressed):
     """Server to jack, by way of the phone: the time at which it answered ``nonce``."""
 
     TYP: ClassVar[str] = "time+jwt"
@@ -357,7 +361,7 @@ class Time(_Addressed):
     time_ms: Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
 
 
-class Method(_Timed):
+class Method(Timed):
     """Phone to server: register a payment method that the processor has tokenised."""
 
     TYP: ClassVar[str] = "payment-method+jwt"
@@ -366,7 +370,7 @@ class Method(_Timed):
     label: Label
 
 
-class Proof(_Timed):
+class Proof(Timed):
     """A device about one plain HTTP request, as bearer: ``htm`` method, ``htu`` path and query."""
 
     TYP: ClassVar[str] = "proof+jwt"

@@ -1,0 +1,72 @@
+"""The auditor's check of what owners have ended: methods, and pairings with jacks. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import ValidationError
+
+from server.audit_records import Check, Records, Row
+from twochannel.protocol.envelope import digest, verify
+from twochannel.protocol.errors import CodedError
+from twochannel.protocol.instructions import Instruction, MethodDefault, MethodRemoval, Release
+from twochannel.protocol.keys import Jwk, VerifyingKey
+from twochannel.protocol.payment import Event
+
+#: Times are read before the wait for the write lock, which lasts this long at most.
+_LOCK_WAIT_MS: Final = 5_000
+
+_MODELS: Final[dict[str, type[Instruction]]] = {
+    model.TYP: model for model in (MethodDefault, MethodRemoval, Release)
+}
+
+
+def check_instructions(check: Check, records: Records) -> None:
+    """Each was signed by its phone; nothing was confirmed with what it had ended."""
+    removed: dict[str, int] = {}
+    released: dict[tuple[str, int], int] = {}
+    for row in records.instructions:
+        check.objects += 1
+        statement = _read(check, records, row)
+        if isinstance(statement, MethodRemoval):
+            removed[statement.sub] = row["at_ms"]
+        if isinstance(statement, Release):
+            released[statement.sub, statement.epoch] = row["at_ms"]
+    for method, row in records.methods.items():
+        same = row["removed_ms"] == removed.get(method)
+        check.demand(same, f"method {method} was removed at another time than its phone has signed")
+    for payment in records.payments:
+        at_ms = _confirmed_ms(records, payment["id"])
+        if at_ms is not None:
+            method_ms = removed.get(payment["payment_method_id"])
+            _demand_before(check, payment, at_ms, method_ms, "a payment method was removed")
+            jack_ms = released.get((payment["jack_id"], payment["epoch"]))
+            _demand_before(check, payment, at_ms, jack_ms, "its jack was let go")
+
+
+def _read(check: Check, records: Records, row: Row) -> Instruction | None:
+    """The statement, if its columns say the same and its phone has signed it."""
+    name = f"instruction {row['id']}"
+    try:
+        device = records.devices[row["phone_id"]]
+        key = VerifyingKey.from_jwk(Jwk.model_validate_json(device["key"]))
+        statement = verify(row["compact"], _MODELS[row["typ"]], key)
+    except (CodedError, LookupError, ValidationError):
+        check.findings.append(f"{name} does not verify")
+        return None
+    told = (statement.jti, statement.iss, statement.sub, digest(row["compact"]))
+    stored = (row["id"], row["phone_id"], row["subject"], row["digest"])
+    check.demand(told == stored, f"{name} is filed under another name")
+    return statement
+
+
+def _confirmed_ms(records: Records, payment: str) -> int | None:
+    events = records.history.get(payment, [])
+    return next((e["at_ms"] for e in events if e["event"] == Event.CONFIRM.value), None)
+
+
+def _demand_before(
+    check: Check, payment: Row, confirmed_ms: int, ended_ms: int | None, what: str
+) -> None:
+    late = ended_ms is not None and ended_ms + _LOCK_WAIT_MS < confirmed_ms
+    check.demand(not late, f"payment {payment['id']} was confirmed after {what}")
