@@ -18,6 +18,7 @@ from phone_agent.config import PhoneSettings
 from phone_agent.confirmations import Confirmations
 from phone_agent.database import FILE_NAME, Database
 from phone_agent.identity import PhoneIdentity, load
+from phone_agent.instructions import Instructions
 from phone_agent.jack_care import JackCare
 from phone_agent.jack_finder import Endpoint, JackFinder
 from phone_agent.jack_radio import JackRadio, listening
@@ -62,6 +63,7 @@ class Agent:
     wallet: Wallet
     ledger: Ledger
     registration: Registration
+    instructions: Instructions
     jacks: JackCare
     approvals: Approvals
     pairing: PairingErrand
@@ -147,6 +149,7 @@ class Agent:
     async def _run_sweep(self) -> None:
         try:
             await self.registration.sweep(self.trace)
+            await self.instructions.sweep(self.trace)
         except ServerUnreachableError as error:
             _log.info("sweep_postponed", extra={"reason": str(error)})
 
@@ -259,7 +262,18 @@ def _assembled(
         prompt_s=settings.prompt_s,
     )
     registration = Registration(wallet, identity, server, new_id)
+    instructions = Instructions(wallet, identity, server, new_id)
     pairing = PairingErrand(identity, server, registration, finder, radio, new_id)
     return Agent(
-        identity, server, wallet, ledger, registration, jacks, approvals, pairing, trace, radio
+        identity,
+        server,
+        wallet,
+        ledger,
+        registration,
+        instructions,
+        jacks,
+        approvals,
+        pairing,
+        trace,
+        radio,
     )

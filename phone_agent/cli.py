@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from phone_agent.console import AGENT, open_wallet, settings_of, tell_agent
+from phone_agent.method_commands import jacks, methods
 from phone_agent.owner_commands import page, watch
 from twochannel.console import (
     AgentCommands,
@@ -26,13 +25,6 @@ from twochannel.control import ControlError, ask
 from twochannel.doctor.command import doctor_options, run_doctor
 from twochannel.state_folder import make
 
-if TYPE_CHECKING:
-    from phone_agent.config import PhoneSettings
-    from phone_agent.database import Database
-    from phone_agent.wallet import Wallet
-
-_AGENT = "phone-agent"
-_PREFIX = "PHONE_AGENT"
 _RADIO_HELP = "Bluetooth adapter for where there is no Wi-Fi: bluez, bumble:usb:0, …"
 
 
@@ -56,7 +48,7 @@ def failures() -> Failures:
 
 
 @click.group(cls=AgentCommands, failures=failures)
-@state_option(_AGENT)
+@state_option(AGENT)
 @click.version_option(package_name="cigarjack")
 @click.pass_context
 def main(ctx: click.Context, state: Path) -> None:
@@ -77,8 +69,8 @@ def enroll(state: Path, url: str, code: str, as_json: bool) -> None:
     from phone_agent.onboarding import enrol
 
     make(state)
-    with _wallet(state) as (_, wallet):
-        result = asyncio.run(enrol(state, wallet, url, code, _settings(state).keys))
+    with open_wallet(state) as (_, wallet):
+        result = asyncio.run(enrol(state, wallet, url, code, settings_of(state).keys))
     text = f"Enrolled at {result['url']}. Next: phone-agent pair 'CJ1:…'"
     say(result, text, as_json=as_json)
 
@@ -102,12 +94,12 @@ def pair(state: Path, label: str, address: str | None, radio: str | None, as_jso
     parse_label(label)
     if endpoint is None:
         _tell_progress("Looking for the jack (up to a minute) …")
-    with _wallet(state) as (_, wallet):
-        settings = _settings(state, radio=radio)
+    with open_wallet(state) as (_, wallet):
+        settings = settings_of(state, radio=radio)
         result = asyncio.run(
             onboarding.pair(state, wallet, label, endpoint, settings, _tell_progress)
         )
-    _tell_agent(state)
+    tell_agent(state)
     text = (
         "Paired. Next: phone-agent methods add --test-card, then phone-agent run"
         if result["registered"]
@@ -130,61 +122,6 @@ def _endpoint(address: str | None) -> tuple[str, int] | None:
 
 
 @main.group()
-def methods() -> None:
-    """Payment methods; the first one is the default."""
-
-
-@methods.command("add")
-@click.option(
-    "--test-card",
-    "token",
-    is_flag=False,
-    flag_value="tok_success",
-    required=True,
-    type=click.Choice(["tok_success", "tok_decline", "tok_hang", "tok_lost_answer"]),
-    metavar="[TOKEN]",
-    help="A card of the simulated processor: tok_success (default), tok_decline, tok_hang,"
-    " tok_lost_answer.",
-)
-@click.option("--label", default="Test card", show_default=True, help="What you call it.")
-@json_option
-@click.pass_obj
-def add_method(state: Path, token: str, label: str, as_json: bool) -> None:
-    """Register a payment method at the server."""
-    from phone_agent import onboarding
-
-    with _wallet(state) as (_, wallet):
-        keys = _settings(state).keys
-        method = asyncio.run(onboarding.add_method(state, wallet, token, label, keys))
-    say({"id": method, "label": label}, f"Added {label!r} ({method}).", as_json=as_json)
-
-
-@methods.command("list")
-@json_option
-@click.pass_obj
-def list_methods(state: Path, as_json: bool) -> None:
-    """List the payment methods."""
-    with _wallet(state) as (_, wallet):
-        default = wallet.default_method()
-        items = [
-            {
-                "id": method.id,
-                "label": method.label,
-                "registered": method.registered,
-                "default": method.id == default,
-            }
-            for method in wallet.methods()
-        ]
-    rows = [
-        (str(i["label"]), str(i["id"]), "default" if i["default"] else "",
-         "" if i["registered"] else "not at the server yet")
-        for i in items
-    ]  # fmt: skip
-    empty = "No payment method yet: phone-agent methods add --test-card"
-    say({"items": items}, table(("label", "id", "", ""), rows, empty), as_json=as_json)
-
-
-@main.group()
 def merchants() -> None:
     """Merchants whose payments are approved automatically, each up to your limit."""
 
@@ -201,7 +138,7 @@ def allow_merchant(state: Path, merchant_id: str, limit: str, as_json: bool) -> 
 
     value, _, currency = limit.strip().partition(" ")
     amount = parse_amount(value, currency.strip().upper())
-    with _wallet(state) as (_, wallet):
+    with open_wallet(state) as (_, wallet):
         wallet.allow(Limit(merchant_id, amount))
     answer = {"merchant": merchant_id, "limit": amount.model_dump()}
     text = f"Payments to {merchant_id} up to {amount} are approved automatically."
@@ -215,7 +152,7 @@ def list_merchants(state: Path, as_json: bool) -> None:
     """List the allowed merchants and their limits."""
     from phone_agent.ledger import Ledger
 
-    with _wallet(state) as (database, wallet):
+    with open_wallet(state) as (database, wallet):
         names = Ledger(database).merchant_names()
         limits = wallet.limits()
     items = [
@@ -233,7 +170,7 @@ def list_merchants(state: Path, as_json: bool) -> None:
 @click.pass_obj
 def forget_merchant(state: Path, merchant_id: str, as_json: bool) -> None:
     """Ask me again about every payment to MERCHANT_ID."""
-    with _wallet(state) as (_, wallet):
+    with open_wallet(state) as (_, wallet):
         wallet.forget(merchant_id)
     text = f"You are asked about every payment to {merchant_id}."
     say({"merchant": merchant_id}, text, as_json=as_json)
@@ -260,7 +197,7 @@ def run(
     from phone_agent.agent import run as run_agent
     from twochannel.logs import configure
 
-    settings = _settings(
+    settings = settings_of(
         state,
         interfaces=interfaces or None,
         radio=radio,
@@ -280,7 +217,7 @@ def _answer_command(name: str, help_text: str) -> click.Command:
     def command(state: Path, payment_id: str, as_json: bool) -> None:
         from phone_agent.overview import refusal_of
 
-        payment = ask(state, "POST", f"/v1/payments/{payment_id}/{name}", agent=_AGENT)
+        payment = ask(state, "POST", f"/v1/payments/{payment_id}/{name}", agent=AGENT)
         text = f"{name.capitalize()}d. The payment is {payment['status']}."
         if payment["closed"] is None:
             text = "Kept. It is sent as soon as the server can be reached."
@@ -294,6 +231,8 @@ def _answer_command(name: str, help_text: str) -> click.Command:
 
 main.add_command(_answer_command("approve", "Approve the payment PAYMENT_ID that asks for you."))
 main.add_command(_answer_command("decline", "Decline the payment PAYMENT_ID."))
+main.add_command(jacks)
+main.add_command(methods)
 main.add_command(page)
 main.add_command(watch)
 
@@ -319,9 +258,9 @@ def _payments(state: Path) -> list[dict[str, Any]]:
     from phone_agent.local_api import payment_view
 
     try:
-        items: list[dict[str, Any]] = ask(state, "GET", "/v1/payments", agent=_AGENT)["items"]
+        items: list[dict[str, Any]] = ask(state, "GET", "/v1/payments", agent=AGENT)["items"]
     except ControlError:
-        with _wallet(state) as (database, _):
+        with open_wallet(state) as (database, _):
             return [payment_view(kept) for kept in Ledger(database).payments()]
     return items
 
@@ -333,7 +272,7 @@ def status(state: Path, as_json: bool) -> None:
     """Show the running agent: its server, its jacks, what waits for you."""
     from phone_agent.overview import status_text
 
-    answer = ask(state, "GET", "/v1/status", agent=_AGENT)
+    answer = ask(state, "GET", "/v1/status", agent=AGENT)
     say(answer, status_text(answer), as_json=as_json)
 
 
@@ -346,40 +285,9 @@ def status(state: Path, as_json: bool) -> None:
 def doctor(state: Path, quick: bool, as_json: bool) -> None:
     from phone_agent.doctor import examine
 
-    settings = _settings(state)
+    settings = settings_of(state)
     run_doctor(
-        _AGENT,
+        AGENT,
         lambda progress: examine(settings, state, progress, quick=quick),
         as_json=as_json,
     )
-
-
-def _settings(state: Path, **flags: object) -> PhoneSettings:
-    from phone_agent.config import PhoneSettings
-    from twochannel.settings import load
-
-    return load(
-        PhoneSettings,
-        file=state / "config.toml",
-        environment=os.environ,
-        prefix=_PREFIX,
-        flags=flags,
-    )
-
-
-@contextmanager
-def _wallet(state: Path) -> Iterator[tuple[Database, Wallet]]:
-    from phone_agent.database import FILE_NAME, Database
-    from phone_agent.wallet import Wallet
-
-    make(state)
-    with Database.open(state / FILE_NAME) as database:
-        yield database, Wallet(database)
-
-
-def _tell_agent(state: Path) -> None:
-    """A running agent takes the wallet's change in now; otherwise at its start."""
-    try:
-        ask(state, "POST", "/v1/refresh", agent=_AGENT)
-    except ControlError:
-        return

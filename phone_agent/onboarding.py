@@ -11,11 +11,12 @@ from cigarjack.client import PairedJack, parse_label
 from phone_agent.agent import new_id, pinned_server
 from phone_agent.config import PhoneSettings
 from phone_agent.identity import PhoneIdentity, create, load
+from phone_agent.instructions import Instructions
 from phone_agent.jack_finder import Endpoint, JackFinder
 from phone_agent.jack_radio import listening
 from phone_agent.pairing import Announced, Inviting, JackNotFoundError, Pairing, Source, search
 from phone_agent.registration import Registration
-from phone_agent.wallet import Wallet
+from phone_agent.wallet import KeptInstruction, Wallet
 from server.client import EnrolmentCode, ServerClient, ServerUnreachableError, meet
 from twochannel.keystore.port import FILE
 from twochannel.trace import wall_ms
@@ -119,6 +120,28 @@ async def add_method(
             later = f"{label!r} is kept, and phone-agent run registers it"
             raise ServerUnreachableError(f"{error}. {later}") from None
         return kept.id
+
+
+async def instruct(
+    state: Path,
+    wallet: Wallet,
+    order: Callable[[Instructions], KeptInstruction],
+    progress: Progress,
+    keys: str = FILE,
+) -> bool:
+    """Act on an order of the owner's; whether the server has taken it, else it is told later.
+
+    Raises NotEnrolledError, CodedError, KeyStoreError.
+    """
+    async with _with_server(state, wallet, _say_nothing, keys) as (identity, server):
+        instructions = Instructions(wallet, identity, server, new_id)
+        kept = order(instructions)
+        try:
+            await instructions.send(kept)
+        except ServerUnreachableError as error:
+            progress(f"{error}. phone-agent run tells the server")
+            return False
+        return True
 
 
 def _say_nothing(_text: str) -> None:

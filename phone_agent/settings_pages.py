@@ -149,7 +149,7 @@ class SettingsPages:
         return RedirectResponse("/jack", 303)
 
     async def _forget_jack(self, _request: Request, form: Form) -> Response:
-        self.agent.wallet.forget_jack(form.get("jack", ""))
+        self.agent.instructions.release(form.get("jack", ""))
         await self.agent.refresh()
         return RedirectResponse("/jack", 303)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from phone_agent.approvals import Approvals
+from phone_agent.instructions import Instructions
 from phone_agent.jack_care import JackCare
 from phone_agent.ledger import KeptPayment, Ledger
 from phone_agent.owners_view import PaymentView, payment_shown
@@ -29,6 +30,7 @@ class PagedAgent(Protocol):
     jacks: JackCare
     approvals: Approvals
     registration: Registration
+    instructions: Instructions
     pairing: PairingErrand
     connected: bool
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import sqlite3
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cigarjack.client import JackPin
@@ -41,6 +42,19 @@ class KeptMethod:
     label: str
     statement: str
     registered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptInstruction:
+    """A signed order (compact) that the server at ``path`` has not answered yet."""
+
+    id: str
+    path: str
+    typ: str
+    compact: str
+
+    def signed_again(self, compact: str) -> KeptInstruction:
+        return replace(self, compact=compact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +164,19 @@ class Wallet:
         text = self._database.fact("rules")
         return Rules(**json.loads(text)) if text is not None else Rules()
 
-    def forget_jack(self, jack: str) -> None:
-        """Answer nothing for this jack any more."""
+    def epoch_of(self, jack: str) -> int:
+        """The epoch of the pairing with a jack. Raises PaymentError."""
+        rows = self._database.rows("SELECT epoch FROM jacks WHERE jack = ?", jack)
+        if not rows:
+            raise PaymentError(ErrorCode.NOT_FOUND, "that jack is not paired with this phone")
+        return int(rows[0][0])
+
+    def release_jack(self, jack: str, instruction: KeptInstruction) -> KeptInstruction:
+        """Answer nothing for this jack any more; the order for the server is stored with that."""
         with self._database.transaction() as db:
-            if db.execute("DELETE FROM jacks WHERE jack = ?", (jack,)).rowcount == 0:
-                raise PaymentError(ErrorCode.NOT_FOUND, "that jack is not paired with this phone")
+            db.execute("DELETE FROM jacks WHERE jack = ?", (jack,))
+            _put_instruction(db, instruction)
+        return instruction
 
     def limits_minor(self, merchant: str) -> dict[str, int]:
         """Limits at one merchant, in minor units by currency; empty if it is not on the list."""
@@ -186,6 +208,46 @@ class Wallet:
         with self._database.transaction() as db:
             db.execute("DELETE FROM methods WHERE id = ?", (method,))
 
+    def choose_method(self, method: str, instruction: KeptInstruction) -> KeptInstruction:
+        """Pay with this method; the order for the server is stored with that."""
+        with self._database.transaction() as db:
+            first = "(SELECT min(place) - 1 FROM methods)"
+            if (
+                db.execute(
+                    f"UPDATE methods SET place = {first} WHERE id = ?",  # noqa: S608
+                    (method,),
+                ).rowcount
+                == 0
+            ):
+                raise PaymentError(ErrorCode.NOT_FOUND, "this phone has no such payment method")
+            _put_instruction(db, instruction)
+        return instruction
+
+    def remove_method(self, method: str, instruction: KeptInstruction) -> KeptInstruction:
+        """Pay with this method no more; the order for the server is stored with that."""
+        with self._database.transaction() as db:
+            if db.execute("DELETE FROM methods WHERE id = ?", (method,)).rowcount == 0:
+                raise PaymentError(ErrorCode.NOT_FOUND, "this phone has no such payment method")
+            _put_instruction(db, instruction)
+        return instruction
+
+    def keep_instruction(self, instruction: KeptInstruction) -> None:
+        """Store an order signed again; the server has refused the old one for its time."""
+        with self._database.transaction() as db:
+            _put_instruction(db, instruction)
+
+    def drop_instruction(self, instruction: str) -> None:
+        """The server has answered it."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM facts WHERE name = ?", (_instruction_name(instruction),))
+
+    def instructions(self) -> list[KeptInstruction]:
+        """Orders without an answer, the oldest first: their ids begin with the time."""
+        rows = self._database.rows(
+            "SELECT value FROM facts WHERE name GLOB ? ORDER BY name", _instruction_name("*")
+        )
+        return [KeptInstruction(**json.loads(value)) for (value,) in rows]
+
     def methods(self) -> list[KeptMethod]:
         """All methods, the default first."""
         rows = self._database.rows(
@@ -199,6 +261,14 @@ class Wallet:
     def default_method(self) -> str | None:
         """The id of the method to pay with: the first that the server knows."""
         return next((method.id for method in self.methods() if method.registered), None)
+
+
+def _instruction_name(instruction: str) -> str:
+    return f"instruction {instruction}"
+
+
+def _put_instruction(db: sqlite3.Connection, instruction: KeptInstruction) -> None:
+    put_fact(db, _instruction_name(instruction.id), json.dumps(asdict(instruction)))
 
 
 def _kept_jack(row: tuple[Any, ...]) -> KeptJack:

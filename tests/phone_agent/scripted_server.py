@@ -127,7 +127,13 @@ class ScriptedServer:
                 Route("/v1/payments/{id}/confirmation", self._confirm, methods=["POST"]),
                 *(
                     Route(f"/v1/{name}", self._register, methods=["POST"])
-                    for name in ("enrolments", "pairings", "payment-methods")
+                    for name in (
+                        "enrolments",
+                        "pairings",
+                        "payment-methods",
+                        "payment-methods/{method}/{order}",
+                        "releases",
+                    )
                 ),
             ]
         )

@@ -371,12 +371,27 @@ async def test_a_phone_is_set_up_with_a_real_server_and_a_real_jack(
             (listed,) = told(await command(phone, "methods", "list", "--json"))["items"]
             assert listed == method | {"registered": True, "default": True}
             assert "Visa" in (await command(phone, "methods", "list")).stdout
+            second = await command(
+                phone, "methods", "add", "--token", "tok_decline", "--label", "Spare", "--json"
+            )
+            for order in ("default", "remove"):
+                done = told(await command(phone, "methods", order, told(second)["id"], "--json"))
+                assert done == {"id": told(second)["id"], "told": True}
+            (listed,) = told(await command(phone, "methods", "list", "--json"))["items"]
+            assert listed["id"] == method["id"]
+            gone = await command(phone, "methods", "remove", told(second)["id"], "--json")
+            assert error_of(gone)["code"] == "not_found"
             await phone.until_traced("time_synchronised")
             status = told(await command(phone, "status", "--json"))
             assert status["server"]["connected"] is True
             assert [(j["jack"], j["clock"]) for j in status["jacks"]] == [(jack["jack"], "trusted")]
         used = await command(phone, "pair", label, "--json", "--address", "127.0.0.1:9")
         assert error_of(used)["code"] == "jack_unreachable"
+        (kept,) = told(await command(phone, "jacks", "list", "--json"))["items"]
+        assert kept == {"jack": jack["jack"], "epoch": 1, "registered": True}
+        released = told(await command(phone, "jacks", "release", jack["jack"], "--json"))
+        assert released == {"jack": jack["jack"], "told": True}
+        assert "No jack yet" in (await command(phone, "jacks", "list")).stdout
     unheard = await command(phone, "methods", "add", "--test-card", "--label", "Second")
     assert unheard.exit_code == 1
     assert unheard.stderr.endswith("'Second' is kept, and phone-agent run registers it\n")

@@ -1,0 +1,103 @@
+"""What the owner orders about payment methods and jacks: in the wallet first, then at the server.
+
+This phone acts on an order at once; the server is told as often as it takes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from phone_agent.delivery import TRANSIENT, deliver
+from phone_agent.identity import PhoneIdentity
+from phone_agent.wallet import KeptInstruction, Wallet
+from server.client import ServerClient
+from twochannel.protocol.envelope import sign
+from twochannel.protocol.errors import CodedError
+from twochannel.protocol.instructions import Instruction, MethodDefault, MethodRemoval, Release
+from twochannel.protocol.limits import REQUEST_LIFETIME_S
+from twochannel.trace import Trace
+
+_log = logging.getLogger(__name__)
+
+_MODELS: Final[dict[str, type[Instruction]]] = {
+    model.TYP: model for model in (MethodDefault, MethodRemoval, Release)
+}
+
+
+class Instructions:
+    """``new_id`` gives UUIDs for statements."""
+
+    def __init__(
+        self,
+        wallet: Wallet,
+        identity: PhoneIdentity,
+        server: ServerClient,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._wallet = wallet
+        self._identity = identity
+        self._server = server
+        self._new_id = new_id
+
+    def choose(self, method: str) -> KeptInstruction:
+        """Pay with ``method`` from now on. Raises PaymentError: this phone has no such method."""
+        return self._wallet.choose_method(
+            method, self._signed(MethodDefault, f"/v1/payment-methods/{method}/default", sub=method)
+        )
+
+    def remove(self, method: str) -> KeptInstruction:
+        """Pay with ``method`` no more. Raises PaymentError: this phone has no such method."""
+        return self._wallet.remove_method(
+            method, self._signed(MethodRemoval, f"/v1/payment-methods/{method}/removal", sub=method)
+        )
+
+    def release(self, jack: str) -> KeptInstruction:
+        """Answer for ``jack`` no more. Raises PaymentError: it is not paired with this phone."""
+        epoch = self._wallet.epoch_of(jack)
+        return self._wallet.release_jack(
+            jack, self._signed(Release, "/v1/releases", sub=jack, epoch=epoch)
+        )
+
+    async def send(self, kept: KeptInstruction) -> None:
+        """Tell the server, and forget the order once it has taken or refused it.
+
+        Raises ServerUnreachableError (it is sent later), CodedError.
+        """
+        try:
+            await deliver(
+                self._server,
+                kept.path,
+                kept.compact,
+                _MODELS[kept.typ],
+                self._identity.signer,
+                lambda compact: self._wallet.keep_instruction(kept.signed_again(compact)),
+            )
+        except CodedError as error:
+            if error.code not in TRANSIENT:
+                self._wallet.drop_instruction(kept.id)
+            raise
+        self._wallet.drop_instruction(kept.id)
+
+    async def sweep(self, trace: Trace) -> None:
+        """Send what got no answer before. Raises ServerUnreachableError."""
+        for kept in self._wallet.instructions():
+            trace.event("intent_swept", instruction=kept.id)
+            try:
+                await self.send(kept)
+            except CodedError as error:
+                extra = {"instruction": kept.id, "reason": str(error)}
+                _log.warning("instruction_refused", extra=extra)
+
+    def _signed(self, model: type[Instruction], path: str, **claims: object) -> KeptInstruction:
+        signer, now_s = self._identity.signer, self._server.now_s()
+        common: dict[str, object] = {
+            "iss": signer.key.kid,
+            "aud": self._server.pin.server,
+            "jti": self._new_id(),
+            "iat": now_s,
+            "exp": now_s + REQUEST_LIFETIME_S,
+        }
+        statement = model.from_claims(common | claims)
+        return KeptInstruction(statement.jti, path, model.TYP, sign(statement, signer))
