@@ -7,32 +7,28 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import uuid6
-from starlette.types import ASGIApp
 
-from payment_device import enrolment, till_access
+from payment_device import enrolment
 from payment_device.config import TerminalSettings
+from payment_device.doors import Doors
 from payment_device.enrolment import Enrolled
 from payment_device.errands import Equipment, Errands
 from payment_device.intents import FILE_NAME, Intents
 from payment_device.lane_radio import LaneRadio
-from payment_device.local_api import LocalApi
 from payment_device.orders import Lane
 from payment_device.receipts import ReceiptCheck
 from payment_device.sightings import Sightings
 from payment_device.terminal import Terminal
-from payment_device.till_access import TillAccess, TokenDoor
 from server.client import ServerClient, ServerUnreachableError
 from twochannel.changes import Changes
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
-from twochannel.serving import Address, serve, serve_as_before
 from twochannel.state_folder import held
 from twochannel.supervisor import supervised
 from twochannel.trace import Trace, boot_id, wall_ms
@@ -114,7 +110,7 @@ class TerminalAgent:
             async with (
                 self._client,
                 self._working() as terminal,
-                self._served(terminal, socket),
+                self._doors(terminal).open(socket),
                 self._supervised(),
             ):
                 ready(_ready(self._enrolled))
@@ -125,27 +121,11 @@ class TerminalAgent:
         """Called in whatever thread has changed a payment."""
         self._loop.call_soon_threadsafe(self._changes.mark)
 
-    @contextlib.asynccontextmanager
-    async def _served(self, terminal: Terminal, socket: Path) -> AsyncIterator[None]:
-        """The local API, for the command line and for tills."""
+    def _doors(self, terminal: Terminal) -> Doors:
         status = partial(self._status, terminal)
-        api = LocalApi(terminal, self._radio, self._changes, status).application()
-        async with serve(api, Address(socket=socket)), self._served_to_tills(api):
-            try:
-                yield
-            finally:
-                self._changes.close()
-
-    @contextlib.asynccontextmanager
-    async def _served_to_tills(self, api: ASGIApp) -> AsyncIterator[None]:
-        elsewhere = self._settings.till_file
-        file = Path(elsewhere) if elsewhere else self._state_folder / till_access.FILE_NAME
-        access = TillAccess.recall(file)
-        door = TokenDoor(api, access.token)
-        async with serve_as_before(door, self._settings.till_port, access.port) as served:
-            told = replace(access, url=f"http://127.0.0.1:{served.port}")
-            told.keep(file, for_the_group=bool(elsewhere))
-            yield
+        return Doors(
+            terminal, self._radio, self._changes, status, self._settings, self._state_folder
+        )
 
     @contextlib.asynccontextmanager
     async def _working(self) -> AsyncIterator[Terminal]:

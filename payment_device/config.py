@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from payment_device.sightings import LaneRules
 from twochannel.keystore.port import FILE
+from twochannel.protocol.money import DECIMALS
 from twochannel.settings import Settings
 from twochannel.supervisor import PATIENCE_S
 
 ENVIRONMENT_PREFIX: Final = "PAYMENT_DEVICE"
+
+
+def _known_currencies(text: str) -> str:
+    if not text.split() or set(text.split()) - DECIMALS.keys():
+        raise ValueError("write currency codes with a space between them, such as EUR USD")
+    return text
 
 
 class TerminalSettings(Settings):
@@ -34,6 +41,10 @@ class TerminalSettings(Settings):
     #: Where tills find address and token. Empty: till.json in the state folder, for this user
     #: alone. Elsewhere its folder's group may read it, if the folder hands it down (mode 2750).
     till_file: str = ""
+    #: Of the lane page, on loopback. 0: a free one, and the same again after a restart.
+    page_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    #: What the lane page charges in, the usual one first: "EUR", or "KRW USD".
+    currencies: Annotated[str, AfterValidator(_known_currencies)] = "EUR"
     #: Where the signing key is: "file", or a pkcs11: URI (docs/keys.md).
     keys: str = FILE
     log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"

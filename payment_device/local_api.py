@@ -48,7 +48,8 @@ class LocalApi:
         self._events = TillEvents(terminal, radio, changes)
         self._status = status
 
-    def application(self) -> Starlette:
+    def application(self, *more: Route) -> Starlette:
+        """The routes, and ``more`` of them."""
         one = "/v1/payments/{payment}"
         return Starlette(
             routes=[
@@ -62,6 +63,7 @@ class LocalApi:
                 Route("/v1/status", self._tell_status, methods=["GET"]),
                 Route("/v1/events", self._events.endpoint, methods=["GET"]),
                 Route(OPENAPI, _openapi, methods=["GET"]),
+                *more,
             ],
             middleware=[Middleware(StrictDoor)],
             exception_handlers={

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from twochannel.console import table
@@ -34,15 +33,6 @@ def status_text(answer: dict[str, Any]) -> str:
         *(f"Waits for you: {payment}" for payment in answer["waiting"]),
     ]
     return "\n".join(lines)
-
-
-def qr_text(text: str) -> str:
-    """``text`` as a QR code of block characters, for a terminal."""
-    import segno
-
-    drawn = io.StringIO()
-    segno.make(text, error="m").terminal(drawn, compact=True)
-    return drawn.getvalue().rstrip("\n")
 
 
 def payment_row(item: dict[str, Any]) -> tuple[str, ...]:

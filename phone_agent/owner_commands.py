@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from twochannel.console import json_option, say
+from twochannel.console import json_option, qr_text, say
 from twochannel.control import ask
 
 _AGENT: Final = "phone-agent"
@@ -27,8 +27,6 @@ def page(state: Path, as_json: bool) -> None:
 
     It works once, within five minutes, on the machine where the agent runs.
     """
-    from phone_agent.overview import qr_text
-
     answer = ask(state, "POST", "/v1/page", agent=_AGENT)
     say(answer, f"{qr_text(answer['url'])}\n{answer['url']}", as_json=as_json)
 

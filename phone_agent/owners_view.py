@@ -7,22 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 from phone_agent.consent import SENTENCES, Answer
+from twochannel.pages.tones import Tone
 from twochannel.protocol.payment import CaptureMode, Status
 from twochannel.protocol.statements import DecidedBy, Decision
-
-
-class Tone(StrEnum):
-    """How an outcome looks."""
-
-    GOOD = "good"
-    WAITING = "waiting"
-    BAD = "bad"
-    CALM = "calm"
-
 
 OUTCOMES: Final[dict[Status, tuple[Tone, str]]] = {
     Status.PENDING: (Tone.WAITING, "Waiting for an answer"),

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
 #: A small phone, the 5-inch touch screen of a Pi, a desk.
 SIZES: Final = {"phone": (360, 640), "touch": (800, 480), "desk": (1280, 800)}
 #: A machine that is busy with seven agents and a browser.
 PATIENCE_MS: Final = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @asynccontextmanager

@@ -162,3 +162,14 @@ def _tell(error: CommandError, *, as_json: bool) -> None:
     members = {"code": error.code, "detail": error.detail, "next_step": error.next_step}
     text = f"{error.detail}\n{error.next_step}".strip()
     click.echo(json.dumps({"error": members}) if as_json else text, err=True)
+
+
+def qr_text(text: str) -> str:
+    """``text`` as a QR code of block characters, for a terminal."""
+    import io
+
+    import segno
+
+    drawn = io.StringIO()
+    segno.make(text, error="m").terminal(drawn, compact=True)
+    return drawn.getvalue().rstrip("\n")

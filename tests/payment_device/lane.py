@@ -110,8 +110,13 @@ class Air:
             self.radio.hear(Sighting("", beacon.SERVICE_UUID, frame, rssi_dbm, heard_at_s))
 
     @asynccontextmanager
-    async def standing(self, *jacks: tuple[bytes, int]) -> AsyncIterator[None]:
-        """Jacks (code, RSSI) that have stood there for seconds and stay while the block runs."""
+    async def standing(
+        self, *jacks: tuple[bytes, int], seconds: float = 2.0
+    ) -> AsyncIterator[None]:
+        """Jacks (code, RSSI) that have stood there for ``seconds`` and stay while the block runs.
+
+        0: those that were heard before and stay on; with more they would be heard twice.
+        """
 
         async def stay() -> None:
             while True:
@@ -120,7 +125,7 @@ class Air:
                     self.jack(code, rssi_dbm, seconds=0)
 
         for code, rssi_dbm in jacks:
-            self.jack(code, rssi_dbm)
+            self.jack(code, rssi_dbm, seconds)
         staying = asyncio.create_task(stay())
         yield
         staying.cancel()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 
 import httpx
 import pytest
@@ -14,6 +13,7 @@ from phone_agent.consent import Rules
 from phone_agent.database import FILE_NAME, Database
 from phone_agent.ledger import Ledger
 from tests.cigarjack.parties import Jack, served
+from tests.page_client import a_browser, opened, token_in
 from tests.phone_agent.owners_phone import OwnersPhone, eventually, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer
 from twochannel.protocol.errors import ErrorCode
@@ -24,29 +24,8 @@ from twochannel.protocol.statements import DecidedBy, Decision, Merchant
 STRANGER = Merchant(id="stranger", name='<b onclick="pay()">Blue & Bottle</b>')
 
 
-@asynccontextmanager
-async def a_browser(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """At loopback, under the name of the link: the resolver here need not know ``.localhost``."""
-    found = re.fullmatch(r"http://([\w.-]+):(\d+)(/.*)", url)
-    assert found
-    origin = f"http://{found[1]}:{found[2]}"
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{found[2]}",
-        headers={"host": f"{found[1]}:{found[2]}", "origin": origin},
-        timeout=15,
-    ) as browser:
-        yield browser
-
-
 async def link(phone: OwnersPhone) -> str:
     return str((await phone.command("POST", "/v1/page"))["url"])
-
-
-async def opened(browser: httpx.AsyncClient, url: str) -> None:
-    """httpx keeps cookies by the address, which is not the name."""
-    answer = await browser.get("/open/" + url.rpartition("/")[2])
-    assert answer.status_code == 303
-    browser.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
 
 
 async def asked(browser: httpx.AsyncClient) -> str:
@@ -56,12 +35,6 @@ async def asked(browser: httpx.AsyncClient) -> str:
             if line == "event: asked":
                 break
     return (await browser.get("/")).text
-
-
-def token_in(page: str) -> str:
-    found = re.search(r'name="token" value="(\w+)"', page)
-    assert found
-    return found[1]
 
 
 async def test_the_owner_is_asked_and_answers(

@@ -41,9 +41,13 @@ class Pages:
         )
 
     def render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
-        """A page in the reader's language. In it: ``_``, ``money``, ``moment``, ``token``."""
+        """A page in the reader's language."""
+        return HTMLResponse(self.text(request, template, status=status, **values), status)
+
+    def text(self, request: Request, template: str, **values: Any) -> str:
+        """HTML in the reader's language. In it: ``_``, ``money``, ``moment``, ``token``."""
         words = words_for(request)
-        text = self._environment.get_template(template).render(
+        return self._environment.get_template(template).render(
             _=words.say,
             gettext=words.say,
             ngettext=words.count,
@@ -53,7 +57,5 @@ class Pages:
             languages=LANGUAGES,
             token=form_token(session_of(request)),
             path=request.url.path,
-            status=status,
             **values,
         )
-        return HTMLResponse(text, status)

@@ -21,14 +21,21 @@ from babel.core import negotiate_locale
 from babel.dates import format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import NumberPattern, parse_pattern
+from babel.numbers import (
+    NumberPattern,
+    get_decimal_symbol,
+    get_group_symbol,
+    parse_pattern,
+)
 
-from twochannel.protocol.money import DECIMALS, check_currency
+from twochannel.protocol.money import DECIMALS, Amount, check_currency, parse_amount
 
 FOLDER: Final = Path(__file__).with_name("locale")
 #: The first one is spoken to everybody who asks for none of them.
 LANGUAGES: Final = {"en": "English", "ko": "한국어"}
 _LONGEST_HEADER: Final = 200
+_GROUP: Final = ","
+_GROUPED: Final = re.compile(r"[0-9]{1,3}(,[0-9]{3})+", re.ASCII)
 _LETTER_THEN_DIGIT: Final = re.compile(r"(?<=[A-Za-z])(?=\d)")
 
 
@@ -58,6 +65,17 @@ class Words:
         text = pattern.apply(number, self.locale, currency=currency, currency_digits=False)
         # CLDR wants a space after a currency that is written in letters; Babel leaves it out.
         return _LETTER_THEN_DIGIT.sub("\N{NO-BREAK SPACE}", text)
+
+    def read_amount(self, text: str, currency: str) -> Amount:
+        """``"1,234.50", "EUR"`` as it is typed in this language; groups only where they belong.
+
+        Raises StatementError.
+        """
+        group, point = get_group_symbol(self.locale), get_decimal_symbol(self.locale)
+        whole, mark, fraction = text.strip().partition(point)
+        if _GROUPED.fullmatch(whole.replace(group, _GROUP)):
+            whole = whole.replace(group, "")
+        return parse_amount(whole + ("." if mark else "") + fraction, currency)
 
     def moment(self, unix_ms: int, form: Literal["short", "medium"] = "medium") -> str:
         """Date and time of day, where this machine is."""

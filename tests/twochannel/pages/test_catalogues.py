@@ -9,11 +9,16 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
+from payment_device import attendants_view
 from phone_agent import approval_page, consent, owners_view, pairing_errand, settings_pages
 from twochannel.pages.words import FOLDER
 
 ROOT = Path(__file__).parents[3]
-TEMPLATES = [ROOT / "phone_agent" / "templates", ROOT / "twochannel" / "pages" / "templates"]
+TEMPLATES = [
+    ROOT / "payment_device" / "templates",
+    ROOT / "phone_agent" / "templates",
+    ROOT / "twochannel" / "pages" / "templates",
+]
 #: What templates are given to translate by name.
 GIVEN = [
     *consent.SENTENCES.values(),
@@ -23,6 +28,15 @@ GIVEN = [
     *pairing_errand.PAIRING_TEXTS.values(),
     *(settings_pages.NOT_AN_AMOUNT, settings_pages.NOT_A_LABEL),
     *(settings_pages.NOT_TAKEN, settings_pages.SENT_LATER),
+    *(text for _, text in attendants_view.OUTCOMES.values()),
+    *attendants_view.UNDER_WAY.values(),
+    *attendants_view.REASONS.values(),
+    *attendants_view.PROBLEMS.values(),
+    attendants_view.ASKING,
+    attendants_view.NOTHING,
+    attendants_view.TOO_LITTLE,
+    attendants_view.UNVERIFIED,
+    attendants_view.SOMETHING_ELSE,
     owners_view.SENDING,
     owners_view.NOBODY_ANSWERED,
     owners_view.NOT_TAKEN,

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twochannel.pages.words import LANGUAGES, choose, words
+from twochannel.protocol.errors import StatementError
 from twochannel.protocol.limits import MAX_AMOUNT_MINOR
-from twochannel.protocol.money import DECIMALS
+from twochannel.protocol.money import DECIMALS, Amount
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,65 @@ def test_no_digit_of_an_amount_is_lost(language: str, value_minor: int, currency
     _, point, fraction = re.sub(r"^\D+", "", text).partition(".")
     assert len(fraction) == DECIMALS[currency]
     assert bool(point) == bool(DECIMALS[currency])
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "value_minor"),
+    [
+        ("4.50", "EUR", 450),
+        (" 4.5 ", "EUR", 450),
+        ("1,234.50", "EUR", 123450),
+        ("12,500", "KRW", 12500),
+        ("12500", "KRW", 12500),
+        ("1.250", "KWD", 1250),
+        ("1,234,567.001", "KWD", 1234567001),
+    ],
+)
+def test_amounts_are_read_as_they_are_typed(text: str, currency: str, value_minor: int) -> None:
+    for language in LANGUAGES:
+        assert words(language).read_amount(text, currency) == Amount(
+            value=value_minor, currency=currency
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "currency"),
+    [
+        ("", "EUR"),
+        ("0", "EUR"),
+        ("0.00", "EUR"),
+        # Somebody meant one and a half; fifteen would be wrong, and so would be one.
+        ("1,5", "EUR"),
+        ("1,50", "EUR"),
+        ("1.234,50", "EUR"),
+        ("1,2345", "KRW"),
+        ("4.505", "EUR"),
+        ("4.5", "KRW"),
+        ("-4", "EUR"),
+        ("€4", "EUR"),
+        ("4..5", "EUR"),
+        ("4.", "EUR"),
+        ("1e3", "EUR"),
+        ("٤", "EUR"),
+        ("9" * 30, "KRW"),
+    ],
+)
+def test_an_amount_is_never_guessed(text: str, currency: str) -> None:
+    for language in LANGUAGES:
+        with pytest.raises(StatementError):
+            words(language).read_amount(text, currency)
+
+
+@given(
+    st.sampled_from(sorted(LANGUAGES)),
+    st.integers(1, MAX_AMOUNT_MINOR),
+    st.sampled_from(sorted(DECIMALS)),
+)
+def test_what_is_written_is_read_again(language: str, value_minor: int, currency: str) -> None:
+    shown = re.search(r"[0-9][0-9,.]*", words(language).money(value_minor, currency))
+    assert shown
+    read = words(language).read_amount(shown[0], currency)
+    assert read == Amount(value=value_minor, currency=currency)
 
 
 @pytest.mark.parametrize(

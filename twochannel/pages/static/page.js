@@ -35,11 +35,37 @@
     return question ? question.dataset.payment + (question.dataset.tone || "") : "";
   }
 
+  // What has been typed or picked stays, wherever the same field is there again.
+  function keepTyped(shown, fresh) {
+    for (const field of shown.querySelectorAll("input[name]:not([type=hidden]), select[name]")) {
+      const name = `[name="${CSS.escape(field.name)}"]`;
+      if (field.type === "radio") {
+        const same = field.checked && find(`${name}[value="${CSS.escape(field.value)}"]`, fresh);
+        if (same) same.checked = true;
+      } else if (find(name, fresh) && field.type !== "checkbox" && field.value !== field.defaultValue) {
+        find(name, fresh).value = field.value;
+      }
+    }
+  }
+
+  // A piece of the page that changes often comes whole; the focus stays in it.
+  function showPart(html) {
+    const fresh = new DOMParser().parseFromString(html, "text/html").body.firstElementChild;
+    const shown = fresh && document.getElementById(fresh.id);
+    if (!shown) return;
+    const focused = shown.contains(document.activeElement) && document.activeElement;
+    keepTyped(shown, fresh);
+    shown.replaceWith(fresh);
+    if (focused && focused.value) find(`[value="${CSS.escape(focused.value)}"]`, fresh)?.focus({ preventScroll: true });
+    if (fresh.dataset.say !== shown.dataset.say) find("#announce").textContent = fresh.dataset.say || "";
+  }
+
   function show(page) {
     find("#banner")?.replaceWith(find("#banner", page) || "");
     const fresh = find("#main", page), shown = find("#main");
     if (!("live" in shown.dataset) || fresh.dataset.version === shown.dataset.version) return;
     const before = headline(), focused = document.activeElement?.className;
+    keepTyped(shown, fresh);
     shown.replaceWith(fresh);
     document.title = page.title;
     startClock();
@@ -59,6 +85,8 @@
   async function refresh() {
     const answer = await fetch(location.pathname, { headers: { accept: "text/html" } });
     if (answer.status === 401) return location.reload();
+    // Some pages lead on to what is the case now.
+    if (answer.redirected) history.replaceState(null, "", answer.url);
     if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
   }
 
@@ -71,12 +99,14 @@
     const source = new EventSource("/events");
     const heard = (event) => {
       find("#lost").hidden = true;
-      const away = event.type === "asked" && !("live" in find("#main").dataset);
+      const page = find("#main").dataset;
+      const away = event.type === "asked" && (!("live" in page) || "follow" in page);
       if (away && !typing()) return location.assign("/");
       if (event.data !== find("#main").dataset.version) refresh().catch(() => {});
     };
     source.addEventListener("asked", heard);
     source.addEventListener("changed", heard);
+    source.addEventListener("part", (event) => showPart(event.data));
     source.onerror = () => {
       find("#lost").hidden = false;
       if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
