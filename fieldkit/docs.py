@@ -1,6 +1,7 @@
 """The parts of documents that the code writes.
 
-docs/protocol.md: statements, life cycle, limits, errors. docs/doctor.md: checks, known-bad pairs.
+docs/protocol.md: statements, life cycle, limits, errors. docs/evidence.md: the journal's example.
+docs/doctor.md: checks, known-bad pairs.
 
 ``python -m fieldkit.docs`` rewrites them in place; ``--check`` fails when they are out of date.
 """
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fieldkit.specimens import Specimens
+from fieldkit.specimens import NOW_S, Specimens
 from server.confirmations import accept_confirmation
 from server.operations import accept_order
 from server.payment_methods import choose_default
@@ -27,9 +28,10 @@ from server.requests import accept_request
 from twochannel.doctor.catalogue import CHECKS
 from twochannel.doctor.known_bad import KNOWN_BAD
 from twochannel.protocol import limits
-from twochannel.protocol.envelope import Statement
+from twochannel.protocol.envelope import Statement, digest
 from twochannel.protocol.errors import PROBLEMS
 from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
+from twochannel.protocol.journal import Entry, link, link_lines, origin
 from twochannel.protocol.payment import (
     FINAL,
     INITIAL,
@@ -41,6 +43,7 @@ from twochannel.protocol.payment import (
 from twochannel.protocol.statements import (
     Cancel,
     Capture,
+    Challenge,
     Confirmation,
     PaymentRequest,
     Refund,
@@ -52,6 +55,7 @@ E = TypeVar("E", bound=str)
 
 _DOCS = Path(__file__).parent.parent / "docs"
 PROTOCOL = _DOCS / "protocol.md"
+EVIDENCE = _DOCS / "evidence.md"
 DOCTOR = _DOCS / "doctor.md"
 #: What begins with one of these is a command.
 _PROGRAMS = {"bluetoothctl", "rfkill", "sudo"}
@@ -128,6 +132,20 @@ def _length(part: dict[str, Any]) -> str:
         return f" of at most {part['maxLength']} characters"
     least = f"{part['minLength']} to " if "minLength" in part else "at most "
     return f", {least}{part['maxLength']} characters"
+
+
+def journal_section() -> str:
+    """Two entries of a journal, the lines that are hashed, and their links."""
+    specimens = Specimens()
+    before, shown = origin(specimens.server), []
+    models: tuple[type[Statement], ...] = (PaymentRequest, Challenge)
+    for seq, model in enumerate(models, start=1):
+        request = specimens[PaymentRequest].statement.claims()
+        entry = Entry(seq, str(request["sub"]), digest(specimens[model].compact), NOW_S * 1000)
+        lines = link_lines(before, entry)
+        before = link(before, entry)
+        shown.append(f"```\n{chr(10).join(lines)}\n```\n\nLink of entry {seq}: `{before}`\n")
+    return f"Before the first: `{origin(specimens.server)}`\n\n" + "\n".join(shown)
 
 
 def life_cycle_section() -> str:
@@ -241,6 +259,7 @@ _SECTIONS: dict[Path, dict[str, Callable[[], str]]] = {
         "limits": limits_section,
         "errors": errors_section,
     },
+    EVIDENCE: {"journal": journal_section},
     DOCTOR: {"checks": checks_section, "known-bad": known_bad_section},
 }
 
@@ -258,7 +277,7 @@ def written(text: str, document: Path = PROTOCOL) -> str:
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; fail if a document is out of date.")
 def main(check: bool) -> None:
-    """Write the generated sections of docs/protocol.md and docs/doctor.md."""
+    """Write the generated sections of the documents that have some."""
     for document in _SECTIONS:
         _write(document, check=check)
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from twochannel.keystore.file import FileAgreement, FileSigner
 from twochannel.protocol.envelope import Statement, digest, sign
 from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
+from twochannel.protocol.journal import Checkpoint, Entry, link, origin
 from twochannel.protocol.lane import lane_digest
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import CaptureMode, Status
@@ -94,6 +95,7 @@ class Specimens:
         self._before_any_payment()
         self._payment()
         self._operations()
+        self._checkpoint()
 
     def __getitem__(self, model: type[Statement]) -> Specimen:
         return self.by_typ[model.TYP]
@@ -316,3 +318,15 @@ class Specimens:
         self._add(
             Proof(jti=specimen_id(107), htm="GET", htu="/v1/events", **by_phone, **times), "phone"
         )
+
+    def _checkpoint(self) -> None:
+        """Of a journal whose only entry is the payment request."""
+        request = Entry(1, specimen_id(100), digest(self.request), NOW_S * 1000)
+        checkpoint = Checkpoint(
+            iss=self.server,
+            jti=specimen_id(109),
+            iat=NOW_S,
+            entries=1,
+            link=link(origin(self.server), request),
+        )
+        self._add(checkpoint, "server")

@@ -1,4 +1,4 @@
-"""The running server: doors, outbox, reconciler, sweeper and resolver in one event loop."""
+"""The running server: doors, and all that works beside them, in one event loop."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from server.allowances import Allowances
 from server.announcement import Announcer
 from server.app import build
 from server.config import ServerSettings
+from server.journal import Journal
 from server.keyring import KeyRing
 from server.kinds import FailureKind
 from server.notifications import Notifications
@@ -168,6 +169,7 @@ async def _working(settings: ServerSettings, services: Services) -> AsyncIterato
         jitter=random.random,
         timeout_s=settings.processor_timeout_s,
     )
+    journal = Journal(services.store, services.issuer, services.now_ms)
     await services.resolver.refresh()
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -175,6 +177,7 @@ async def _working(settings: ServerSettings, services: Services) -> AsyncIterato
             group.create_task(run_reconciler(clearing), name="reconciler"),
             group.create_task(run_sweeper(services), name="sweeper"),
             group.create_task(services.resolver.keep_ready(), name="resolver"),
+            group.create_task(journal.run(), name="journal"),
         ]
         if services.relay is not None:
             tasks.append(group.create_task(services.relay.run(), name="relay"))

@@ -30,8 +30,9 @@ class Records:
     ``history``, ``outbox``, ``statements`` (in the order of the chain) and ``charges`` are grouped
     by payment, ``refunds`` and the processor's ``booked_refunds`` too, ``pairings`` by jack,
     ``reviews`` by order. ``auth_codes`` are those of all payments in the order in which they were
-    accepted, ``instructions`` what owners have signed about methods and jacks. ``devices`` are
-    terminals, phones and jacks by id. ``identity``: the server's identity statement.
+    accepted, ``instructions`` what owners have signed about methods and jacks; ``journal`` and its
+    ``checkpoints`` are in their order. ``devices`` are terminals, phones and jacks by id.
+    ``identity``: the server's identity statement.
     """
 
     payments: list[Row]
@@ -47,6 +48,8 @@ class Records:
     charges: Groups
     refunds: Groups
     booked_refunds: Groups
+    journal: list[Row]
+    checkpoints: list[Row]
     identity: str
     now_ms: int
 
@@ -81,6 +84,8 @@ _DATABASE: Final = {
     "pairings": "SELECT * FROM pairings ORDER BY seq",
     "methods": "SELECT * FROM payment_methods",
     "instructions": "SELECT * FROM instructions ORDER BY at_ms, id",
+    "journal": "SELECT * FROM journal ORDER BY seq",
+    "checkpoints": "SELECT * FROM journal_checkpoints ORDER BY seq",
 }
 #: PostgreSQL numbers no rows. What a phone was first told of its payment it was told with the auth
 #: code, and those numbers appear in the order of commits.
@@ -130,6 +135,8 @@ def read_records(
         charges=_grouped(booked["charges"], "payment"),
         refunds=_grouped(rows["refunds"], "payment_id"),
         booked_refunds=_grouped(booked["booked_refunds"], "payment_id"),
+        journal=rows["journal"],
+        checkpoints=rows["checkpoints"],
         identity=identity,
         now_ms=now_ms,
     )

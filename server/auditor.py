@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from server.audit_instructions import check_instructions
+from server.audit_journal import check_journal
 from server.audit_records import Check, Records, Row
 from server.audit_reviews import check_reviews
 from server.audit_statements import (
@@ -237,6 +238,7 @@ INVARIANTS: Final[tuple[tuple[int, str, Callable[[Check, Records], None]], ...]]
     (15, "Every refund was signed, and is what the processor has booked", check_refunds),
     (16, "What a person decided has a name, a reason and that outcome", check_reviews),
     (17, "Nothing was confirmed with what its owner had ended", check_instructions),
+    (18, "The journal has every statement once, as the server has signed for it", check_journal),
 )
 
 

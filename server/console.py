@@ -41,6 +41,7 @@ class CommandError(click.ClickException):
 def plain_errors() -> Iterator[None]:
     """Turn the errors that an operator can do something about into CommandError."""
     from server.database import DatabaseError
+    from server.journal_export import JournalError
     from server.registry import RegistryError
     from server.reviews import ReviewError
     from server.store import StoreAwayError, StoreError
@@ -60,6 +61,7 @@ def plain_errors() -> Iterator[None]:
         raise CommandError(str(error), code="database_away", next_step=next_step) from None
     except (
         DatabaseError,
+        JournalError,
         KeyStoreError,
         OSError,
         RegistryError,

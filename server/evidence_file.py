@@ -22,7 +22,7 @@ Layout: two spaces of indent, ASCII, members in the order above, one line feed a
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,18 +44,23 @@ class EvidenceError(ProtocolError):
         super().__init__(f"{place}: {detail}")
 
 
-class _Member(BaseModel):
+class Member(BaseModel):
+    """A part of a file: frozen, and strict about names and types."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class DeviceKeys(_Member):
+class DeviceKeys(Member):
     """Public keys of the two devices whose statements carry no key."""
 
     phone: Jwk
     terminal: Jwk
 
 
-class Evidence(_Member):
+M = TypeVar("M", bound=Member)
+
+
+class Evidence(Member):
     """The content of the file; see the module."""
 
     format: Literal["cigarjack-evidence"] = "cigarjack-evidence"
@@ -67,22 +72,27 @@ class Evidence(_Member):
     statements: Annotated[list[Compact], Field(min_length=1, max_length=100)]
 
 
-def write(evidence: Evidence) -> bytes:
+def write(content: Member) -> bytes:
     """The file."""
-    text = json.dumps(evidence.model_dump(mode="json"), indent=2, ensure_ascii=True)
+    text = json.dumps(content.model_dump(mode="json"), indent=2, ensure_ascii=True)
     return text.encode("ascii") + b"\n"
 
 
 def read(document: bytes) -> Evidence:
     """The content of a file, not yet verified. Raises EvidenceError."""
+    return read_as(Evidence, document, MAX_FILE_BYTES)
+
+
+def read_as(model: type[M], document: bytes, max_bytes: int) -> M:
+    """``read`` for a file of another format that is laid out in the same way."""
     try:
-        evidence = Evidence.model_validate(parse_object(document, max_bytes=MAX_FILE_BYTES))
+        content = model.model_validate(parse_object(document, max_bytes=max_bytes))
     except StatementError as error:
         raise EvidenceError("file", error.detail) from None
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])[:60]
         raise EvidenceError("file", f"{where}: {problem['type']}") from None
-    if write(evidence) != document:
+    if write(content) != document:
         raise EvidenceError("file", "it is not written in the one way that its content has")
-    return evidence
+    return content

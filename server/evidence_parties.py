@@ -47,27 +47,35 @@ def demand(holds: bool, detail: str) -> None:
 
 def meet(evidence: Evidence, trusted_server: str | None) -> tuple[Parties, list[Step]]:
     """The parties of ``evidence``, and the steps that prove who they are. Raises EvidenceError."""
-    try:
-        server = _identity(evidence.server, Role.SERVER)
-        server_key = VerifyingKey.from_jwk(server.key)
-        first = _trust(server, server_key, trusted_server)
-    except StatementError as error:
-        raise EvidenceError("server", error.detail) from None
+    server_id, server_key, first = meet_server(evidence.server, trusted_server)
     try:
         terminal = VerifyingKey.from_jwk(evidence.keys.terminal)
         phone = VerifyingKey.from_jwk(evidence.keys.phone)
     except StatementError as error:
         raise EvidenceError("keys", error.detail) from None
     try:
-        jack, epoch = _paired(evidence.pairing, server.iss, phone)
+        jack, epoch = _paired(evidence.pairing, server_id, phone)
     except StatementError as error:
         raise EvidenceError("pairing", error.detail) from None
     text = (
         f"Jack {short(jack.kid)} and phone {short(phone.kid)} both signed that they belong"
         f" together (pairing {epoch} of this jack)."
     )
-    parties = Parties(server.iss, server_key, jack, phone, terminal, epoch)
+    parties = Parties(server_id, server_key, jack, phone, terminal, epoch)
     return parties, [first, Step("pairing", Role.PHONE, phone.kid, text)]
+
+
+def meet_server(compact: str, trusted_server: str | None) -> tuple[str, VerifyingKey, Step]:
+    """Id and key of the server whose identity this is, and the step that says so.
+
+    Raises EvidenceError.
+    """
+    try:
+        server = _identity(compact, Role.SERVER)
+        key = VerifyingKey.from_jwk(server.key)
+        return server.iss, key, _trust(server, key, trusted_server)
+    except StatementError as error:
+        raise EvidenceError("server", error.detail) from None
 
 
 def _identity(compact: str, role: Role) -> Identity:

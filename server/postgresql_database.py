@@ -37,6 +37,9 @@ _SESSION: Final = {
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "15s",
 }
+#: How long transactions that write are waited for, and how often is looked. Most end in 10 ms.
+_SETTLE_TIMEOUT_S: Final = 5.0
+_SETTLE_LOOK_S: Final = 0.005
 _SERIALIZATION_FAILURE: Final = "40001"
 _DEADLOCK: Final = "40P01"
 _UNIQUE_VIOLATION: Final = "23505"
@@ -148,6 +151,28 @@ class PostgresqlDatabase:
         with self._reader_engine.connect() as connection, connection.begin():
             return function(connection)
 
+    def settled(self, table: str, column: str) -> int | None:
+        """The last number given out, once all who may still hold one of those before have ended.
+
+        Numbers are given before the commit, by writers that have locked the table for it. As
+        CREATE INDEX CONCURRENTLY does, this waits for those that hold the lock at this moment, and
+        is in nobody's way.
+        """
+        try:
+            with self._reader_engine.connect() as connection:
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+                last = _last_number(connection, table, column)
+                writers = _writers(connection, table)
+                deadline_s = time.monotonic() + _SETTLE_TIMEOUT_S
+                while writers:
+                    if time.monotonic() > deadline_s:
+                        raise StoreError(f"transactions on {table} are open for too long")
+                    time.sleep(_SETTLE_LOOK_S)
+                    writers &= _writers(connection, table)
+                return last
+        except DBAPIError as error:
+            raise _plain(error) from error
+
     def close(self) -> None:
         self._reader_engine.dispose()
         self.engine.dispose()
@@ -162,6 +187,22 @@ def lock_series(connection: Connection, series: str) -> None:
     """Until the commit nobody else adds to ``series``."""
     lock = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
     connection.exec_driver_sql(lock, (series,))
+
+
+def _last_number(connection: Connection, table: str, column: str) -> int:
+    """Also of transactions that are open, or were undone."""
+    last = "SELECT pg_sequence_last_value(pg_get_serial_sequence(%s, %s)::regclass)"
+    return connection.exec_driver_sql(last, (table, column)).scalar_one() or 0
+
+
+def _writers(connection: Connection, table: str) -> set[str]:
+    """The transactions that may have numbers of ``table``: INSERT takes this lock first."""
+    locks = (
+        "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted"
+        " AND mode = 'RowExclusiveLock' AND relation = %s::regclass"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return set(connection.exec_driver_sql(locks, (table,)).scalars())
 
 
 def _engine(

@@ -63,6 +63,10 @@ class SqliteDatabase:
         except OperationalError as error:
             raise _plain(error) from error
 
+    def settled(self, table: str, column: str) -> int | None:  # noqa: ARG002
+        """One writer numbers in the order of its commits."""
+        return None
+
     def close(self) -> None:
         for connection in (self._reader, self._writer):
             if connection is not None:

@@ -169,6 +169,13 @@ class Store:
         value: T = self._database.read(function)
         return value
 
+    def settled_now(self, table: str, column: str) -> int | None:
+        """Up to which number of ``column`` nothing new can appear; None: nothing can below any.
+
+        May wait for transactions that are open. Raises StoreError.
+        """
+        return self._database.settled(table, column)
+
     async def close(self) -> None:
         """Finish what is queued, then close every connection."""
         self._closed = True

@@ -48,4 +48,11 @@ class Database(Protocol):
         """Run ``function`` on a snapshot. Raises what it raises, or StoreError."""
         ...
 
+    def settled(self, table: str, column: str) -> int | None:
+        """Up to which number of ``column`` nothing new can appear; None: nothing can below any.
+
+        Raises StoreError.
+        """
+        ...
+
     def close(self) -> None: ...

@@ -2,6 +2,6 @@
 
 Times end in ``_ms`` (Unix milliseconds) or ``_s`` (Unix seconds); amounts are integer minor units
 of the payment's currency. Ids of devices are key thumbprints, ids of payments and statements
-UUIDs. Rows of ``statements``, ``payment_events``, ``pairings`` and ``phone_events`` are written
-once and never change. Private keys are in the key store, never here.
+UUIDs. Rows of ``statements``, ``payment_events``, ``pairings``, ``phone_events`` and of the
+journal are written once and never change. Private keys are in the key store, never here.
 """

@@ -14,10 +14,11 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
+    UniqueConstraint,
     literal_column,
 )
 
-from server.schema.columns import metadata, one_of
+from server.schema.columns import SEQUENCE, metadata, one_of
 from twochannel.protocol.limits import MAX_AMOUNT_MINOR
 from twochannel.protocol.payment import CaptureMode, Event, Status
 
@@ -129,16 +130,19 @@ Index(
 )
 
 #: The chain: ``position`` counts a payment's statements from 1 in the order they were accepted.
+#: ``seq`` numbers those of all payments, with gaps: by it the journal follows (``server.journal``).
 statements = Table(
     "statements",
     metadata,
-    Column("payment_id", ForeignKey("payments.id"), primary_key=True),
-    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("payment_id", ForeignKey("payments.id"), nullable=False),
+    Column("position", Integer, nullable=False),
     Column("typ", Text, nullable=False),
     Column("kid", Text, nullable=False),
     Column("jti", Text, nullable=False, unique=True),
     Column("digest", Text, nullable=False, unique=True),
     Column("compact", Text, nullable=False),
+    UniqueConstraint("payment_id", "position"),
     CheckConstraint("position >= 1", name="position_counts"),
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from server.audit_records import Check, read_records
 from server.auditor import audit
 from server.expiry import sweep
+from server.journal import Journal
 from server.kinds import ReviewDecision
 from server.notifications import OUTBOX
 from server.processors.port import ChargeOrder, ContradictionError, Outcome, Refused
@@ -67,6 +68,7 @@ async def live(folder: Path) -> str:
         async with desk.running(reconciler=False):
             await desk.until(desk.confirmed("tok_lost_answer"), status="unknown")
         world.request()
+        Journal(world.store, world.issuer, wall_ms).catch_up()
         return world.identity
 
 

@@ -46,6 +46,7 @@ def test_an_honest_server_passes_and_nothing_is_checked_on_nothing(files: Files)
         15: 4,
         16: 2,
         17: 1,
+        18: 74,
     }
     assert [note.rsplit("has ")[1] for note in checks[7].notes] == ["an unknown outcome"]
 
@@ -63,6 +64,15 @@ BROKEN: list[tuple[int, str, str, str]] = [
     *REFUNDS,
     *REVIEWS,
     *INSTRUCTIONS,
+    (18, DB, "UPDATE journal SET at_ms = at_ms + 1 WHERE seq = 3", "entry 3 was changed"),
+    (18, DB, "UPDATE journal SET link = 'x' WHERE seq = 3", "entry 4 was changed"),
+    (18, DB, "DELETE FROM journal WHERE seq = 3", "entry 3 of the journal is missing"),
+    (18, DB, "DELETE FROM journal WHERE seq > 40", "entries were cut off"),
+    (18, DB, "DELETE FROM statements WHERE seq = 5", "entry 5 of the journal has no statement"),
+    (18, DB, "UPDATE statements SET compact = 'x' WHERE seq = 5", "entry 5 was changed"),
+    (18, DB, "UPDATE journal SET statement_seq = 999 WHERE seq = 5", "statement 5 was left out"),
+    (18, DB, "UPDATE journal_checkpoints SET seq = 2", "under another number"),
+    (18, DB, "UPDATE journal_checkpoints SET compact = compact || 'x'", "the checkpoint at"),
     (
         1,
         BOOKS,
@@ -110,28 +120,28 @@ BROKEN: list[tuple[int, str, str, str]] = [
     (
         4,
         DB,
-        "INSERT INTO statements SELECT payment_id, 99, typ, kid, 'new', 'new', compact"
+        "INSERT INTO statements SELECT 9999, payment_id, 99, typ, kid, 'new', 'new', compact"
         " FROM statements WHERE typ = 'auth-code+jwt' LIMIT 1",
         "auth code",
     ),
     (
         4,
         DB,
-        "INSERT INTO statements SELECT payment_id, 99, typ, kid, 'new', 'new', compact"
+        "INSERT INTO statements SELECT 9999, payment_id, 99, typ, kid, 'new', 'new', compact"
         " FROM statements WHERE typ = 'challenge+jwt' LIMIT 1",
         "nonce",
     ),
     (
         4,
         DB,
-        "INSERT INTO statements SELECT payment_id, 99, typ, kid, 'new', 'new', compact"
+        "INSERT INTO statements SELECT 9999, payment_id, 99, typ, kid, 'new', 'new', compact"
         " FROM statements WHERE typ = 'capture+jwt' LIMIT 1",
         "statement id",
     ),
     (
         4,
         DB,
-        "INSERT INTO statements SELECT payment_id, 99, typ, kid, 'new', 'new', compact"
+        "INSERT INTO statements SELECT 9999, payment_id, 99, typ, kid, 'new', 'new', compact"
         " FROM statements WHERE typ = 'payment-request+jwt' LIMIT 1",
         "lane nonce",
     ),

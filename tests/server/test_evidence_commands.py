@@ -107,3 +107,53 @@ def test_what_is_wrong_with_a_file_is_said(state: Path, file: Path) -> None:
     error = json.loads(result.stderr)["error"]
     assert error["code"] == "evidence_invalid"
     assert error["detail"].startswith("The evidence does NOT hold. file: ")
+
+
+def test_a_period_is_exported_verified_and_held_against_a_checkpoint(
+    state: Path, payment: str, tmp_path: Path
+) -> None:
+    kept, file = tmp_path / "kept.jwt", tmp_path / "period.json"
+    assert run(state, "evidence", "checkpoint", "--out", kept).exit_code == 0
+    result = run(state, "evidence", "export", "--from", "2020-01-01", "--out", file)
+    assert result.exit_code == 0, result.output
+    verified = run(state, "evidence", "verify", file, "--checkpoint", kept)
+    assert verified.exit_code == 0, verified.output
+    for words in ("Entries 1 to 5", "from its very beginning", "that you kept", payment):
+        assert words in verified.stdout
+    told = json.loads(run(state, "evidence", "verify", file, "--json").stdout)
+    assert (told["ok"], told["last"], told["payments"][0]["status"]) == (True, 5, "captured")
+
+
+def test_a_payment_with_its_place_in_the_journal(state: Path, payment: str, tmp_path: Path) -> None:
+    file = tmp_path / "one.json"
+    result = run(state, "evidence", "export", payment, "--journal", "--out", file)
+    assert result.exit_code == 0, result.output
+    verified = run(state, "evidence", "verify", file)
+    assert (verified.exit_code, "Entries 1 to 5" in verified.stdout) == (0, True)
+    assert "Mind the lines" in verified.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Give either"),
+        (["ID", "--from", "2020-01-01"], "Give either"),
+        (["--from", "2020-01-01", "--until", "2020-01-02"], "no entries in that period"),
+    ],
+)
+def test_what_cannot_be_exported(state: Path, arguments: list[str], words: str) -> None:
+    result = run(state, "evidence", "export", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert words in result.stderr
+
+
+def test_a_checkpoint_of_an_empty_journal(original: Path, tmp_path: Path) -> None:
+    state = tmp_path / "empty"
+    assert run(state, "init").exit_code == 0
+    result = run(state, "evidence", "checkpoint")
+    assert (result.exit_code, "the journal is empty" in result.stderr) == (1, True)
+
+
+def test_a_checkpoint_says_nothing_of_one_payments_evidence(file: Path, state: Path) -> None:
+    result = run(state, "evidence", "verify", file, "--checkpoint", file)
+    assert (result.exit_code, "tells nothing of it" in result.stderr) == (1, True)
