@@ -30,6 +30,8 @@ from server.services import Services
 from server.state import StateFolder, make_private
 from server.store import Store
 from server.sweeper import run_sweeper
+from server.webhook_sender import Sender
+from server.webhooks import Courier, run_webhooks
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.statements import Identity
 from twochannel.serving import Address, serve
@@ -169,6 +171,15 @@ async def _working(settings: ServerSettings, services: Services) -> AsyncIterato
         jitter=random.random,
         timeout_s=settings.processor_timeout_s,
     )
+    sender = Sender(
+        services.now_ms,
+        settings.webhook_timeout_s,
+        loopback=settings.webhook_loopback,
+        trusted=settings.webhook_ca,
+    )
+    courier = Courier(
+        services.store, sender, services.notifications, services.now_ms, random.random
+    )
     journal = Journal(services.store, services.issuer, services.now_ms)
     await services.resolver.refresh()
     async with asyncio.TaskGroup() as group:
@@ -178,12 +189,14 @@ async def _working(settings: ServerSettings, services: Services) -> AsyncIterato
             group.create_task(run_sweeper(services), name="sweeper"),
             group.create_task(services.resolver.keep_ready(), name="resolver"),
             group.create_task(journal.run(), name="journal"),
+            group.create_task(run_webhooks(courier), name="webhooks"),
         ]
         if services.relay is not None:
             tasks.append(group.create_task(services.relay.run(), name="relay"))
         yield
         for task in tasks:
             task.cancel()
+    await sender.close()
 
 
 async def _either(first: Coroutine[Any, Any, object], second: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from server.notifications import OUTBOX, Notifications, payment_topic, phone_topic
+from server.notifications import OUTBOX, WEBHOOKS, Notifications, payment_topic, phone_topic
 from server.payments import Change
 from twochannel.trace import Trace
 
@@ -39,3 +39,5 @@ class Announcer:
                 self._relay(topic)
         if change.queued:
             self._notifications.wake(OUTBOX)
+        if change.told:
+            self._notifications.wake(WEBHOOKS)

@@ -26,6 +26,7 @@ _ELSEWHERE: Final = {
     "phones": "server.registry_commands:phones",
     "reviews": "server.review_commands:reviews",
     "terminals": "server.registry_commands:terminals",
+    "webhook": "server.webhook_commands:webhook",
 }
 
 

@@ -38,8 +38,10 @@ class ServerSettings(Settings):
     ``processor_timeout_s``: after it a call of the processor counts as lost. ``processor_hang_s``:
     how long the simulated processor hangs for ``tok_hang``. ``keys``: where the signing and the
     beacon key are: "file", or a pkcs11: URI (docs/keys.md); ``beacon_keys``: where the beacon key
-    is instead. ``…_per_…``: how often something may be done in its window (docs/protocol.md,
-    Limits).
+    is instead. ``webhook_timeout_s``: after it a merchant's server has not answered;
+    ``webhook_loopback``: whether it may be on this machine, also without TLS; ``webhook_ca``: a
+    file of certificates to trust there besides the machine's own (PEM). ``…_per_…``: how often
+    something may be done in its window (docs/protocol.md, Limits).
     """
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "cigarjack-server"
@@ -64,6 +66,9 @@ class ServerSettings(Settings):
     unknown_codes_per_terminal: Annotated[int, Field(ge=1)] = MAX_UNKNOWN_CODES
     failed_confirmations_per_phone: Annotated[int, Field(ge=1)] = MAX_FAILED_CONFIRMATIONS
     failed_enrolments_per_address: Annotated[int, Field(ge=1)] = MAX_FAILED_ENROLMENTS
+    webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    webhook_loopback: bool = False
+    webhook_ca: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     def database_at(self, state: Path) -> str:

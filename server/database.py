@@ -13,7 +13,7 @@ from sqlalchemy import Connection, inspect
 from server.store import Store
 
 #: Revisions of the schema, the oldest first (``server/migrations/versions``).
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 
 
 class DatabaseError(Exception):

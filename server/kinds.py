@@ -49,6 +49,24 @@ class ReviewDecision(StrEnum):
     NOTED = "noted"
 
 
+class EndpointState(StrEnum):
+    """``disabled``: its merchant answered that it is gone, or the operator said so."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    REMOVED = "removed"
+
+
+class DeliveryState(StrEnum):
+    """``queued`` until the merchant has it. ``failed``: tried for too long; ``dropped``: its
+    endpoint takes nothing any more."""
+
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
 class FailureKind(StrEnum):
     """What is counted by ``subject``: a terminal, a phone, an address."""
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 OUTBOX: Final = "outbox"
+#: Of those who wait for something to tell a merchant.
+WEBHOOKS: Final = "webhooks"
 
 
 def payment_topic(payment_id: str) -> str:

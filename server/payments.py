@@ -23,6 +23,7 @@ from server.schema.orders import outbox
 from server.schema.payments import payment_events, payments, statements
 from server.settlement import Ended, Figures, causes, has_receipt
 from server.store import in_turn
+from server.webhook_events import tell_merchant
 from twochannel.protocol.envelope import Statement, digest, sign
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.limits import HOLD_LIFETIME_S
@@ -76,10 +77,12 @@ class Change:
     """What a transaction made of a payment, to be announced once it is committed.
 
     ``row``: the payment as it is then. ``queued``: whether the outbox has something new.
+    ``told``: whether there is something to tell its merchant (``server.webhook_events``).
     """
 
     row: PaymentRow
     queued: bool = False
+    told: bool = False
 
 
 def find_payment(connection: Connection, payment_id: str) -> PaymentRow | None:
@@ -261,7 +264,16 @@ def settle(
         "at_ms": at_ms,
     }
     connection.execute(_ADD_EVENT, step)
-    return Change(_change(connection, row.id, values, at_ms))
+    changed = _change(connection, row.id, values, at_ms)
+    return Change(changed, told=has_receipt(after) and _tell(connection, changed, at_ms, issuer))
+
+
+def _tell(connection: Connection, row: PaymentRow, at_ms: int, issuer: Issuer) -> bool:
+    """Tell its merchant of a payment that has come to where a receipt tells of it."""
+    kind = f"payment.{row.status}"
+    return tell_merchant(
+        connection, row, kind, lambda: {"payment": view(row)}, at_ms, issuer.new_id
+    )
 
 
 def give_back(

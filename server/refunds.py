@@ -6,7 +6,7 @@ the one that stores what the processor did, with a receipt of the payment that a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
@@ -23,9 +23,11 @@ from server.payments import (
     holds_statement,
     queue_operation,
 )
+from server.payments import view as view_payment
 from server.processors.port import Approved, Outcome, Refused
 from server.schema.orders import refunds
 from server.schema.payments import statements
+from server.webhook_events import tell_merchant
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.payment import (
     REFUND_FINAL,
@@ -202,4 +204,15 @@ def settle_refund(
             values |= {"processor_reference": reference, "receipt": change.row.receipt}
     status = advance_refund(RefundStatus(refund.status), event)
     connection.execute(_CHANGE, values | {"status": status.value})
-    return change
+    told = tell_merchant(
+        connection,
+        change.row,
+        f"refund.{status}",
+        lambda: {
+            "payment": view_payment(change.row),
+            "refund": view(get_refund(connection, payment.id, refund_id)),
+        },
+        now_ms,
+        issuer.new_id,
+    )
+    return replace(change, told=told)

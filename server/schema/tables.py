@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.schema import journal, notices, orders, parties, payments, reviews
+from server.schema import journal, notices, orders, parties, payments, reviews, webhooks
 from server.schema.columns import metadata
 
-__all__ = ["journal", "metadata", "notices", "orders", "parties", "payments", "reviews"]
+__all__ = ["journal", "metadata", "notices", "orders", "parties", "payments", "reviews", "webhooks"]
