@@ -18,6 +18,7 @@ from server.console import (
     read,
     write,
 )
+from server.party_commands import show_command, show_merchant_command
 from server.registry import add_enrolment_code, add_merchant, list_devices, list_merchants
 from twochannel.console import table
 from twochannel.protocol.statements import Presence, Role
@@ -86,6 +87,9 @@ def list_all_merchants(context: click.Context, as_json: bool) -> None:
     _print(rows, ("id", "presence", "name"), "merchants add", as_json=as_json)
 
 
+merchants.add_command(show_merchant_command)
+
+
 @click.group()
 def terminals() -> None:
     """Terminals: payment devices at lanes, pumps and gates."""
@@ -111,6 +115,9 @@ def list_terminals(context: click.Context, as_json: bool) -> None:
     _print(rows, columns, "terminals add", as_json=as_json)
 
 
+terminals.add_command(show_command(Role.TERMINAL))
+
+
 @click.group()
 def phones() -> None:
     """Phones: the owners' devices."""
@@ -132,6 +139,9 @@ def list_phones(context: click.Context, as_json: bool) -> None:
     """List the enrolled phones."""
     rows = read(context, lambda c: list_devices(c, Role.PHONE))
     _print(rows, ("id", "label", "revoked_ms"), "phones add", as_json=as_json)
+
+
+phones.add_command(show_command(Role.PHONE))
 
 
 def _add_device(
