@@ -17,7 +17,7 @@ from server.allowances import Allowances
 from server.announcement import Announcer
 from server.app import build
 from server.config import ServerSettings
-from server.journal import Journal
+from server.keeping import keeping, observers_of
 from server.keyring import KeyRing
 from server.kinds import FailureKind
 from server.notifications import Notifications
@@ -30,8 +30,6 @@ from server.services import Services
 from server.state import StateFolder, make_private
 from server.store import Store
 from server.sweeper import run_sweeper
-from server.webhook_sender import Sender
-from server.webhooks import Courier, run_webhooks
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.statements import Identity
 from twochannel.serving import Address, serve
@@ -40,12 +38,15 @@ from twochannel.tls import server_context
 from twochannel.trace import Trace, boot_id, wall_ms
 
 if TYPE_CHECKING:
+    from server.metrics import Metrics
     from server.relay import Relay
 
 _log = logging.getLogger(__name__)
 
 #: Connections at once: every phone holds one for its events.
 _CONNECTIONS: Final = 4096
+#: What is being answered when the server stops has this long; waits and streams end at once.
+_GRACE_S: Final = 5
 
 
 def new_id() -> str:
@@ -81,22 +82,41 @@ async def _serve(
     stop: asyncio.Event,
 ) -> None:
     tls = server_context(folder.certificate(), folder.keys.private_key("tls"))
+    app = build(
+        services,
+        trusted_proxies=settings.trusted_proxies,
+        observers=observers_of(settings, services),
+    )
     address, server = Address(settings.host, settings.port), services.issuer.server_id
     async with (
         _working(settings, services),
-        serve(build(services), address, tls, connections=_CONNECTIONS) as served,
+        keeping(settings, services),
+        serve(
+            app,
+            address,
+            tls if settings.tls else None,
+            connections=_CONNECTIONS,
+            grace_s=_GRACE_S,
+        ) as served,
     ):
         services.trace.event("agent_started", server=server)
-        url = f"https://{settings.host}:{served.port}"
+        url = f"{'https' if settings.tls else 'http'}://{settings.host}:{served.port}"
         async with supervised(lambda: f"Serving {url}."):
             ready({"event": "ready", "url": url, "server": server})
             await _either(stop.wait(), served.ended)
+            services.draining.set()
+            if not served.ended.done():
+                _log.info("draining", extra={"drain_s": settings.drain_s})
+                await _either(asyncio.sleep(settings.drain_s), served.ended)
         services.notifications.close()
 
 
 def _sole(failures: ExceptionGroup) -> Exception:
-    """The one failure of the group; the group, if there are several."""
-    return failures if len(failures.exceptions) > 1 else failures.exceptions[0]
+    """The one failure of the group, however deep it is; the group, if there are several."""
+    if len(failures.exceptions) > 1:
+        return failures
+    (failure,) = failures.exceptions
+    return _sole(failure) if isinstance(failure, ExceptionGroup) else failure
 
 
 @asynccontextmanager
@@ -107,6 +127,7 @@ async def _services(
     issuer = folder.issuer(new_id)
     rotation_exponent = verify(identity, Identity, issuer.signer.key).rotation_exponent or 0
     store = folder.open_store(settings)
+    metrics = _metrics(settings)
     notifications = Notifications()
     relay = _relay(settings, store, notifications)
     resolver = Resolver(store, folder.beacon_key(), rotation_exponent, lambda: wall_ms() // 1000)
@@ -123,17 +144,32 @@ async def _services(
                 resolver=resolver,
                 proofs=ProofMemory(),
                 notifications=notifications,
-                announce=Announcer(trace, notifications, relay.send if relay else None),
+                announce=Announcer(
+                    trace,
+                    notifications,
+                    relay.send if relay else None,
+                    metrics.count_change if metrics else None,
+                ),
                 trace=trace,
                 now_ms=wall_ms,
                 token=secrets.token_bytes,
                 allowances=_allowances(settings),
-                processor=processor,
+                processor=metrics.measured(processor) if metrics else processor,
                 stripe_events=stripe_events(settings),
                 relay=relay,
+                metrics=metrics,
             )
     finally:
         await store.close()
+
+
+def _metrics(settings: ServerSettings) -> Metrics | None:
+    """If somebody asks for them."""
+    if settings.metrics_port is None:
+        return None
+    from server.metrics import Metrics
+
+    return Metrics()
 
 
 def _relay(settings: ServerSettings, store: Store, notifications: Notifications) -> Relay | None:
@@ -171,16 +207,6 @@ async def _working(settings: ServerSettings, services: Services) -> AsyncIterato
         jitter=random.random,
         timeout_s=settings.processor_timeout_s,
     )
-    sender = Sender(
-        services.now_ms,
-        settings.webhook_timeout_s,
-        loopback=settings.webhook_loopback,
-        trusted=settings.webhook_ca,
-    )
-    courier = Courier(
-        services.store, sender, services.notifications, services.now_ms, random.random
-    )
-    journal = Journal(services.store, services.issuer, services.now_ms)
     await services.resolver.refresh()
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -188,15 +214,12 @@ async def _working(settings: ServerSettings, services: Services) -> AsyncIterato
             group.create_task(run_reconciler(clearing), name="reconciler"),
             group.create_task(run_sweeper(services), name="sweeper"),
             group.create_task(services.resolver.keep_ready(), name="resolver"),
-            group.create_task(journal.run(), name="journal"),
-            group.create_task(run_webhooks(courier), name="webhooks"),
         ]
         if services.relay is not None:
             tasks.append(group.create_task(services.relay.run(), name="relay"))
         yield
         for task in tasks:
             task.cancel()
-    await sender.close()
 
 
 async def _either(first: Coroutine[Any, Any, object], second: asyncio.Task[None]) -> None:

@@ -22,16 +22,23 @@ class Announcer:
         trace: Trace,
         notifications: Notifications,
         relay: Callable[[str], None] | None = None,
+        count: Callable[[str], None] | None = None,
     ) -> None:
-        """``relay``: tells other servers a topic that was woken here (``server.relay``)."""
+        """``relay``: tells other servers a topic that was woken here (``server.relay``).
+
+        ``count``: is told each new status (``server.metrics``).
+        """
         self._trace = trace
         self._notifications = notifications
         self._relay = relay
+        self._count = count
 
     def __call__(self, change: Change) -> None:
         row = change.row
         fields = {"status": row.status, "operation": row.operation}
         self._trace.event("payment_status", row.id, **fields)
+        if self._count is not None:
+            self._count(row.status)
         _log.info("payment_status", extra={"payment": row.id, **fields})
         for topic in (payment_topic(row.id), phone_topic(row.phone_id)):
             self._notifications.wake(topic)

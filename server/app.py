@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from server.openapi import complete
 from server.routes import (
@@ -29,6 +30,7 @@ from server.routes import (
 from server.server_time import ServerTime
 from server.services import Services
 from server.store import StoreAwayError, StoreError
+from server.traffic import Observer, Traffic
 from twochannel.intake import (
     StrictDoor,
     answer_coded_error,
@@ -92,9 +94,16 @@ def build_application(services: Services) -> Application:
     return app
 
 
-def build(services: Services) -> ASGIApp:
-    """The whole application, as it is served."""
-    return ServerTime(StrictDoor(build_application(services)), services.now_ms)
+def build(
+    services: Services, *, trusted_proxies: str = "", observers: tuple[Observer, ...] = ()
+) -> ASGIApp:
+    """The whole application, as it is served. ``observers``: of requests (``server.traffic``)."""
+    app: Any = ServerTime(StrictDoor(build_application(services)), services.now_ms)
+    if observers:
+        app = Traffic(app, services.issuer.new_id, observers)
+    if trusted_proxies:
+        app = ProxyHeadersMiddleware(app, trusted_proxies)
+    return cast(ASGIApp, app)
 
 
 async def _answer_coded_error(request: Request, error: Exception) -> JSONResponse:

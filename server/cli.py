@@ -108,13 +108,15 @@ def run(context: click.Context, /, **flags: object) -> None:
     import uvloop
 
     from server.agent import run_until_signal
+    from server.traffic import RequestIds
     from twochannel import logs
 
     folder = folder_of(context)
     with plain_errors():
         settings = folder.settings(flags)
         folder.identity()
-        logs.configure(settings.log_level)
+        plain = settings.log_format == "plain"
+        logs.configure(settings.log_level, plain=plain, filters=[RequestIds()])
         uvloop.run(run_until_signal(folder, settings, _print_ready))
 
 

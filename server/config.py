@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -28,6 +29,15 @@ def _checked(database: str) -> str:
     return check_url(database) if database else database
 
 
+def _networks(proxies: str) -> str:
+    for proxy in filter(None, (part.strip() for part in proxies.split(","))):
+        try:
+            ip_network(proxy)
+        except ValueError:
+            raise ValueError(f"{proxy} is neither an address nor a network") from None
+    return proxies
+
+
 class ServerSettings(Settings):
     """What an operator may set. ``port`` 0 takes any free one.
 
@@ -40,8 +50,12 @@ class ServerSettings(Settings):
     beacon key are: "file", or a pkcs11: URI (docs/keys.md); ``beacon_keys``: where the beacon key
     is instead. ``webhook_timeout_s``: after it a merchant's server has not answered;
     ``webhook_loopback``: whether it may be on this machine, also without TLS; ``webhook_ca``: a
-    file of certificates to trust there besides the machine's own (PEM). ``…_per_…``: how often
-    something may be done in its window (docs/protocol.md, Limits).
+    file of certificates to trust there besides the machine's own (PEM). ``tls``: false behind a
+    proxy that has the server's certificate; ``trusted_proxies``: addresses and networks, with
+    commas, whose X-Forwarded-For is believed; ``drain_s``: how long it goes on after SIGTERM while
+    /readyz says that it stops; ``metrics_port``: for Prometheus, of none unless it is set;
+    ``request_log``: one line for each request. ``…_per_…``: how often something may be done in its
+    window (docs/protocol.md, Limits). docs/operations.md says more.
     """
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "cigarjack-server"
@@ -69,6 +83,13 @@ class ServerSettings(Settings):
     webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
     webhook_loopback: bool = False
     webhook_ca: Path | None = None
+    tls: bool = True
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    request_log: bool = False
+    log_format: Literal["json", "plain"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     def database_at(self, state: Path) -> str:

@@ -37,7 +37,7 @@ def migrate(store: Store, revision: str = "head") -> None:
 
 def check_version(store: Store) -> None:
     """Raises DatabaseError if the schema is not this version's."""
-    current = store.read_now(_revision)
+    current = store.read_now(revision_of)
     if current == REVISIONS[-1]:
         return
     if current is None or current in REVISIONS:
@@ -47,7 +47,7 @@ def check_version(store: Store) -> None:
     )
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
     """What Alembic has noted in the database; None before the first migration."""
     if not inspect(connection).has_table("alembic_version"):
         return None

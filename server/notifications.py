@@ -75,6 +75,10 @@ class Notifications:
         for listener in self._listeners.get(topic, ()):
             listener.wake()
 
+    def listening(self, prefix: str) -> int:
+        """How many listen to topics that begin so."""
+        return sum(len(held) for topic, held in self._listeners.items() if topic.startswith(prefix))
+
     def close(self) -> None:
         """The server stops: whoever waits looks again, finds it ``closed``, and goes."""
         self.closed = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import Connection
@@ -30,6 +30,7 @@ from twochannel.protocol.statements import Proof, Role
 from twochannel.trace import Trace
 
 if TYPE_CHECKING:
+    from server.metrics import Metrics
     from server.processors.stripe_events import StripeEvents
     from server.relay import Relay
 
@@ -58,7 +59,8 @@ class Services:
     """Everything a door needs. ``now_ms``: Unix milliseconds; ``token``: n random bytes.
 
     ``stripe_events``: reads Stripe's webhooks, where they are taken. ``relay``: to other servers,
-    where there can be some.
+    where there can be some. ``metrics``: where they are asked for. ``draining``: set when this
+    server is about to stop.
     """
 
     store: Store
@@ -77,6 +79,8 @@ class Services:
     processor: Processor
     stripe_events: StripeEvents | None = None
     relay: Relay | None = None
+    metrics: Metrics | None = None
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def note_failure(self, kind: FailureKind, subject: str) -> None:
         """Count a refusal that left nothing behind."""

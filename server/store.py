@@ -126,6 +126,11 @@ class Store:
         """Whether other servers may work on the same database."""
         return self._database.shared
 
+    @property
+    def queued(self) -> int:
+        """How many transactions wait for a writer of this process."""
+        return self._queue.qsize()
+
     async def write(self, function: Callable[[Connection], T]) -> T:
         """Run ``function`` in a transaction; return its value once that is on disk.
 

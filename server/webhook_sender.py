@@ -41,19 +41,27 @@ class Sender:
         loopback: bool = False,
         trusted: Path | None = None,
     ) -> None:
-        """``trusted``: a file of certificates besides the machine's own. Raises OSError."""
+        """``trusted``: a file of certificates besides the machine's own."""
         self._clock_ms = clock_ms
         self.timeout_s = timeout_s
         self._loopback = loopback
-        context = ssl.create_default_context()
-        if trusted is not None:
-            context.load_verify_locations(trusted)
-        self._http = httpx.AsyncClient(
-            verify=context, timeout=timeout_s, trust_env=False, follow_redirects=False
-        )
+        self._trusted = trusted
+        self._http: httpx.AsyncClient | None = None
 
     async def close(self) -> None:
-        await self._http.aclose()
+        if self._http is not None:
+            await self._http.aclose()
+
+    def _client(self) -> httpx.AsyncClient:
+        """Made when it is first used: most servers tell nobody. Raises OSError."""
+        if self._http is None:
+            context = ssl.create_default_context()
+            if self._trusted is not None:
+                context.load_verify_locations(self._trusted)
+            self._http = httpx.AsyncClient(
+                verify=context, timeout=self.timeout_s, trust_env=False, follow_redirects=False
+            )
+        return self._http
 
     async def send(self, parcel: Parcel) -> Try:
         """Never raises: what went wrong is told."""
@@ -72,9 +80,9 @@ class Sender:
 
     async def _post(self, parcel: Parcel, at_ms: int) -> int:
         """The status of the answer."""
-        url = httpx.URL(parcel.url)
+        url, http = httpx.URL(parcel.url), self._client()
         address = await self._address(url)
-        request = self._http.build_request(
+        request = http.build_request(
             "POST",
             url.copy_with(host=address),
             content=parcel.body.encode(),
@@ -86,7 +94,7 @@ class Sender:
             },
             extensions={"sni_hostname": url.host},
         )
-        answer = await self._http.send(request, stream=True)
+        answer = await http.send(request, stream=True)
         try:
             read = 0
             async for chunk in answer.aiter_raw():

@@ -1,4 +1,4 @@
-"""What anyone may read: the server's identity, and whether it runs."""
+"""What anyone may read: the server's identity, whether it runs, whether it can be sent requests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from starlette.responses import JSONResponse
 
 from server.answers import Health, WellKnown
 from server.openapi import Door, door
+from server.readiness import trouble_of
 from server.services import services_of
 from twochannel.protocol.beacon import SERVICE_UUID
+from twochannel.protocol.errors import CodedError, ErrorCode
 
 API_BASE: Final = "/v1"
 
@@ -43,4 +45,20 @@ async def describe_server(request: Request) -> JSONResponse:
 
 @router.get("/healthz", **door("checkHealth", "Whether the server runs", answers={200: Health}))
 async def check_health(_request: Request) -> JSONResponse:
+    return JSONResponse({"ok": True})
+
+
+@router.get(
+    "/readyz",
+    **door(
+        "checkReadiness",
+        "Whether the server can be sent requests",
+        answers={200: Health},
+        codes=(ErrorCode.NOT_READY,),
+    ),
+)
+async def check_readiness(request: Request) -> JSONResponse:
+    trouble = await trouble_of(services_of(request))
+    if trouble is not None:
+        raise CodedError(ErrorCode.NOT_READY, trouble)
     return JSONResponse({"ok": True})

@@ -26,10 +26,11 @@ DEADLINE_S = 30.0
 
 @dataclass
 class Process:
-    """A running ``cigarjack-server run`` and what it said when it was ready."""
+    """A running ``cigarjack-server run``: what it said when it was ready, and its log."""
 
     popen: subprocess.Popen[str]
     ready: dict[str, Any]
+    log: Path
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal; the exit code."""
@@ -77,16 +78,18 @@ def challenge_of(folder: StateFolder, payment: str) -> str:
 @contextmanager
 def started(state: Path, *flags: str) -> Iterator[Process]:
     """``run`` while the block runs; killed at its end if it still runs."""
-    popen = subprocess.Popen(
-        [sys.executable, "-m", "server", "--state", str(state), "run", *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment(),
-    )
+    log = state.with_name(f"{state.name}.log")
+    with log.open("a") as stderr:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "server", "--state", str(state), "run", *flags],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=environment(),
+        )
     assert popen.stdout is not None
     try:
-        yield Process(popen, json.loads(popen.stdout.readline()))
+        yield Process(popen, json.loads(popen.stdout.readline()), log)
     finally:
         popen.kill()
         popen.wait(DEADLINE_S)

@@ -65,6 +65,7 @@ def api(published: tuple[str, dict[str, Any]]) -> Any:
 DOORS = (
     ("GET", "/.well-known/cigarjack"),
     ("GET", "/healthz"),
+    ("GET", "/readyz"),
     ("POST", "/v1/enrolments"),
     ("POST", "/v1/pairings"),
     ("POST", "/v1/processor/stripe/events"),
