@@ -77,7 +77,7 @@ _DATABASE: Final = {
     "refunds": "SELECT * FROM refunds ORDER BY rowid",
     "reviews": "SELECT * FROM reviews ORDER BY id",
     "statements": "SELECT * FROM statements ORDER BY payment_id, position",
-    "auth_codes": "SELECT * FROM statements WHERE typ = 'auth-code+jwt' ORDER BY rowid",
+    "auth_codes": "SELECT * FROM statements WHERE typ = 'auth-code+jwt' ORDER BY seq",
     "terminals": "SELECT id, key, merchant_id, revoked_ms, NULL AS last_counter FROM terminals",
     "phones": "SELECT id, key, NULL AS merchant_id, revoked_ms, NULL AS last_counter FROM phones",
     "jacks": "SELECT id, key, NULL AS merchant_id, revoked_ms, last_counter FROM jacks",
@@ -87,13 +87,10 @@ _DATABASE: Final = {
     "journal": "SELECT * FROM journal ORDER BY seq",
     "checkpoints": "SELECT * FROM journal_checkpoints ORDER BY seq",
 }
-#: PostgreSQL numbers no rows. What a phone was first told of its payment it was told with the auth
-#: code, and those numbers appear in the order of commits.
+#: PostgreSQL numbers no rows by itself.
 _POSTGRESQL: Final = _DATABASE | {
     "payments": "SELECT * FROM payments ORDER BY created_ms, id",
     "refunds": "SELECT * FROM refunds ORDER BY created_ms, id",
-    "auth_codes": "SELECT * FROM statements s WHERE typ = 'auth-code+jwt' ORDER BY (SELECT min(seq)"
-    " FROM phone_events e WHERE e.payment_id = s.payment_id AND e.kind = 'payment')",
 }
 _BOOKS: Final = {
     "charges": "SELECT * FROM charges ORDER BY rowid",

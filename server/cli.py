@@ -18,6 +18,7 @@ _COMMAND: Final = "cigarjack-server"
 #: Commands in modules of their own, loaded when they are used.
 _ELSEWHERE: Final = {
     "audit": "server.audit_command:audit",
+    "backup": "server.backup_commands:backup",
     "db": "server.database_commands:db",
     "evidence": "server.evidence_commands:evidence",
     "jacks": "server.party_commands:jacks",
@@ -26,6 +27,7 @@ _ELSEWHERE: Final = {
     "payments": "server.payment_commands:payments",
     "phones": "server.registry_commands:phones",
     "refunds": "server.party_commands:refunds",
+    "restore": "server.backup_commands:restore",
     "reviews": "server.review_commands:reviews",
     "terminals": "server.registry_commands:terminals",
     "webhook": "server.webhook_commands:webhook",

@@ -50,7 +50,8 @@ class ServerSettings(Settings):
     beacon key are: "file", or a pkcs11: URI (docs/keys.md); ``beacon_keys``: where the beacon key
     is instead. ``webhook_timeout_s``: after it a merchant's server has not answered;
     ``webhook_loopback``: whether it may be on this machine, also without TLS; ``webhook_ca``: a
-    file of certificates to trust there besides the machine's own (PEM). ``tls``: false behind a
+    file of certificates to trust there besides the machine's own (PEM). ``keep_days``: after
+    so many days what phones and merchants were told is forgotten, 0: never; ``tls``: false behind a
     proxy that has the server's certificate; ``trusted_proxies``: addresses and networks, with
     commas, whose X-Forwarded-For is believed; ``drain_s``: how long it goes on after SIGTERM while
     /readyz says that it stops; ``metrics_port``: for Prometheus, of none unless it is set;
@@ -83,6 +84,7 @@ class ServerSettings(Settings):
     webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
     webhook_loopback: bool = False
     webhook_ca: Path | None = None
+    keep_days: Annotated[int, Field(ge=0, le=36_500)] = 90
     tls: bool = True
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0

@@ -1,4 +1,4 @@
-"""``db``: moving all that the server knows to another database."""
+"""``db``: moving all that the server knows to another database, or having it back from a copy."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import sys
 
 import click
 
+from server.backup_commands import restored
 from server.console import CommandError, echo_json, folder_of, json_option, plain_errors
 
 
 @click.group()
 def db() -> None:
-    """The server's database: moving it."""
+    """The server's database: moving it, and saying that it is an older copy."""
+
+
+db.add_command(restored)
 
 
 @db.command()

@@ -1,4 +1,4 @@
-"""What a server does beside payments: the journal, webhooks, and telling its figures."""
+"""What a server does beside payments: the journal, webhooks, forgetting, telling its figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from server.config import ServerSettings
 from server.journal import Journal
+from server.retention import run_retention
 from server.services import Services
 from server.traffic import Observer, log_request
 from server.webhook_sender import Sender
@@ -39,6 +40,10 @@ async def keeping(settings: ServerSettings, services: Services) -> AsyncIterator
         tasks = [
             group.create_task(journal.run(), name="journal"),
             group.create_task(run_webhooks(courier), name="webhooks"),
+            group.create_task(
+                run_retention(services.store, services.now_ms, settings.keep_days),
+                name="retention",
+            ),
         ]
         yield
         for task in tasks:

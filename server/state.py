@@ -85,12 +85,14 @@ class StateFolder:
                 f"there is no server in {self.path}; run: cigarjack-server init"
             ) from None
 
-    def issuer(self, new_id: Callable[[], str]) -> Issuer:
-        """Raises StateFolderError, KeyStoreError, SettingsError, StatementError."""
-        compact = self.identity()
+    def issuer(self, new_id: Callable[[], str], identity: str | None = None) -> Issuer:
+        """``identity``: instead of the folder's own.
+
+        Raises StateFolderError, KeyStoreError, SettingsError, StatementError.
+        """
+        compact = identity or self.identity()
         signer = self.signing_store(self.settings()).signer(_SIGNING)
-        identity = verify(compact, Identity, signer.key)
-        return Issuer(identity.iss, signer, new_id)
+        return Issuer(verify(compact, Identity, signer.key).iss, signer, new_id)
 
     def beacon_key(self) -> Agreement:
         """Raises KeyStoreError, SettingsError."""

@@ -1,0 +1,177 @@
+"""A backup of a server's state folder, and bringing it back.
+
+A backup is a folder: settings, identity, certificate, the keys that are files, a consistent copy of
+the database if that is SQLite's, the server's signature over its journal at that moment, and a
+manifest with the hash of each file. It has every key of the server: whoever has it is the server.
+
+A restored database is older than what the processor has done. So every order that is open in it is
+made ``unknown`` before a server can start on it: the reconciler asks the processor what became of
+it, and orders again only what was never ordered, under the same key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, update
+
+from server.calls import lose_abandoned
+from server.config import CONFIG_NAME, ServerSettings
+from server.database import migrate
+from server.issuer import Issuer
+from server.kinds import OutboxState
+from server.schema.orders import OPEN_ORDER, outbox
+from server.state import StateFolder
+from server.store import Store, database_url
+from twochannel.keystore.file import write_private
+from twochannel.state_folder import StateFolderError, make
+
+_MANIFEST: Final = "manifest.json"
+_DATABASE: Final = "server.sqlite3"
+_CHECKPOINT: Final = "checkpoint.jwt"
+_KEYS: Final = "keys"
+#: Written last when it is brought back: where it stands, all is there.
+_IDENTITY: Final = "identity.jwt"
+#: All leases: who held them did so in another life of this database.
+_EVERY_LEASE_MS: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a backup holds. ``files``: SHA-256 by path inside it."""
+
+    server: str
+    made_ms: int
+    database: bool
+    files: dict[str, str]
+
+
+def make_backup(
+    folder: StateFolder, target: Path, server: str, now_ms: int, checkpoint: str | None
+) -> Manifest:
+    """Write a backup into ``target``, which must not exist. A running server is not disturbed.
+
+    Raises StateFolderError, SettingsError, OSError.
+    """
+    if target.exists():
+        raise StateFolderError(f"{target} is there already; name a new folder")
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(mode=0o700)
+    for path in (folder.path / CONFIG_NAME, folder.certificate_file, folder.identity_file):
+        _copy(path, part / path.name)
+    if (keys := folder.path / _KEYS).is_dir():
+        (part / _KEYS).mkdir(mode=0o700)
+        for path in sorted(keys.iterdir()):
+            _copy(path, part / _KEYS / path.name)
+    source = sqlite_file(folder, folder.settings())
+    if source is not None:
+        _copy_database(source, part / _DATABASE)
+    if checkpoint is not None:
+        write_private(part / _CHECKPOINT, checkpoint.encode("ascii"))
+    manifest = Manifest(server, now_ms, source is not None, _hashes(part))
+    write_private(part / _MANIFEST, json.dumps(asdict(manifest), indent=2).encode("ascii"))
+    part.rename(target)
+    return manifest
+
+
+def sqlite_file(folder: StateFolder, settings: ServerSettings) -> Path | None:
+    """Where the database is, if it is SQLite's."""
+    url = settings.database_at(folder.path)
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def _copy(source: Path, target: Path) -> None:
+    write_private(target, source.read_bytes())
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """A consistent copy, while others write. Raises StateFolderError, OSError."""
+    write_private(target, b"")
+    try:
+        address = f"{source.absolute().as_uri()}?mode=ro"
+        with (
+            closing(sqlite3.connect(address, uri=True)) as reading,
+            closing(sqlite3.connect(target)) as writing,
+        ):
+            reading.backup(writing)
+            # One file, that needs no other beside it.
+            writing.execute("PRAGMA journal_mode=DELETE")
+            (verdict,) = writing.execute("PRAGMA integrity_check").fetchone()
+    except sqlite3.Error as error:
+        raise StateFolderError(f"cannot copy {source}: {error}") from None
+    if verdict != "ok":
+        raise StateFolderError(f"the database {source} is damaged: {verdict}")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def read_backup(source: Path) -> Manifest:
+    """The manifest of a backup whose files are all as they were. Raises StateFolderError."""
+    try:
+        manifest = Manifest(**json.loads((source / _MANIFEST).read_text(encoding="ascii")))
+    except (OSError, ValueError, TypeError):
+        raise StateFolderError(f"{source} is no whole backup: it has no manifest") from None
+    found = _hashes(source)
+    del found[_MANIFEST]
+    wrong = sorted(set(found.items()) ^ set(manifest.files.items()))
+    if wrong:
+        raise StateFolderError(f"{source} is damaged: {wrong[0][0]} is not what was backed up")
+    return manifest
+
+
+def restore_files(source: Path, folder: StateFolder, manifest: Manifest) -> None:
+    """Bring everything back but the identity. Raises StateFolderError, OSError."""
+    if folder.identity_file.exists():
+        raise StateFolderError(
+            f"there is a server in {folder.path} already; choose another --state"
+        )
+    make(folder.path)
+    for name in manifest.files:
+        if name not in (_DATABASE, _IDENTITY, _CHECKPOINT):
+            target = folder.path / name
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            _copy(source / name, target)
+    if manifest.database:
+        target = sqlite_file(folder, folder.settings()) or Path(
+            database_url(folder.path).removeprefix("sqlite:///")
+        )
+        for end in ("", "-wal", "-shm"):
+            target.with_name(target.name + end).unlink(missing_ok=True)
+        _copy(source / _DATABASE, target)
+
+
+def finish_restore(source: Path, folder: StateFolder) -> None:
+    """The last step: from now on there is a server in the folder. Raises OSError."""
+    _copy(source / _IDENTITY, folder.identity_file)
+
+
+def distrust_orders(store: Store, issuer: Issuer, now_ms: int) -> int:
+    """Bring the schema up to date, and make every open order ``unknown``; how many.
+
+    Raises StoreError.
+    """
+    migrate(store)
+    return store.write_now(lambda connection: _distrust(connection, issuer, now_ms))
+
+
+def _distrust(connection: Connection, issuer: Issuer, now_ms: int) -> int:
+    queued = update(outbox).where(OPEN_ORDER, outbox.c.state == OutboxState.QUEUED.value)
+    calling = {"state": OutboxState.CALLING.value, "lease_until_ms": now_ms}
+    connection.execute(queued, calling)
+    open_orders = connection.execute(outbox.select().where(OPEN_ORDER)).all()
+    lose_abandoned(connection, issuer, now_ms, _EVERY_LEASE_MS)
+    return len(open_orders)
