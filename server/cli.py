@@ -26,6 +26,7 @@ _ELSEWHERE: Final = {
     "merchants": "server.registry_commands:merchants",
     "payments": "server.payment_commands:payments",
     "phones": "server.registry_commands:phones",
+    "ready": "server.ready_command:ready",
     "refunds": "server.party_commands:refunds",
     "restore": "server.backup_commands:restore",
     "reviews": "server.review_commands:reviews",
