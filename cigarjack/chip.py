@@ -58,6 +58,14 @@ class Chip:
             self._trace.event("challenge_refused", payment, code=error.code.value)
             raise
 
+    def coupling_answer(self, compact: str) -> str:
+        """The answer to a coupling challenge: this jack is at hand. Raises CodedError."""
+        owner, now_s = self._owner(), self._clock.now_s()
+        challenge = chip_rules.read_coupling(compact, self._signer.key.kid, owner, now_s)
+        answer = chip_rules.answer_coupling(challenge, compact, owner, self._new_id())
+        self._trace.event("coupling_answered", method=challenge.sub)
+        return envelope.sign(answer, self._signer)
+
     async def _answer(self, challenge: Challenge, compact: str) -> str:
         digest = envelope.digest(compact)
         before = self._judge(challenge, digest, self._owner())

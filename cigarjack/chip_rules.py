@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from cigarjack.pairing_rules import Owner
 from twochannel.protocol import envelope
 from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
+from twochannel.protocol.instructions import CouplingAnswer, CouplingChallenge
 from twochannel.protocol.statements import AuthCode, Challenge
 from twochannel.protocol.wire import base64url
 
@@ -36,6 +37,37 @@ def read_challenge(compact: str, jack: str, owner: Owner) -> Challenge:
     if challenge.phone != owner.phone:
         raise StatementError(ErrorCode.EPOCH_OUTDATED, "the challenge is for another phone")
     return challenge
+
+
+def read_coupling(compact: str, jack: str, owner: Owner, now_s: int | None) -> CouplingChallenge:
+    """Verify that the pinned server asks whether this jack is at hand. Raises StatementError.
+
+    ``now_s``: as in ``judge``.
+    """
+    server = owner.server()
+    challenge = envelope.verify(compact, CouplingChallenge, server.key, audience=jack)
+    if challenge.iss != server.id:
+        raise StatementError(ErrorCode.ISSUER_WRONG, "the challenge comes from another server")
+    if challenge.phone != owner.phone:
+        raise StatementError(ErrorCode.EPOCH_OUTDATED, "the challenge is for another phone")
+    if now_s is not None and now_s >= challenge.exp:
+        raise StatementError(ErrorCode.STATEMENT_EXPIRED)
+    return challenge
+
+
+def answer_coupling(
+    challenge: CouplingChallenge, compact: str, owner: Owner, statement_id: str
+) -> CouplingAnswer:
+    """The jack was at hand. It says so as often as it is asked: the server takes it once."""
+    return CouplingAnswer(
+        iss=challenge.aud,
+        aud=challenge.iss,
+        jti=statement_id,
+        sub=challenge.sub,
+        prev=envelope.digest(compact),
+        phone=owner.phone,
+        epoch=owner.epoch,
+    )
 
 
 def judge(

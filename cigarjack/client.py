@@ -22,8 +22,9 @@ from cigarjack.link_channel import paired_channel, pairing_channel
 from cigarjack.wifi_channel import WifiChannel
 from twochannel import tls
 from twochannel.protocol import envelope
-from twochannel.protocol.chain import check_auth_code
+from twochannel.protocol.chain import check_auth_code, check_coupling
 from twochannel.protocol.errors import ErrorCode, StatementError
+from twochannel.protocol.instructions import CouplingAnswer, CouplingChallenge
 from twochannel.protocol.keys import Jwk, Signer, VerifyingKey
 from twochannel.protocol.statements import (
     AuthCode,
@@ -273,6 +274,19 @@ class JackClient:
         auth_code = envelope.verify(compact, AuthCode, self._key, audience=challenge.iss)
         check_auth_code(challenge, challenge_compact, auth_code)
         if auth_code.epoch != self._pin.epoch:
+            raise StatementError(ErrorCode.EPOCH_OUTDATED)
+        return compact
+
+    async def coupling_answer(self, challenge_compact: str) -> str:
+        """The jack's word that it is at hand, for a coupling challenge: compact, checked.
+
+        Raises JackClientError, CodedError.
+        """
+        challenge = CouplingChallenge.from_claims(envelope.unverified_claims(challenge_compact))
+        compact = text(await self._request("POST", "/v1/couplings", challenge_compact))
+        answer = envelope.verify(compact, CouplingAnswer, self._key, audience=challenge.iss)
+        check_coupling(challenge, challenge_compact, answer)
+        if answer.epoch != self._pin.epoch:
             raise StatementError(ErrorCode.EPOCH_OUTDATED)
         return compact
 

@@ -81,6 +81,7 @@ class PairedService:
                 Route("/v1/status", self.status, methods=["GET"]),
                 Route("/v1/time", self.time, methods=["PUT"]),
                 Route("/v1/auth-codes", self.auth_code, methods=["POST"]),
+                Route("/v1/couplings", self.coupling, methods=["POST"]),
             ]
         )
 
@@ -102,6 +103,9 @@ class PairedService:
 
     async def auth_code(self, request: Request) -> Response:
         return statement_response(await self._chip.auth_code(await statement_body(request)))
+
+    async def coupling(self, request: Request) -> Response:
+        return statement_response(self._chip.coupling_answer(await statement_body(request)))
 
 
 class PairingService:

@@ -20,6 +20,7 @@ import click
 
 from fieldkit.specimens import NOW_S, Specimens
 from server.confirmations import accept_confirmation
+from server.couplings import couple
 from server.operations import accept_order
 from server.payment_methods import choose_default
 from server.refunds import accept_refund
@@ -30,7 +31,7 @@ from twochannel.doctor.known_bad import KNOWN_BAD
 from twochannel.protocol import limits
 from twochannel.protocol.envelope import Statement, digest
 from twochannel.protocol.errors import PROBLEMS
-from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
+from twochannel.protocol.instructions import Coupling, MethodDefault, MethodRemoval, Release
 from twochannel.protocol.journal import Entry, link, link_lines, origin
 from twochannel.protocol.payment import (
     FINAL,
@@ -177,6 +178,7 @@ def refusals_section() -> str:
         Capture: accept_order,
         Refund: accept_refund,
         MethodDefault: choose_default,
+        Coupling: couple,
         Release: release_jack,
     }
     return "\n".join(f"`{model.TYP}`{_also(model)}\n\n{_steps(j)}" for model, j in judges.items())

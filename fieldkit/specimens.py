@@ -13,7 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from twochannel.keystore.file import FileAgreement, FileSigner
 from twochannel.protocol.envelope import Statement, digest, sign
-from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
+from twochannel.protocol.instructions import (
+    Coupling,
+    CouplingAnswer,
+    CouplingChallenge,
+    MethodDefault,
+    MethodRemoval,
+    Release,
+    Uncoupling,
+)
 from twochannel.protocol.journal import Checkpoint, Entry, link, origin
 from twochannel.protocol.lane import lane_digest
 from twochannel.protocol.money import Amount
@@ -96,6 +104,7 @@ class Specimens:
         self._payment()
         self._operations()
         self._checkpoint()
+        self._instructions()
 
     def __getitem__(self, model: type[Statement]) -> Specimen:
         return self.by_typ[model.TYP]
@@ -298,6 +307,9 @@ class Specimens:
             ),
             "terminal",
         )
+
+    def _instructions(self) -> None:
+        times: dict[str, Any] = {"iat": NOW_S, "exp": NOW_S + 60}
         by_phone: dict[str, Any] = {"iss": self.phone, "aud": self.server}
         self._add(
             Method(
@@ -311,6 +323,35 @@ class Specimens:
         )
         about_method: dict[str, Any] = {"sub": specimen_id(8), **by_phone, **times}
         self._add(MethodDefault(jti=specimen_id(9), **about_method), "phone")
+        coupling = self._add(
+            CouplingChallenge(
+                iss=self.server,
+                aud=self.jack,
+                jti=specimen_id(12),
+                sub=specimen_id(8),
+                phone=self.phone,
+                nonce=_BYTES_16,
+                **times,
+            ),
+            "server",
+        )
+        answer = self._add(
+            CouplingAnswer(
+                iss=self.jack,
+                aud=self.server,
+                jti=specimen_id(13),
+                sub=specimen_id(8),
+                prev=digest(coupling),
+                phone=self.phone,
+                epoch=1,
+            ),
+            "jack",
+        )
+        self._add(
+            Coupling(jti=specimen_id(14), challenge=coupling, answer=answer, **about_method),
+            "phone",
+        )
+        self._add(Uncoupling(jti=specimen_id(15), jack=self.jack, **about_method), "phone")
         self._add(MethodRemoval(jti=specimen_id(10), **about_method), "phone")
         self._add(
             Release(jti=specimen_id(11), sub=self.jack, epoch=1, **by_phone, **times), "phone"

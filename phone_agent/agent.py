@@ -13,6 +13,7 @@ from typing import Any
 
 from uuid6 import uuid7
 
+from cigarjack.client import JackClientError
 from phone_agent.approvals import Approvals
 from phone_agent.config import PhoneSettings
 from phone_agent.confirmations import Confirmations
@@ -98,6 +99,22 @@ class Agent:
 
     async def answer(self, payment: str, decision: Decision) -> dict[str, Any]:
         return payment_view(await self.approvals.answer(payment, decision))
+
+    async def couple(self, method: str, jack: str) -> dict[str, Any]:
+        """Couple a payment method to a jack that is at hand now.
+
+        Raises CodedError; ``jack_unreachable``, ``server_unreachable``: nothing was coupled, or the
+        server is told later.
+        """
+        try:
+            challenge = await self.server.coupling_challenge(method, jack)
+            answer = await self.jacks.coupling_answer(jack, challenge)
+            await self.instructions.send(self.instructions.couple(method, challenge, answer))
+        except JackClientError as error:
+            raise CodedError(ErrorCode.JACK_UNREACHABLE, str(error)) from None
+        except ServerUnreachableError as error:
+            raise CodedError(ErrorCode.SERVER_UNREACHABLE, str(error)) from None
+        return {"id": method, "jack": jack}
 
     def page_link(self) -> str:
         """A link that opens the owner's pages in one browser. Raises CodedError (``not_ready``)."""

@@ -69,7 +69,7 @@ class Confirmations:
             decision=answer.decision,
             decided_by=answer.decided_by,
             auth_code=code,
-            payment_method=self._wallet.default_method() if approves else None,
+            payment_method=self._wallet.method_for(challenge.aud) if approves else None,
         )
         self._ledger.keep_answer(challenge.sub, answer, sign(confirmation, signer))
         fields = {

@@ -13,16 +13,24 @@ from phone_agent.delivery import TRANSIENT, deliver
 from phone_agent.identity import PhoneIdentity
 from phone_agent.wallet import KeptInstruction, Wallet
 from server.client import ServerClient
-from twochannel.protocol.envelope import sign
+from twochannel.protocol.envelope import sign, unverified_claims
 from twochannel.protocol.errors import CodedError
-from twochannel.protocol.instructions import Instruction, MethodDefault, MethodRemoval, Release
+from twochannel.protocol.instructions import (
+    Coupling,
+    CouplingAnswer,
+    Instruction,
+    MethodDefault,
+    MethodRemoval,
+    Release,
+    Uncoupling,
+)
 from twochannel.protocol.limits import REQUEST_LIFETIME_S
 from twochannel.trace import Trace
 
 _log = logging.getLogger(__name__)
 
 _MODELS: Final[dict[str, type[Instruction]]] = {
-    model.TYP: model for model in (MethodDefault, MethodRemoval, Release)
+    model.TYP: model for model in (Coupling, MethodDefault, MethodRemoval, Release, Uncoupling)
 }
 
 
@@ -60,6 +68,20 @@ class Instructions:
             jack, self._signed(Release, "/v1/releases", sub=jack, epoch=epoch)
         )
 
+    def couple(self, method: str, challenge: str, answer: str) -> KeptInstruction:
+        """Tell that the jack of ``answer`` is paid for with ``method``."""
+        kept = self._signed(
+            Coupling, "/v1/couplings", sub=method, challenge=challenge, answer=answer
+        )
+        self._wallet.keep_instruction(kept)
+        return kept
+
+    def uncouple(self, method: str, jack: str) -> KeptInstruction:
+        """``jack`` is not paid for with ``method`` in particular any more."""
+        return self._wallet.uncouple(
+            method, jack, self._signed(Uncoupling, "/v1/uncouplings", sub=method, jack=jack)
+        )
+
     async def send(self, kept: KeptInstruction) -> None:
         """Tell the server, and forget the order once it has taken or refused it.
 
@@ -78,7 +100,7 @@ class Instructions:
             if error.code not in TRANSIENT:
                 self._wallet.drop_instruction(kept.id)
             raise
-        self._wallet.drop_instruction(kept.id)
+        self._wallet.instruction_taken(kept.id, _coupled(kept))
 
     async def sweep(self, trace: Trace) -> None:
         """Send what got no answer before. Raises ServerUnreachableError."""
@@ -101,3 +123,12 @@ class Instructions:
         }
         statement = model.from_claims(common | claims)
         return KeptInstruction(statement.jti, path, model.TYP, sign(statement, signer))
+
+
+def _coupled(kept: KeptInstruction) -> tuple[str, str] | None:
+    """Jack and method, once the server has coupled them."""
+    if kept.typ != Coupling.TYP:
+        return None
+    coupling = Coupling.from_claims(unverified_claims(kept.compact))
+    answer = CouplingAnswer.from_claims(unverified_claims(coupling.answer))
+    return answer.iss, coupling.sub

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -115,14 +115,25 @@ class JackCare:
                 return compact, charge.path
         raise CodedError(ErrorCode.EPOCH_OUTDATED, "the jack is no longer this phone's")
 
+    async def coupling_answer(self, jack: str, challenge: str) -> str:
+        """The jack's word that it is at hand, now. Raises JackClientError, CodedError."""
+        charge = self._charges.get(jack)
+        if charge is None:
+            raise CodedError(ErrorCode.NOT_FOUND, "that jack is not paired with this phone")
+        compact, charge.path = await self._ask(
+            charge, None, lambda client: client.coupling_answer(challenge)
+        )
+        return compact
+
     async def _ask_for_auth_code(
         self, charge: _Charge, payment: str, challenge: str
     ) -> tuple[str, Path]:
+        return await self._ask(charge, payment, lambda client: client.auth_code(challenge))
+
+    async def _ask(
+        self, charge: _Charge, payment: str | None, ask: Callable[[JackClient], Awaitable[str]]
+    ) -> tuple[str, Path]:
         link, radio = charge.link, self._radio
-
-        async def ask(client: JackClient) -> str:
-            return await client.auth_code(challenge)
-
         if radio is None or radio.problem is not None:
             return await link.call(ask), Path.WIFI
 

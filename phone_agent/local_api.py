@@ -27,12 +27,15 @@ class RunningAgent(Protocol):
 
     async def refresh(self) -> None: ...
 
+    async def couple(self, method: str, jack: str) -> dict[str, Any]: ...
+
     def page_link(self) -> str: ...
 
 
 def local_api(agent: RunningAgent) -> ASGIApp:
     """``GET /v1/status``, ``GET /v1/payments``, ``POST /v1/payments/{id}/approve`` and
-    ``/decline``, ``POST /v1/refresh`` (the wallet has changed), ``POST /v1/page`` (a new link)."""
+    ``/decline``, ``POST /v1/methods/{id}/couplings/{jack}``, ``POST /v1/refresh`` (the wallet has
+    changed), ``POST /v1/page`` (a new link)."""
 
     async def status(_request: Request) -> JSONResponse:
         return JSONResponse(agent.status())
@@ -44,12 +47,17 @@ def local_api(agent: RunningAgent) -> ASGIApp:
         await agent.refresh()
         return JSONResponse({})
 
+    async def couple(request: Request) -> JSONResponse:
+        names = request.path_params
+        return JSONResponse(await agent.couple(names["method"], names["jack"]))
+
     async def page(_request: Request) -> JSONResponse:
         return JSONResponse({"url": agent.page_link()})
 
     app = Starlette(
         routes=[
             Route("/v1/status", status),
+            Route("/v1/methods/{method}/couplings/{jack}", couple, methods=["POST"]),
             Route("/v1/page", page, methods=["POST"]),
             Route("/v1/payments", payments),
             Route("/v1/refresh", refresh, methods=["POST"]),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from phone_agent.console import open_wallet, settings_of, tell_agent
-from twochannel.console import json_option, say, table
+from phone_agent.console import AGENT, open_wallet, settings_of, tell_agent
+from twochannel.console import CommandError, json_option, say, table
+from twochannel.control import ask
 
 if TYPE_CHECKING:
     from phone_agent.instructions import Instructions
@@ -64,16 +65,26 @@ def list_methods(state: Path, as_json: bool) -> None:
                 "label": method.label,
                 "registered": method.registered,
                 "default": method.id == default,
+                "jacks": [
+                    kept.pin.jack
+                    for kept in wallet.jacks()
+                    if method.id in wallet.couplings(kept.pin.jack)
+                ],
             }
             for method in wallet.methods()
         ]
-    rows = [
-        (str(i["label"]), str(i["id"]), "default" if i["default"] else "",
-         "" if i["registered"] else "not at the server yet")
-        for i in items
-    ]  # fmt: skip
+    rows = [(str(i["label"]), str(i["id"]), _standing(i)) for i in items]
     empty = "No payment method yet: phone-agent methods add --test-card"
-    say({"items": items}, table(("label", "id", "", ""), rows, empty), as_json=as_json)
+    say({"items": items}, table(("label", "id", ""), rows, empty), as_json=as_json)
+
+
+def _standing(method: dict[str, object]) -> str:
+    parts = {
+        "default": method["default"],
+        "coupled": method["jacks"],
+        "not at the server yet": not method["registered"],
+    }
+    return ", ".join(name for name, holds in parts.items() if holds)
 
 
 @methods.command("default")
@@ -97,6 +108,44 @@ def remove_method(state: Path, method_id: str, as_json: bool) -> None:
     """
     told = _instruct(state, lambda instructions: instructions.remove(method_id))
     say({"id": method_id, "told": told}, f"{method_id} is removed.", as_json=as_json)
+
+
+@methods.command("couple")
+@click.argument("method_id", metavar="ID")
+@click.argument("jack", required=False)
+@json_option
+@click.pass_obj
+def couple_method(state: Path, method_id: str, jack: str | None, as_json: bool) -> None:
+    """Pay for JACK with the payment method ID, while the jack is at hand.
+
+    JACK may be left out if there is one. From then on it is paid for with coupled methods only. The
+    running agent asks the jack.
+    """
+    chosen = jack or _only_jack(state)
+    answer = ask(state, "POST", f"/v1/methods/{method_id}/couplings/{chosen}", agent=AGENT)
+    say(answer, f"{chosen} is paid for with {method_id}.", as_json=as_json)
+
+
+@methods.command("uncouple")
+@click.argument("method_id", metavar="ID")
+@click.argument("jack", required=False)
+@json_option
+@click.pass_obj
+def uncouple_method(state: Path, method_id: str, jack: str | None, as_json: bool) -> None:
+    """Pay for JACK with the payment method ID in particular no more."""
+    chosen = jack or _only_jack(state)
+    told = _instruct(state, lambda instructions: instructions.uncouple(method_id, chosen))
+    text = f"{method_id} is not coupled to {chosen} any more."
+    say({"id": method_id, "jack": chosen, "told": told}, text, as_json=as_json)
+
+
+def _only_jack(state: Path) -> str:
+    with open_wallet(state) as (_, wallet):
+        jacks = [kept.pin.jack for kept in wallet.jacks()]
+    if len(jacks) != 1:
+        detail = f"this phone has {len(jacks)} jacks"
+        raise CommandError("jack_not_named", detail, "Name one: phone-agent jacks list")
+    return jacks[0]
 
 
 @click.group()

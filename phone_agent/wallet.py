@@ -93,6 +93,7 @@ class Wallet:
         """Store a pairing that a jack has made; it takes the place of an older one."""
         pin = jack.pin
         with self._database.transaction() as db:
+            _end_couplings(db, pin.jack)
             db.execute(
                 "INSERT OR REPLACE INTO jacks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -175,6 +176,7 @@ class Wallet:
         """Answer nothing for this jack any more; the order for the server is stored with that."""
         with self._database.transaction() as db:
             db.execute("DELETE FROM jacks WHERE jack = ?", (jack,))
+            _end_couplings(db, jack)
             _put_instruction(db, instruction)
         return instruction
 
@@ -228,6 +230,7 @@ class Wallet:
         with self._database.transaction() as db:
             if db.execute("DELETE FROM methods WHERE id = ?", (method,)).rowcount == 0:
                 raise PaymentError(ErrorCode.NOT_FOUND, "this phone has no such payment method")
+            db.execute("DELETE FROM facts WHERE name GLOB ?", (_coupling_name("*", method),))
             _put_instruction(db, instruction)
         return instruction
 
@@ -240,6 +243,34 @@ class Wallet:
         """The server has answered it."""
         with self._database.transaction() as db:
             db.execute("DELETE FROM facts WHERE name = ?", (_instruction_name(instruction),))
+
+    def instruction_taken(self, instruction: str, coupled: tuple[str, str] | None) -> None:
+        """The server has acted on it. ``coupled``: jack and method, if it coupled them."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM facts WHERE name = ?", (_instruction_name(instruction),))
+            if coupled is not None:
+                put_fact(db, _coupling_name(*coupled), "")
+
+    def uncouple(self, method: str, jack: str, instruction: KeptInstruction) -> KeptInstruction:
+        """End a coupling; the order for the server is stored with that. Raises PaymentError."""
+        with self._database.transaction() as db:
+            name = _coupling_name(jack, method)
+            if db.execute("DELETE FROM facts WHERE name = ?", (name,)).rowcount == 0:
+                raise PaymentError(ErrorCode.PAYMENT_METHOD_NOT_COUPLED)
+            _put_instruction(db, instruction)
+        return instruction
+
+    def couplings(self, jack: str) -> list[str]:
+        """Ids of the methods that are coupled to a jack."""
+        prefix = _coupling_name(jack, "")
+        rows = self._database.rows("SELECT name FROM facts WHERE name GLOB ?", f"{prefix}*")
+        return [str(name).removeprefix(prefix) for (name,) in rows]
+
+    def method_for(self, jack: str) -> str | None:
+        """The id of the method to pay with for a jack: the first that the server takes for it."""
+        coupled = self.couplings(jack)
+        known = [method.id for method in self.methods() if method.registered]
+        return next((method for method in known if method in coupled), next(iter(known), None))
 
     def instructions(self) -> list[KeptInstruction]:
         """Orders without an answer, the oldest first: their ids begin with the time."""
@@ -265,6 +296,15 @@ class Wallet:
 
 def _instruction_name(instruction: str) -> str:
     return f"instruction {instruction}"
+
+
+def _coupling_name(jack: str, method: str) -> str:
+    return f"coupled {jack} {method}"
+
+
+def _end_couplings(db: sqlite3.Connection, jack: str) -> None:
+    """They were made in a pairing that has ended."""
+    db.execute("DELETE FROM facts WHERE name GLOB ?", (_coupling_name(jack, "*"),))
 
 
 def _put_instruction(db: sqlite3.Connection, instruction: KeptInstruction) -> None:

@@ -121,11 +121,12 @@ class PairedAnswer(_Answer):
 
 
 class PaymentMethodAnswer(_Answer):
-    """``default``: the one that its owner pays with."""
+    """``default``: the one that its owner pays with. ``jacks``: to which it is coupled."""
 
     id: Uuid
     label: Label
     default: bool
+    jacks: list[Thumbprint]
     created_ms: int
     removed_ms: int | None
 
@@ -145,6 +146,15 @@ class JackList(_Answer):
 
 class PaymentMethodList(_Answer):
     items: list[PaymentMethodAnswer]
+
+
+class CouplingRequest(_Answer):
+    """A payment method and a jack of the phone that asks."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    method: Uuid
+    jack: Thumbprint
 
 
 class EventAnswer(_Answer):

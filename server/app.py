@@ -15,6 +15,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from server.openapi import complete
 from server.routes import (
+    couplings,
     enrolments,
     events,
     jacks,
@@ -48,6 +49,7 @@ _ROUTERS = (
     pairings.router,
     times.router,
     jacks.router,
+    couplings.router,
     payment_methods.router,
     payments.router,
     operations.router,

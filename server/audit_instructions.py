@@ -7,9 +7,19 @@ from typing import Final
 from pydantic import ValidationError
 
 from server.audit_records import Check, Records, Row
-from twochannel.protocol.envelope import digest, verify
+from twochannel.protocol.chain import check_coupling
+from twochannel.protocol.envelope import digest, unverified_claims, verify
 from twochannel.protocol.errors import CodedError
-from twochannel.protocol.instructions import Instruction, MethodDefault, MethodRemoval, Release
+from twochannel.protocol.instructions import (
+    Coupling,
+    CouplingAnswer,
+    CouplingChallenge,
+    Instruction,
+    MethodDefault,
+    MethodRemoval,
+    Release,
+    Uncoupling,
+)
 from twochannel.protocol.keys import Jwk, VerifyingKey
 from twochannel.protocol.payment import Event
 
@@ -17,7 +27,7 @@ from twochannel.protocol.payment import Event
 _LOCK_WAIT_MS: Final = 5_000
 
 _MODELS: Final[dict[str, type[Instruction]]] = {
-    model.TYP: model for model in (MethodDefault, MethodRemoval, Release)
+    model.TYP: model for model in (Coupling, MethodDefault, MethodRemoval, Release, Uncoupling)
 }
 
 
@@ -58,6 +68,54 @@ def _read(check: Check, records: Records, row: Row) -> Instruction | None:
     stored = (row["id"], row["phone_id"], row["subject"], row["digest"])
     check.demand(told == stored, f"{name} is filed under another name")
     return statement
+
+
+def check_couplings(check: Check, records: Records) -> None:
+    """Each is of a jack that gave its word; nothing was confirmed with another method meanwhile."""
+    signed = {row["id"]: row for row in records.instructions}
+    for row in (row for rows in records.couplings.values() for row in rows):
+        check.objects += 1
+        try:
+            _check_coupling(records, row, signed[row["instruction_id"]])
+        except (CodedError, LookupError, ValidationError):
+            check.findings.append(f"coupling {row['id']}: the jack's word for it does not verify")
+    for payment in records.payments:
+        coupled = _coupled(records, payment)
+        fits = not coupled or payment["payment_method_id"] in coupled
+        told = f"payment {payment['id']} was confirmed with a method that was not coupled"
+        check.demand(fits, told)
+
+
+def _coupled(records: Records, payment: Row) -> set[str]:
+    """The methods with which the payment could be confirmed; empty: with any, or it was not."""
+    at_ms = _confirmed_ms(records, payment["id"])
+    return {
+        coupling["method_id"]
+        for coupling in records.couplings.get(payment["jack_id"], [])
+        if at_ms is not None
+        and _was_in_force(coupling, payment, at_ms)
+        and records.methods[coupling["method_id"]]["removed_ms"] is None
+    }
+
+
+def _check_coupling(records: Records, row: Row, signed: Row) -> None:
+    """Raises CodedError, LookupError, ValidationError."""
+    jack = Jwk.model_validate_json(records.devices[row["jack_id"]]["key"])
+    claims = Coupling.from_claims(unverified_claims(signed["compact"]))
+    challenge = CouplingChallenge.from_claims(unverified_claims(claims.challenge))
+    answer = verify(claims.answer, CouplingAnswer, VerifyingKey.from_jwk(jack))
+    check_coupling(challenge, claims.challenge, answer)
+    told = (challenge.jti, claims.sub, answer.iss, answer.epoch)
+    if told != (row["id"], row["method_id"], row["jack_id"], row["epoch"]):
+        raise LookupError("the coupling is filed under another name")
+
+
+def _was_in_force(coupling: Row, payment: Row, at_ms: int) -> bool:
+    """Times within the wait for the lock may be stored in the wrong order: those are let be."""
+    same = coupling["epoch"] == payment["epoch"]
+    begun = coupling["coupled_ms"] + _LOCK_WAIT_MS < at_ms
+    ended = coupling["ended_ms"] is not None and coupling["ended_ms"] - _LOCK_WAIT_MS < at_ms
+    return same and begun and not ended
 
 
 def _confirmed_ms(records: Records, payment: str) -> int | None:

@@ -28,11 +28,11 @@ class Records:
     """One snapshot of the database, then one of the books.
 
     ``history``, ``outbox``, ``statements`` (in the order of the chain) and ``charges`` are grouped
-    by payment, ``refunds`` and the processor's ``booked_refunds`` too, ``pairings`` by jack,
-    ``reviews`` by order. ``auth_codes`` are those of all payments in the order in which they were
-    accepted, ``instructions`` what owners have signed about methods and jacks; ``journal`` and its
-    ``checkpoints`` are in their order. ``devices`` are terminals, phones and jacks by id.
-    ``identity``: the server's identity statement.
+    by payment, ``refunds`` and the processor's ``booked_refunds`` too, ``pairings`` and
+    ``couplings`` by jack, ``reviews`` by order. ``auth_codes`` are those of all payments in the
+    order in which they were accepted, ``instructions`` what owners have signed about methods and
+    jacks; ``journal`` and its ``checkpoints`` are in their order. ``devices`` are terminals, phones
+    and jacks by id. ``identity``: the server's identity statement.
     """
 
     payments: list[Row]
@@ -45,6 +45,7 @@ class Records:
     pairings: Groups
     methods: dict[str, Row]
     instructions: list[Row]
+    couplings: Groups
     charges: Groups
     refunds: Groups
     booked_refunds: Groups
@@ -83,6 +84,7 @@ _DATABASE: Final = {
     "jacks": "SELECT id, key, NULL AS merchant_id, revoked_ms, last_counter FROM jacks",
     "pairings": "SELECT * FROM pairings ORDER BY seq",
     "methods": "SELECT * FROM payment_methods",
+    "couplings": "SELECT * FROM couplings ORDER BY coupled_ms, id",
     "instructions": "SELECT * FROM instructions ORDER BY at_ms, id",
     "journal": "SELECT * FROM journal ORDER BY seq",
     "checkpoints": "SELECT * FROM journal_checkpoints ORDER BY seq",
@@ -129,6 +131,7 @@ def read_records(
         pairings=_grouped(rows["pairings"], "jack_id"),
         methods={row["id"]: row for row in rows["methods"]},
         instructions=rows["instructions"],
+        couplings=_grouped(rows["couplings"], "jack_id"),
         charges=_grouped(booked["charges"], "payment"),
         refunds=_grouped(rows["refunds"], "payment_id"),
         booked_refunds=_grouped(booked["booked_refunds"], "payment_id"),

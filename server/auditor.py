@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from server.audit_instructions import check_instructions
+from server.audit_instructions import check_couplings, check_instructions
 from server.audit_journal import check_journal
 from server.audit_records import Check, Records, Row
 from server.audit_reviews import check_reviews
@@ -239,6 +239,7 @@ INVARIANTS: Final[tuple[tuple[int, str, Callable[[Check, Records], None]], ...]]
     (16, "What a person decided has a name, a reason and that outcome", check_reviews),
     (17, "Nothing was confirmed with what its owner had ended", check_instructions),
     (18, "The journal has every statement once, as the server has signed for it", check_journal),
+    (19, "Jacks gave their word for couplings, which were kept to", check_couplings),
 )
 
 

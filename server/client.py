@@ -143,6 +143,11 @@ class ServerClient:
         body = json.dumps({"jack": jack, "nonce": nonce})
         return (await self._proven("POST", "/v1/time", body=body)).text
 
+    async def coupling_challenge(self, method: str, jack: str) -> str:
+        """What ``jack`` must answer for a payment method to be coupled to it, compact."""
+        body = json.dumps({"method": method, "jack": jack})
+        return (await self._proven("POST", "/v1/coupling-challenges", body=body)).text
+
     async def synchronise(self) -> None:
         """Learn the server's time, and open the connection that payments will use."""
         await self._request("GET", "/.well-known/cigarjack", 0)

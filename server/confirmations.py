@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from server.allowances import Allowances
+from server.couplings import check_coupled
 from server.expiry import expired
 from server.issuer import Issuer
 from server.kinds import FailureKind, Operation
@@ -98,7 +99,8 @@ def accept_confirmation(
     8. the counter is above the jack's last one (``counter_reused``);
     9. for an approval: presence where the merchant requires it or nobody was asked
        (``presence_missing``), and a payment method of this phone that was not removed
-       (``payment_method_unknown``);
+       (``payment_method_unknown``), coupled to the jack if any is
+       (``payment_method_not_coupled``);
     10. statement ids that were used before (``statement_replayed``).
 
     An approval and the outbox row of its charge are one transaction. What is refused changes
@@ -120,6 +122,8 @@ def accept_confirmation(
     _check_counter(signed.auth_code, jack)
     if confirmation.decision is Decision.APPROVE:
         _check_approval(connection, challenge, signed)
+        method = str(confirmation.payment_method)
+        check_coupled(connection, method, row.jack_id, row.phone_id)
     _store(connection, row, signed)
     return _take_effect(connection, row, confirmation, now_ms, issuer)
 

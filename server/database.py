@@ -13,7 +13,17 @@ from sqlalchemy import Connection, inspect
 from server.store import Store
 
 #: Revisions of the schema, the oldest first (``server/migrations/versions``).
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS: Final = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+)
 
 
 class DatabaseError(Exception):

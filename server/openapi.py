@@ -14,7 +14,13 @@ from starlette.responses import Response
 from server.answers import Problem
 from twochannel.protocol.envelope import Statement
 from twochannel.protocol.errors import PROBLEMS, ErrorCode
-from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
+from twochannel.protocol.instructions import (
+    Coupling,
+    MethodDefault,
+    MethodRemoval,
+    Release,
+    Uncoupling,
+)
 from twochannel.protocol.limits import MAX_STATEMENT_BYTES, MAX_WAIT_S
 from twochannel.protocol.statements import (
     Cancel,
@@ -69,6 +75,7 @@ _STATEMENTS: Final[tuple[type[Statement], ...]] = (
     Cancel,
     Capture,
     Confirmation,
+    Coupling,
     Enrolment,
     Method,
     MethodDefault,
@@ -79,6 +86,7 @@ _STATEMENTS: Final[tuple[type[Statement], ...]] = (
     Refund,
     Release,
     Time,
+    Uncoupling,
 )
 
 PAYMENT_ID: Final[dict[str, Any]] = {

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from server.couplings import coupled_jacks
 from server.instructions import Signed, admit, repeated
 from server.registry import Enrolled, check_not_revoked
 from server.schema.orders import OPEN_ORDER, outbox
@@ -93,7 +94,15 @@ def add_payment_method(
 def list_payment_methods(connection: Connection, phone_id: str) -> list[dict[str, object]]:
     """Those that were not removed, the default first."""
     rows = connection.execute(_OF_PHONE, {"phone": phone_id}).all()
-    return [_shown(row, default=number == 0) for number, row in enumerate(rows)]
+    coupled = coupled_jacks(connection, phone_id)
+    return [
+        _shown(row, coupled.get(row.id, []), default=number == 0) for number, row in enumerate(rows)
+    ]
+
+
+def show_method(connection: Connection, method: str) -> dict[str, object]:
+    """One that is there."""
+    return _view(connection, connection.execute(_FIND, {"method": method}).one())
 
 
 def choose_default(
@@ -111,7 +120,7 @@ def choose_default(
     if not repeated(connection, signed):
         _admit(connection, signed, now_ms)
         connection.execute(_CHANGE, {"method": method, "chosen_ms": now_ms})
-    return _view(connection, connection.execute(_FIND, {"method": method}).one())
+    return show_method(connection, method)
 
 
 def remove_method(connection: Connection, signed: Signed[MethodRemoval], now_ms: int) -> Removed:
@@ -140,14 +149,16 @@ def _admit(connection: Connection, signed: Signed[S], now_ms: int) -> None:
 
 def _view(connection: Connection, row: Row[Any]) -> dict[str, object]:
     first = connection.execute(_OF_PHONE.limit(1), {"phone": row.phone_id}).one_or_none()
-    return _shown(row, default=first is not None and first.id == row.id)
+    coupled = coupled_jacks(connection, row.phone_id).get(row.id, [])
+    return _shown(row, coupled, default=first is not None and first.id == row.id)
 
 
-def _shown(row: Row[Any], *, default: bool) -> dict[str, object]:
+def _shown(row: Row[Any], coupled: list[str], *, default: bool) -> dict[str, object]:
     return {
         "id": row.id,
         "label": row.label,
         "default": default,
+        "jacks": coupled,
         "created_ms": row.created_ms,
         "removed_ms": row.removed_ms,
     }

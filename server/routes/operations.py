@@ -78,6 +78,7 @@ async def read_auth_code(
             ErrorCode.EPOCH_OUTDATED,
             ErrorCode.COUNTER_REUSED,
             ErrorCode.PRESENCE_MISSING,
+            ErrorCode.PAYMENT_METHOD_NOT_COUPLED,
             ErrorCode.PAYMENT_METHOD_UNKNOWN,
             ErrorCode.TOO_MANY_CONFIRMATIONS,
         ),

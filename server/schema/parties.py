@@ -114,6 +114,28 @@ payment_methods = Table(
     Column("removed_ms", BigInteger),
 )
 
+#: A method that was coupled to a jack, in the pairing of ``epoch``. ``id``: its challenge's.
+couplings = Table(
+    "couplings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("instruction_id", ForeignKey("instructions.id"), nullable=False),
+    Column("method_id", ForeignKey("payment_methods.id"), nullable=False),
+    Column("jack_id", ForeignKey("jacks.id"), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("coupled_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+)
+_LASTING = couplings.c.ended_ms.is_(None)
+Index(
+    "uq_couplings_lasting",
+    couplings.c.jack_id,
+    couplings.c.method_id,
+    unique=True,
+    sqlite_where=_LASTING,
+    postgresql_where=_LASTING,
+)
+
 #: What phones have signed about their methods and jacks; ``id`` is its ``jti``.
 instructions = Table(
     "instructions",

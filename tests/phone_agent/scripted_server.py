@@ -133,6 +133,8 @@ class ScriptedServer:
                         "payment-methods",
                         "payment-methods/{method}/{order}",
                         "releases",
+                        "couplings",
+                        "uncouplings",
                     )
                 ),
             ]

@@ -16,10 +16,17 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from phone_agent.cli import main
 from tests.cigarjack.parties import Jack, served
+from tests.phone_agent.owner_commands import (
+    change_methods,
+    command,
+    error_of,
+    phone_agent,
+    told,
+)
 from tests.phone_agent.owners_phone import OwnersPhone, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer, payment_of
 from twochannel.protocol.errors import ErrorCode
@@ -28,32 +35,14 @@ from twochannel.protocol.statements import DecidedBy, Decision
 DEADLINE_S = 30.0
 
 
-def phone_agent(state: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["--state", str(state), *arguments])
-
-
-def told(result: Result) -> dict[str, Any]:
-    """The JSON of a command that succeeded."""
-    assert result.exit_code == 0, result.stderr
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
-
-
-def error_of(result: Result) -> dict[str, str]:
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    error: dict[str, str] = json.loads(result.stderr.splitlines()[-1])["error"]
-    return error
-
-
 # --- without an agent
 
 
 def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
+    for name, member in group.commands.items():
         yield (*path, name)
-        if isinstance(command, click.Group):
-            yield from every_command(command, (*path, name))
+        if isinstance(member, click.Group):
+            yield from every_command(member, (*path, name))
 
 
 @pytest.mark.parametrize("path", [(), *every_command(main)])
@@ -141,10 +130,6 @@ def test_empty_lists_say_what_to_do(tmp_path: Path) -> None:
 
 
 # --- with a running agent in this process
-
-
-async def command(phone: OwnersPhone, *arguments: str) -> Result:
-    return await asyncio.to_thread(phone_agent, phone.state, *arguments)
 
 
 async def test_the_owner_answers_from_the_command_line(
@@ -369,19 +354,10 @@ async def test_a_phone_is_set_up_with_a_real_server_and_a_real_jack(
                 await command(phone, "methods", "add", "--test-card", "--label", "Visa", "--json")
             )
             (listed,) = told(await command(phone, "methods", "list", "--json"))["items"]
-            assert listed == method | {"registered": True, "default": True}
+            assert listed == method | {"registered": True, "default": True, "jacks": []}
             assert "Visa" in (await command(phone, "methods", "list")).stdout
-            second = await command(
-                phone, "methods", "add", "--token", "tok_decline", "--label", "Spare", "--json"
-            )
-            for order in ("default", "remove"):
-                done = told(await command(phone, "methods", order, told(second)["id"], "--json"))
-                assert done == {"id": told(second)["id"], "told": True}
-            (listed,) = told(await command(phone, "methods", "list", "--json"))["items"]
-            assert listed["id"] == method["id"]
-            gone = await command(phone, "methods", "remove", told(second)["id"], "--json")
-            assert error_of(gone)["code"] == "not_found"
             await phone.until_traced("time_synchronised")
+            await change_methods(phone, method["id"], jack["jack"])
             status = told(await command(phone, "status", "--json"))
             assert status["server"]["connected"] is True
             assert [(j["jack"], j["clock"]) for j in status["jacks"]] == [(jack["jack"], "trusted")]

@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from cigarjack.client import JackPin
+from fieldkit.specimens import Specimens
 from phone_agent import identity as identities
 from phone_agent.database import Database
 from phone_agent.identity import PhoneIdentity
@@ -20,7 +21,14 @@ from tests.cigarjack.parties import new_id
 from tests.phone_agent.scripted_server import ScriptedServer
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.errors import CodedError, ErrorCode, PaymentError
-from twochannel.protocol.instructions import Instruction, MethodDefault, MethodRemoval, Release
+from twochannel.protocol.instructions import (
+    Coupling,
+    Instruction,
+    MethodDefault,
+    MethodRemoval,
+    Release,
+    Uncoupling,
+)
 from twochannel.trace import Trace, wall_ms
 
 JACK = "J" * 43
@@ -129,3 +137,50 @@ async def test_an_order_that_the_server_refuses_is_not_told_for_ever(desk: Desk)
     with pytest.raises(CodedError):
         await desk.instructions.send(kept)
     assert desk.wallet.instructions() == []
+
+
+async def coupled(desk: Desk, method: str) -> None:
+    """The server has taken the coupling of a method to the jack."""
+    coupling = Specimens()[Coupling].statement.claims()
+    challenge, answer = str(coupling["challenge"]), str(coupling["answer"])
+    await desk.instructions.send(desk.instructions.couple(method, challenge, answer))
+
+
+async def test_a_jack_is_paid_for_with_what_is_coupled_to_it(desk: Desk) -> None:
+    first, second = desk.methods
+    jack = Specimens().jack
+    assert desk.wallet.method_for(jack) == first
+    await coupled(desk, second)
+    assert desk.told(Coupling).sub == second
+    assert (desk.wallet.couplings(jack), desk.wallet.method_for(jack)) == ([second], second)
+    assert desk.wallet.method_for(JACK) == first
+    await coupled(desk, first)
+    assert desk.wallet.method_for(jack) == first
+    kept = desk.instructions.uncouple(first, jack)
+    assert desk.wallet.method_for(jack) == second
+    await desk.instructions.send(kept)
+    assert desk.told(Uncoupling).jack == jack
+    with pytest.raises(PaymentError):
+        desk.instructions.uncouple(first, jack)
+
+
+async def test_a_coupling_that_the_server_has_not_taken_counts_for_nothing(desk: Desk) -> None:
+    desk.server.refusals += [None, ErrorCode.STATEMENT_EXPIRED, ErrorCode.STATEMENT_EXPIRED]
+    with pytest.raises(ServerUnreachableError):
+        await coupled(desk, desk.methods[1])
+    assert len(desk.wallet.instructions()) == 1
+    await desk.instructions.sweep(TRACE)
+    assert desk.wallet.instructions() == []
+    assert desk.wallet.couplings(Specimens().jack) == []
+
+
+async def test_couplings_end_with_their_method_and_their_pairing(desk: Desk) -> None:
+    jack = Specimens().jack
+    for method in desk.methods:
+        await coupled(desk, method)
+    desk.instructions.remove(desk.methods[1])
+    assert desk.wallet.couplings(jack) == [desk.methods[0]]
+    key = desk.identity.signer.key.jwk
+    pin = JackPin(jack, key, b"certificate", bytes(32), 4)
+    desk.wallet.keep_jack(KeptJack(pin, "192.0.2.7", 4000, "a.b.c"))
+    assert desk.wallet.couplings(jack) == []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from tests.cigarjack.parties import Jack, served
+from tests.phone_agent.owner_commands import command
 from tests.phone_agent.owners_phone import OwnersPhone
 from tests.phone_agent.scripted_server import ScriptedServer, payment_of
-from tests.phone_agent.test_cli import command
 from twochannel.protocol.errors import ErrorCode
 
 

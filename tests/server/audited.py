@@ -67,6 +67,7 @@ async def live(folder: Path) -> str:
                 world.confirm(payment, decision, heard=False)
         async with desk.running(reconciler=False):
             await desk.until(desk.confirmed("tok_lost_answer"), status="unknown")
+        world.couple("tok_success")
         world.request()
         Journal(world.store, world.issuer, wall_ms).catch_up()
         return world.identity
@@ -135,7 +136,11 @@ def _cancel(desk: Desk, payment: str) -> None:
 
 #: The same of what owners have ended.
 INSTRUCTIONS: list[tuple[int, str, str, str]] = [
-    (17, DB, "UPDATE instructions SET at_ms = 1", "another time"),
+    (19, DB, "UPDATE couplings SET coupled_ms = 1", "was not coupled"),
+    (19, DB, "UPDATE couplings SET epoch = 2", "does not verify"),
+    (19, DB, "UPDATE couplings SET method_id = 'x'", "does not verify"),
+    (19, DB, "UPDATE jacks SET key = (SELECT key FROM phones)", "does not verify"),
+    (17, DB, "UPDATE instructions SET at_ms = 1 WHERE typ = 'method-removal+jwt'", "another time"),
     (17, DB, "UPDATE payment_methods SET removed_ms = 1", "another time"),
     (17, DB, "DELETE FROM instructions", "another time"),
     (17, DB, "UPDATE instructions SET subject = 'x'", "filed under another name"),
@@ -144,7 +149,8 @@ INSTRUCTIONS: list[tuple[int, str, str, str]] = [
     (
         17,
         DB,
-        "UPDATE payments SET payment_method_id = (SELECT subject FROM instructions)",
+        "UPDATE payments SET payment_method_id ="
+        " (SELECT subject FROM instructions WHERE typ = 'method-removal+jwt')",
         "after a payment method was removed",
     ),
 ]

@@ -110,14 +110,16 @@ async def never(_: object) -> Any:
 class Desk:
     """One server's world, processor and clearing."""
 
-    def __init__(self, world: World, processor: Wrapped, notifications: Notifications) -> None:
+    def __init__(
+        self, world: World, store: Store, processor: Wrapped, notifications: Notifications
+    ) -> None:
         self.world = world
         self.processor = processor
         self.notifications = notifications
         self.trace = Trace("server", None, boot="test")
         self.announce = Announcer(self.trace, notifications)
         self.clearing = Clearing(
-            store=world.store,
+            store=store,
             processor=processor,
             issuer=world.issuer,
             announce=self.announce,
@@ -218,9 +220,12 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(folder: Path, database: str = "") -> AsyncIterator[Desk]:
-    store = Store(database or database_url(folder))
+    url = database or database_url(folder)
+    # The test writes at once, past the threads of the store that the worker has.
+    store, of_worker = Store(url), Store(url)
     metadata.create_all(store.engine)
     with SimulatedProcessor(folder / "processor.sqlite3", hang_s=60) as simulated:
         world = World(store, now_ms=wall_ms())
-        yield Desk(world, Wrapped(simulated), Notifications())
+        yield Desk(world, of_worker, Wrapped(simulated), Notifications())
+        await of_worker.close()
         await store.close()

@@ -16,8 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from twochannel.keystore.file import FileAgreement, FileSigner
 from twochannel.protocol.beacon import code_at, identity_key
-from twochannel.protocol.envelope import digest, sign
-from twochannel.protocol.instructions import MethodDefault, MethodRemoval, Release
+from twochannel.protocol.envelope import digest, sign, unverified_claims
+from twochannel.protocol.instructions import (
+    Coupling,
+    CouplingAnswer,
+    MethodDefault,
+    MethodRemoval,
+    Release,
+    Uncoupling,
+)
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.statements import (
     AuthCode,
@@ -131,6 +138,31 @@ class Devices:
     def method_removal(self, method: str, **changes: Any) -> str:
         return seal(self._claims(self.phone, sub=method) | changes, self.phone, MethodRemoval.TYP)
 
+    def coupling_answer(self, challenge: str, *, answer: Claims | None = None) -> str:
+        """What the jack says; ``answer`` changes its claims."""
+        claims = {
+            "iss": self.jack.key.kid,
+            "aud": self.server_id,
+            "jti": new_id(),
+            "sub": unverified_claims(challenge)["sub"],
+            "prev": digest(challenge),
+            "phone": self.phone.key.kid,
+            "epoch": self.epoch,
+        } | (answer or {})
+        return seal(claims, self.jack, CouplingAnswer.TYP)
+
+    def coupling(self, challenge: str, *, answer: Claims | None = None, **changes: Any) -> str:
+        inside = {
+            "challenge": challenge,
+            "answer": self.coupling_answer(challenge, answer=answer),
+            "sub": unverified_claims(challenge)["sub"],
+        }
+        return seal(self._claims(self.phone, **inside) | changes, self.phone, Coupling.TYP)
+
+    def uncoupling(self, method: str, **changes: Any) -> str:
+        claims = self._claims(self.phone, sub=method, jack=self.jack.key.kid) | changes
+        return seal(claims, self.phone, Uncoupling.TYP)
+
     def release(self, **changes: Any) -> str:
         claims = self._claims(self.phone, sub=self.jack.key.kid, epoch=self.epoch) | changes
         return seal(claims, self.phone, Release.TYP)
@@ -224,6 +256,4 @@ class Devices:
 
 
 def payment_id_of(request: str) -> str:
-    from twochannel.protocol.envelope import unverified_claims
-
     return str(unverified_claims(request)["jti"])

@@ -76,6 +76,9 @@ DOORS = (
     ("POST", "/v1/payment-methods/{method_id}/removal"),
     ("GET", "/v1/jacks"),
     ("POST", "/v1/releases"),
+    ("POST", "/v1/coupling-challenges"),
+    ("POST", "/v1/couplings"),
+    ("POST", "/v1/uncouplings"),
     ("POST", "/v1/payments"),
     ("GET", "/v1/payments"),
     ("GET", "/v1/payments/{payment_id}"),
@@ -127,7 +130,11 @@ def test_every_door_describes_itself(published: tuple[str, dict[str, Any]]) -> N
 
 def test_every_success_says_what_it_is(published: tuple[str, dict[str, Any]]) -> None:
     _, document = published
-    others = {"post /v1/time": "application/jwt", "get /v1/events": "text/event-stream"}
+    others = {
+        "post /v1/time": "application/jwt",
+        "post /v1/coupling-challenges": "application/jwt",
+        "get /v1/events": "text/event-stream",
+    }
     for place, operation in operations(document):
         for status, response in operation["responses"].items():
             if int(status) < 300:
@@ -155,7 +162,7 @@ def test_every_statement_body_shows_its_claims(published: tuple[str, dict[str, A
         for _, operation in operations(document)
         if "application/jwt" in operation.get("requestBody", {}).get("content", {})
     ]
-    assert len(bodies) == 11
+    assert len(bodies) == 13
     for body in bodies:
         claims = schemas[body["x-claims"]["$ref"].rpartition("/")[2]]
         assert {"iss", "aud", "jti"} <= set(claims["required"])

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, update
 
 from server.allowances import Allowances
 from server.confirmations import SignedConfirmation, accept_confirmation
+from server.couplings import SignedCoupling, challenge_jack, couple
 from server.instructions import Signed
 from server.issuer import Issuer
 from server.operations import SignedOrder, accept_order
@@ -29,8 +30,13 @@ from server.store import Store
 from tests.server.devices import lane_nonce, new_id, new_signer
 from tests.server.sql import execute
 from twochannel.keystore.file import FileSigner
-from twochannel.protocol.envelope import digest, sign
-from twochannel.protocol.instructions import MethodRemoval
+from twochannel.protocol.envelope import digest, sign, unverified_claims
+from twochannel.protocol.instructions import (
+    Coupling,
+    CouplingAnswer,
+    CouplingChallenge,
+    MethodRemoval,
+)
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import CaptureMode, Event
 from twochannel.protocol.statements import (
@@ -176,6 +182,43 @@ class World:
         )
         signed = Signed(removal, sign(removal, self.phone))
         self.store.write_now(lambda c: remove_method(c, signed, self.now_ms))
+
+    def couple(self, token: str) -> None:
+        """The method to the jack, with the jack's word."""
+        parties: dict[str, Any] = {"aud": self.server.key.kid, "sub": self.method(token)}
+        phone = self.phone.key.kid
+        compact = self.store.read_now(
+            lambda c: challenge_jack(
+                c,
+                self.method(token),
+                self.jack.key.kid,
+                phone,
+                nonce=base64url(secrets.token_bytes(16)),
+                now_ms=self.now_ms,
+                issuer=self.issuer,
+            )
+        )
+        answer = CouplingAnswer(
+            iss=self.jack.key.kid,
+            jti=new_id(),
+            prev=digest(compact),
+            phone=phone,
+            epoch=self.epoch,
+            **parties,
+        )
+        coupling = Coupling(
+            iss=phone,
+            jti=new_id(),
+            challenge=compact,
+            answer=sign(answer, self.jack),
+            **parties,
+            **self.lasting(),
+        )
+        challenge = CouplingChallenge.from_claims(unverified_claims(compact))
+        signed = Signed(coupling, sign(coupling, self.phone))
+        self.store.write_now(
+            lambda c: couple(c, SignedCoupling(signed, challenge, answer), self.now_ms)
+        )
 
     def request(
         self, value: int = 450, capture: CaptureMode = CaptureMode.AUTOMATIC, currency: str = "EUR"

@@ -11,6 +11,7 @@ import hashlib
 
 from twochannel.protocol.envelope import digest
 from twochannel.protocol.errors import ErrorCode, StatementError
+from twochannel.protocol.instructions import CouplingAnswer, CouplingChallenge
 from twochannel.protocol.statements import AuthCode, Challenge, Confirmation, PaymentRequest
 from twochannel.protocol.wire import base64url, from_base64url
 
@@ -50,6 +51,17 @@ def check_confirmation(
     )
     _demand(confirmation.iss == challenge.phone, "the confirmation comes from another phone")
     _demand(confirmation.aud == challenge.iss, "the confirmation is for another server")
+
+
+def check_coupling(
+    challenge: CouplingChallenge, challenge_compact: str, answer: CouplingAnswer
+) -> None:
+    """The answer was made by the challenged jack, for this coupling and this phone."""
+    _demand(answer.sub == challenge.sub, "the answer is for another payment method")
+    _demand(answer.prev == digest(challenge_compact), "the answer is to another challenge")
+    _demand(answer.iss == challenge.aud, "the answer comes from another jack")
+    _demand(answer.aud == challenge.iss, "the answer is for another server")
+    _demand(answer.phone == challenge.phone, "the answer was given to another phone")
 
 
 def presence_proven(challenge: Challenge, auth_code: AuthCode) -> bool:

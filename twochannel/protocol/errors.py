@@ -60,6 +60,7 @@ class ErrorCode(StrEnum):
     PRESENCE_MISSING = "presence_missing"
     COUNTER_REUSED = "counter_reused"
     PAYMENT_METHOD_UNKNOWN = "payment_method_unknown"
+    PAYMENT_METHOD_NOT_COUPLED = "payment_method_not_coupled"
     PAYMENT_METHOD_REFUSED = "payment_method_refused"
     PROCESSOR_UNREACHABLE = "processor_unreachable"
 
@@ -200,6 +201,11 @@ PROBLEMS: Final[dict[ErrorCode, Problem]] = {
     ),
     ErrorCode.PAYMENT_METHOD_UNKNOWN: Problem(
         422, "The payment method is not known", "Add a payment method or choose another."
+    ),
+    ErrorCode.PAYMENT_METHOD_NOT_COUPLED: Problem(
+        422,
+        "The payment method is not coupled to this jack",
+        "Choose one that is, or couple it with the jack at hand.",
     ),
     ErrorCode.PAYMENT_METHOD_REFUSED: Problem(
         422, "The processor does not take the payment method", "Add another card."

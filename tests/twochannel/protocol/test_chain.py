@@ -11,9 +11,11 @@ from twochannel.protocol.chain import (
     check_auth_code,
     check_challenge,
     check_confirmation,
+    check_coupling,
     presence_proven,
 )
 from twochannel.protocol.errors import ErrorCode, StatementError
+from twochannel.protocol.instructions import Coupling, CouplingAnswer, CouplingChallenge
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import CaptureMode
 from twochannel.protocol.statements import AuthCode, Challenge, Confirmation, PaymentRequest
@@ -77,3 +79,16 @@ def test_a_confirmation_that_does_not_match_its_challenge(change: dict[str, Any]
 @pytest.mark.parametrize("lane_nonce", [None, base64url(bytes(12))])
 def test_presence_needs_the_very_nonce(lane_nonce: str | None) -> None:
     assert not presence_proven(CHALLENGE, AUTH_CODE.model_copy(update={"lane_nonce": lane_nonce}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sub": specimen_id(9)}, {"prev": OTHER}, {"iss": OTHER}, {"aud": OTHER}, {"phone": OTHER}],
+)
+def test_the_answer_of_a_coupling_fits_its_challenge(change: dict[str, object]) -> None:
+    asked = CouplingChallenge.from_claims(SPECIMENS[CouplingChallenge].statement.claims())
+    compact = SPECIMENS[CouplingChallenge].compact
+    claims = SPECIMENS[CouplingAnswer].statement.claims()
+    check_coupling(asked, compact, CouplingAnswer.from_claims(claims))
+    _broken(check_coupling, asked, compact, CouplingAnswer.from_claims(claims | change))
+    assert SPECIMENS[Coupling].statement.claims()["challenge"] == compact
