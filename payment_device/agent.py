@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib.metadata import version
@@ -14,19 +15,25 @@ from typing import Any, Final
 
 import uuid6
 
-from payment_device import enrolment
+from payment_device import enrolment, pump_memory
 from payment_device.config import TerminalSettings
+from payment_device.dispenser import SocketDispenser
 from payment_device.doors import Doors
 from payment_device.enrolment import Enrolled
 from payment_device.errands import Equipment, Errands
+from payment_device.forecourt import Forecourt
+from payment_device.fuel import Price
 from payment_device.intents import FILE_NAME, Intents
 from payment_device.lane_radio import LaneRadio
 from payment_device.orders import Lane
+from payment_device.pump_memory import PumpMemory
 from payment_device.receipts import ReceiptCheck
 from payment_device.sightings import Sightings
+from payment_device.simulated_pump import FOLDER as PUMP_FOLDER
 from payment_device.terminal import Terminal
 from server.client import ServerClient, ServerUnreachableError
 from twochannel.changes import Changes
+from twochannel.control import SOCKET_NAME
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.state_folder import held
@@ -110,7 +117,8 @@ class TerminalAgent:
             async with (
                 self._client,
                 self._working() as terminal,
-                self._doors(terminal).open(socket),
+                self._pump(terminal) as forecourt,
+                self._doors(terminal, forecourt).open(socket),
                 self._supervised(),
             ):
                 ready(_ready(self._enrolled))
@@ -121,11 +129,41 @@ class TerminalAgent:
         """Called in whatever thread has changed a payment."""
         self._loop.call_soon_threadsafe(self._changes.mark)
 
-    def _doors(self, terminal: Terminal) -> Doors:
-        status = partial(self._status, terminal)
+    def _doors(self, terminal: Terminal, forecourt: Forecourt | None) -> Doors:
         return Doors(
-            terminal, self._radio, self._changes, status, self._settings, self._state_folder
+            terminal,
+            self._radio,
+            self._changes,
+            partial(self._status, terminal),
+            self._settings,
+            self._state_folder,
+            forecourt,
         )
+
+    @contextlib.asynccontextmanager
+    async def _pump(self, terminal: Terminal) -> AsyncIterator[Forecourt | None]:
+        """The pump at this lane, looked after; None: there is none."""
+        if not self._settings.pump_price:
+            yield None
+            return
+        memory = PumpMemory(self._state_folder / pump_memory.FILE_NAME, self._mark_change)
+        socket = self._state_folder / PUMP_FOLDER / SOCKET_NAME
+        with contextlib.closing(memory):
+            async with SocketDispenser(socket) as pump, asyncio.TaskGroup() as tasks:
+                forecourt = Forecourt(
+                    terminal,
+                    self._radio,
+                    pump,
+                    memory,
+                    Price.parse(self._settings.pump_price),
+                    self._changes,
+                    new_id=new_id,
+                    now_s=lambda: int(time.time()),
+                    patience_s=self._settings.pump_patience_s,
+                )
+                running = tasks.create_task(forecourt.run(), name="pump")
+                yield forecourt
+                running.cancel()
 
     @contextlib.asynccontextmanager
     async def _working(self) -> AsyncIterator[Terminal]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from payment_device.fuel import ACTIVE, Kind, Phase
 from payment_device.sightings import Absence, Ambiguity
 from twochannel.pages.tones import Tone
 from twochannel.protocol.errors import ErrorCode
@@ -210,3 +211,74 @@ def _jack(told: Mapping[str, Any]) -> JackView:
         bars=0 if told["state"] == "quiet" else bars,
         seconds=f"{told['age_ms'] / 1000:.1f}",
     )
+
+
+#: The pump by the phase of the fuelling that has it or had it last (``fuel.Phase``).
+PUMP_STATES: Final[dict[Phase, tuple[Tone, str]]] = {
+    Phase.ASKED: (Tone.WAITING, "Waiting for the driver"),
+    Phase.OPEN: (Tone.GOOD, "Fuel now"),
+    Phase.CLOSED: (Tone.WAITING, "Being paid"),
+    Phase.PAID: (Tone.GOOD, "Paid"),
+    Phase.RELEASED: (Tone.CALM, "Nothing was pumped, nothing is paid"),
+    Phase.FAILED: (Tone.BAD, "Not approved, the pump stayed locked"),
+    Phase.UNPAID: (Tone.BAD, "Not paid yet"),
+    Phase.SETTLED: (Tone.CALM, "Paid in another way"),
+}
+FUELLING: Final = "Fuelling"
+FREE: Final = "The pump is free"
+PUMP_LOST: Final = "The pump does not answer"
+
+
+@dataclass(frozen=True, slots=True)
+class PumpView:
+    """The pump as its page shows it. ``most_minor``: what was agreed to; 0: nothing was."""
+
+    tone: Tone
+    text: str
+    problem: str
+    is_active: bool
+    is_asked: bool
+    is_unpaid: bool
+    is_stoppable: bool
+    has_fuelling: bool
+    cost_minor: int
+    most_minor: int
+    currency: str
+    litres: str
+    price: str
+    match_code: str
+
+
+def pump_shown(told: Mapping[str, Any], paying: Mapping[str, Any] | None) -> PumpView:
+    """``told``: the pump as a till is told; ``paying``: the payment of its fuelling."""
+    fuelling = told["fuelling"] or {}
+    phase = Phase(fuelling["phase"]) if fuelling else None
+    tone, text = PUMP_STATES[phase] if phase else (Tone.CALM, FREE)
+    if phase is Phase.OPEN and fuelling["pumped_ml"]:
+        text = FUELLING
+    if told["problem"]:
+        tone, text = Tone.BAD, PUMP_LOST
+    asked = paying is not None and paying["phase"] in ("stored", "pending")
+    return PumpView(
+        tone=tone,
+        text=text,
+        problem=_pump_problem(fuelling.get("problem")),
+        is_active=phase in ACTIVE,
+        is_asked=phase is Phase.ASKED,
+        is_unpaid=phase is Phase.UNPAID,
+        is_stoppable=phase in (Phase.ASKED, Phase.OPEN),
+        has_fuelling=bool(fuelling),
+        cost_minor=int(fuelling.get("cost_minor", 0)),
+        most_minor=int(fuelling["most_minor"]) if fuelling.get("kind") == Kind.PREPAY else 0,
+        currency=str(told["price"]).rpartition(" ")[2],
+        litres=f"{int(fuelling.get('pumped_ml', 0)) / 1000:.2f}",
+        price=str(told["price"]),
+        match_code=str(paying["match_code"] or "") if paying and asked else "",
+    )
+
+
+def _pump_problem(why: str | None) -> str:
+    """``why``: an error code, or the status that the payment ended with."""
+    if not why:
+        return ""
+    return OUTCOMES[Status(why)][1] if why in set(Status) else problem(why)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from payment_device.payment_commands import COMMAND, PAYMENT_COMMANDS, ask
+from payment_device.pump_commands import pump
 from twochannel.console import (
     AgentCommands,
     Failures,
@@ -208,5 +209,5 @@ def doctor(state: Path, radio: str | None, quick: bool, as_json: bool) -> None:
     )
 
 
-for command in PAYMENT_COMMANDS:
+for command in (*PAYMENT_COMMANDS, pump):
     main.add_command(command)

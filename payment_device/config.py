@@ -6,13 +6,22 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from payment_device.fuel import Price
 from payment_device.sightings import LaneRules
 from twochannel.keystore.port import FILE
+from twochannel.protocol.errors import StatementError
 from twochannel.protocol.money import DECIMALS
 from twochannel.settings import Settings
 from twochannel.supervisor import PATIENCE_S
 
 ENVIRONMENT_PREFIX: Final = "PAYMENT_DEVICE"
+
+
+def _price(text: str) -> str:
+    try:
+        return str(Price.parse(text)) if text else ""
+    except StatementError as error:
+        raise ValueError(error.detail) from None
 
 
 def _known_currencies(text: str) -> str:
@@ -45,6 +54,10 @@ class TerminalSettings(Settings):
     page_port: Annotated[int, Field(ge=0, le=65535)] = 0
     #: What the lane page charges in, the usual one first: "EUR", or "KRW USD".
     currencies: Annotated[str, AfterValidator(_known_currencies)] = "EUR"
+    #: With a pump at this lane: the price of a litre, such as "1.799 EUR". Empty: there is none.
+    pump_price: Annotated[str, AfterValidator(_price)] = ""
+    #: A pump that was released is locked again if nobody fuels for so long.
+    pump_patience_s: Annotated[int, Field(ge=5, le=3600)] = 180
     #: Where the signing key is: "file", or a pkcs11: URI (docs/keys.md).
     keys: str = FILE
     log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"

@@ -15,9 +15,11 @@ from starlette.routing import Route
 
 from payment_device import till_access
 from payment_device.config import TerminalSettings
+from payment_device.forecourt import Forecourt
 from payment_device.lane_page import LanePage, serving_pages
 from payment_device.lane_radio import LaneRadio
 from payment_device.local_api import LocalApi
+from payment_device.pump_api import pump_routes
 from payment_device.terminal import Terminal
 from payment_device.till_access import TillAccess, TokenDoor
 from twochannel.changes import Changes
@@ -35,15 +37,17 @@ class Doors:
     status: Callable[[], dict[str, Any]]
     settings: TerminalSettings
     state: Path
+    forecourt: Forecourt | None
 
     @asynccontextmanager
     async def open(self, socket: Path) -> AsyncIterator[None]:
         """All of them while the block runs. Raises OSError if a port is taken."""
         api = LocalApi(self.terminal, self.radio, self.changes, self.status)
+        pump = pump_routes(self.forecourt) if self.forecourt else []
         async with AsyncExitStack() as stack:
             doorway = await stack.enter_async_context(self._pages())
-            await stack.enter_async_context(self._tills(api.application()))
-            own = api.application(_page_route(doorway))
+            await stack.enter_async_context(self._tills(api.application(*pump)))
+            own = api.application(*pump, _page_route(doorway))
             await stack.enter_async_context(serve(own, Address(socket=socket)))
             # Streams end before their servers wait for them.
             stack.callback(self.changes.close)
@@ -52,7 +56,7 @@ class Doors:
     @asynccontextmanager
     async def _pages(self) -> AsyncIterator[Doorway]:
         currencies = tuple(self.settings.currencies.split())
-        page = LanePage(self.terminal, self.radio, self.status, currencies)
+        page = LanePage(self.terminal, self.radio, self.status, currencies, self.forecourt)
         pages = serving_pages(page, self.changes, self.state, self.settings.page_port)
         async with pages as doorway:
             yield doorway

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,10 @@ from starlette.routing import BaseRoute, Route
 
 from payment_device.answers import UnsettledError
 from payment_device.attendants_view import JacksView, jacks_shown, payment_shown, problem
+from payment_device.forecourt import Forecourt
 from payment_device.lane_radio import LaneRadio
 from payment_device.orders import Charge, GivingBack
+from payment_device.pump_page import PumpPage, shown_pump
 from payment_device.terminal import Terminal
 from twochannel.changes import Changes
 from twochannel.keystore.file import write_private
@@ -43,12 +45,17 @@ _HISTORY: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Implements ``site.Situation``. ``undecided``: the payment that the driver is asked about."""
+    """Implements ``site.Situation``.
+
+    ``undecided``: the payment that the driver is asked about. ``pump``: how far its fuelling is;
+    None: there is no pump.
+    """
 
     revision: int
     undecided: str | None
     server_reachable: bool
     radio_problem: str | None
+    pump: str | None
 
     @property
     def version(self) -> str:
@@ -67,6 +74,7 @@ class LanePage:
     radio: LaneRadio
     status: Callable[[], dict[str, Any]]
     currencies: tuple[str, ...]
+    forecourt: Forecourt | None = None
 
     def situation(self) -> Situation:
         told = self.status()
@@ -75,14 +83,27 @@ class LanePage:
             told["payment"],
             bool(told["server_reachable"]),
             told["radio_problem"],
+            self._pump_state(),
         )
+
+    def _pump_state(self) -> str | None:
+        """What changes the page itself; what runs meanwhile is a part of it."""
+        if self.forecourt is None:
+            return None
+        told = self.forecourt.view()
+        fuelling = told["fuelling"] or {}
+        return f"{fuelling.get('id')} {fuelling.get('phase')} {fuelling.get('problem')}"
 
     def routes(self, doorway: Doorway, pages: Pages) -> list[BaseRoute]:
         return _Routes(self, pages).all(doorway)
 
-    def parts(self, pages: Pages, request: Request) -> Iterable[str]:
-        """The jacks, several times a second."""
-        yield pages.text(request, "jacks.html", jacks=self.jacks())
+    async def parts(self, pages: Pages, request: Request) -> Sequence[str]:
+        """The jacks and the pump, several times a second."""
+        jacks = pages.text(request, "jacks.html", jacks=self.jacks())
+        if self.forecourt is None:
+            return (jacks,)
+        shown = await shown_pump(self.forecourt, self.terminal)
+        return (jacks, pages.text(request, "pump_display.html", pump=shown))
 
     def jacks(self) -> JacksView:
         return jacks_shown(self.radio.jacks(), _SHOWN_JACKS)
@@ -105,7 +126,14 @@ class _Routes:
             form(f"{one}/capture", take=self._capture),
             form(f"{one}/cancel", take=self._cancel),
             form(f"{one}/refund", take=self._refund),
+            *self._pump(doorway),
         ]
+
+    def _pump(self, doorway: Doorway) -> list[BaseRoute]:
+        if self.lane.forecourt is None:
+            return []
+        pump = PumpPage(self.lane.forecourt, self.lane.terminal, self.lane.jacks, self._rendered)
+        return pump.routes(doorway)
 
     def _rendered(
         self, request: Request, template: str, status: int = 200, **values: Any

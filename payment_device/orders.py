@@ -68,6 +68,7 @@ _AnyAmount = Annotated[
     dict[str, object],
     WithJsonSchema({"oneOf": [Amount.model_json_schema(), TypedAmount.model_json_schema()]}),
 ]
+_Handle = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4}$")]
 _WaitSeconds = Annotated[
     int,
     Field(ge=0, le=MAX_WAIT_S, description="For how long the answer may be held back."),
@@ -83,7 +84,7 @@ class ChargeBody(_Message):
     )
     reference: Name
     description: Text = ""
-    jack: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4}$")] | None = None
+    jack: _Handle | None = None
     code: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] | None = None
     wait_s: _WaitSeconds = MAX_WAIT_S
     wait_for: Literal["answer", "outcome"] = "outcome"
@@ -110,6 +111,21 @@ class RefundBody(_Message):
     reference: Name | None = None
     reason: Text = ""
     wait_s: _WaitSeconds = MAX_WAIT_S
+
+
+class FuelBody(_Message):
+    """One customer at the pump. ``most``: what may be held (pre-pay), or the end of post-pay."""
+
+    kind: Literal["prepay", "postpay"]
+    reference: Name
+    most: _AnyAmount | None = None
+    jack: _Handle | None = None
+
+
+class PickBody(_Message):
+    """Which jack is meant; none: the one that is at the lane."""
+
+    jack: _Handle | None = None
 
 
 @dataclass(frozen=True, slots=True)

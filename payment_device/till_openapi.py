@@ -10,8 +10,17 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from payment_device import fuel
+from payment_device.fuel import Kind
 from payment_device.intents import OperationPhase, Phase
-from payment_device.orders import CancelBody, CaptureBody, ChargeBody, RefundBody
+from payment_device.orders import (
+    CancelBody,
+    CaptureBody,
+    ChargeBody,
+    FuelBody,
+    PickBody,
+    RefundBody,
+)
 from twochannel.protocol.errors import PROBLEMS, ErrorCode
 from twochannel.protocol.limits import MAX_WAIT_S
 from twochannel.protocol.money import Amount, MinorUnits
@@ -96,6 +105,36 @@ class JacksShown(_Shown):
     reason: str | None
 
 
+class FuellingShown(_Shown):
+    """One customer at the pump. ``phase``: asked, open and closed go on; unpaid waits for you.
+
+    ``cost_minor``: of what was pumped so far. ``problem``: an error code, or a payment's status.
+    """
+
+    id: str
+    kind: Kind
+    reference: str
+    phase: fuel.Phase
+    jack: str | None
+    payment: str | None
+    most_minor: MinorUnits
+    pumped_ml: Annotated[int, Field(ge=0)]
+    cost_minor: MinorUnits
+    currency: str
+    price: str
+    problem: str | None
+
+
+class PumpShown(_Shown):
+    """The pump, and the fuelling that has it or had it last. ``problem``: it does not answer."""
+
+    price: str
+    problem: str | None
+    nozzle_lifted: bool | None
+    released: bool | None
+    fuelling: FuellingShown | None
+
+
 class StatusShown(_Shown):
     """The terminal. ``payment``: the id of the one that nobody has decided yet, else null."""
 
@@ -125,6 +164,9 @@ _MODELS: Final[tuple[type[BaseModel], ...]] = (
     CaptureBody,
     CancelBody,
     RefundBody,
+    FuelBody,
+    PickBody,
+    PumpShown,
     PaymentShown,
     PaymentWithRefund,
     PaymentsShown,
@@ -165,6 +207,7 @@ _CHARGE: Final = (
     ErrorCode.TERMINAL_THROTTLED,
     ErrorCode.TOO_MANY_CODES,
 )
+_PUMP: Final = (*_CHARGE, ErrorCode.NOT_FOUND)
 _LATER: Final = (*_SERVER, ErrorCode.PAYMENT_UNKNOWN, ErrorCode.AMOUNT_EXCEEDED)
 _PAYMENT: Final = {
     "name": "payment",
@@ -235,6 +278,11 @@ def document() -> dict[str, Any]:
         f"{one}/refunds": {
             "post": _operation("refund", RefundBody, PaymentWithRefund, _LATER, (_PAYMENT,))
         },
+        "/v1/pump": {"get": _operation("pump", None, PumpShown, (ErrorCode.NOT_FOUND,))},
+        "/v1/pump/fuellings": {"post": _operation("fuel", FuelBody, PumpShown, _PUMP)},
+        "/v1/pump/request": {"post": _operation("ask_again", PickBody, PumpShown, _PUMP)},
+        "/v1/pump/stop": {"post": _operation("stop", None, PumpShown, _PUMP)},
+        "/v1/pump/settlement": {"post": _operation("settle", None, PumpShown, _PUMP)},
         "/v1/jacks": {"get": _operation("jacks", None, JacksShown, ())},
         "/v1/status": {"get": _operation("status", None, StatusShown, ())},
         "/v1/events": {"get": _operation("events", None, None, _EVENTS, (_LAST_EVENT,))},
@@ -265,6 +313,12 @@ _SUMMARIES: Final = {
     "capture": "Take a held amount or a part of it; the rest is released.",
     "cancel": "End a payment that nobody has decided, or release a hold.",
     "refund": "Give a captured amount back, or a part of it.",
+    "pump": "The pump and who fuels. Without a pump, `not_found`, as below.",
+    "fuel": "Take the pump for one customer: pre-pay holds a maximum first, post-pay recognises"
+    " the car and asks afterwards. The same reference is the same fuelling.",
+    "ask_again": "Ask once more for fuel that nobody has paid for.",
+    "stop": "Lock the pump now; what was pumped is due.",
+    "settle": "Fuel that nobody had paid for was paid in another way.",
     "jacks": "The jacks that are heard now.",
     "status": "The terminal, its server, its radio.",
     "events": "Server-sent events: `payment` and `jacks`, with the bodies of those look-ups.",

@@ -47,6 +47,7 @@ PURE = (
     "payment_device/receipts.py",
     "payment_device/attendants_view.py",
     "payment_device/calibration.py",
+    "payment_device/fuel.py",
     "payment_device/shared_hearing.py",
     "payment_device/sightings.py",
     "payment_device/tracks.py",

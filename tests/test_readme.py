@@ -19,6 +19,7 @@ BY_HAND = (ROOT / "docs" / "by-hand.md").read_text(encoding="utf-8")
 ON_PIS = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")
 LANE_PAGE = (ROOT / "docs" / "lane-page.md").read_text(encoding="utf-8")
 PHONE_PAGE = (ROOT / "docs" / "phone-page.md").read_text(encoding="utf-8")
+PUMP = (ROOT / "docs" / "pump.md").read_text(encoding="utf-8")
 VIRTUAL_CAR = (ROOT / "docs" / "virtual-car.md").read_text(encoding="utf-8")
 PROGRAMS = {
     "cigarjack": "cigarjack.cli",
@@ -31,7 +32,7 @@ PROGRAMS = {
 
 def commands() -> Iterator[str]:
     """Each command line of the documents' blocks, without prompt, sudo and comment."""
-    text = README + BY_HAND + ON_PIS + LANE_PAGE + PHONE_PAGE + VIRTUAL_CAR
+    text = README + BY_HAND + ON_PIS + LANE_PAGE + PHONE_PAGE + PUMP + VIRTUAL_CAR
     for block in re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
             command = re.sub(r"^(\w*\$ +|sudo )", "", line).partition("  #")[0].strip()
@@ -46,6 +47,8 @@ def parse(command: str) -> None:
     context = program.make_context(name, arguments)
     while isinstance(program, click.Group):
         rest = [*context._protected_args, *context.args]
+        if not rest and program.invoke_without_command:
+            return
         called, found, arguments = program.resolve_command(context, rest)
         assert found is not None
         program, context = found, found.make_context(called, arguments, parent=context)

@@ -22,7 +22,7 @@ MODELS: dict[str, type[Settings]] = {
 #: Not for those who run a jack in a car.
 BENCH_ONLY = {"boot_id", "wall_clock_start"}
 #: Shown by an example: what they are by default is nothing, or not for a Raspberry Pi.
-EXAMPLES = {"interfaces", "beacon_keys", "radio"}
+EXAMPLES = {"interfaces", "beacon_keys", "pump_price", "radio"}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from payment_device.forecourt import Forecourt
 from payment_device.lane_page import LanePage, serving_pages
 from tests.page_client import a_browser, opened
 from tests.payment_device.lane import Bench
@@ -32,20 +33,26 @@ def status_of(lane: Bench) -> dict[str, Any]:
 
 @asynccontextmanager
 async def counter_at(
-    lane: Bench, state: Path, currencies: tuple[str, ...] = ("EUR",)
+    lane: Bench,
+    state: Path,
+    currencies: tuple[str, ...] = ("EUR",),
+    forecourt: Forecourt | None = None,
 ) -> AsyncIterator[Doorway]:
     """The door of the lane page while the block runs."""
-    page = LanePage(lane.terminal, lane.radio, lambda: status_of(lane), currencies)
+    page = LanePage(lane.terminal, lane.radio, lambda: status_of(lane), currencies, forecourt)
     async with serving_pages(page, lane.changes, state, 0) as doorway:
         yield doorway
 
 
 @asynccontextmanager
 async def attendant_at(
-    lane: Bench, state: Path, currencies: tuple[str, ...] = ("EUR",)
+    lane: Bench,
+    state: Path,
+    currencies: tuple[str, ...] = ("EUR",),
+    forecourt: Forecourt | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A browser that has been let in."""
-    async with counter_at(lane, state, currencies) as doorway:
+    async with counter_at(lane, state, currencies, forecourt) as doorway:
         link = doorway.link()
         async with a_browser(link) as browser:
             await opened(browser, link)

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Device:
 
     state: Path
     radio: str
+    settings: dict[str, str] = field(default_factory=dict)
 
     async def call(self, *arguments: str) -> Ended:
         process = await self._start(*arguments)
@@ -70,9 +71,9 @@ class Device:
         assert ended.exit_code == 0, ended
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def running(self, command: str = "run") -> AsyncIterator[asyncio.subprocess.Process]:
         """The agent, ready; stopped at the end unless the block has ended it."""
-        process = await self._start("run")
+        process = await self._start(command)
         assert process.stdout is not None
         async with asyncio.timeout(DEADLINE_S):
             line = await process.stdout.readline()
@@ -96,7 +97,7 @@ class Device:
             "--state",
             str(self.state),
             *arguments,
-            env=os.environ | {"PAYMENT_DEVICE_RADIO": self.radio},
+            env=os.environ | {"PAYMENT_DEVICE_RADIO": self.radio} | self.settings,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

@@ -61,6 +61,8 @@ class Held:
     request: PaymentRequest
     compact: str
     status: Status = Status.PENDING
+    #: A bank that grants less than was asked for.
+    granted_minor: int | None = None
     authorized_minor: int = 0
     captured_minor: int = 0
     operation: str | None = None
@@ -370,7 +372,7 @@ class ScriptedServer:
 
 def settle(held: Held, status: Status) -> None:
     held.status, held.operation = status, None
-    value = held.request.amount.value
+    value = held.granted_minor or held.request.amount.value
     if status in (Status.AUTHORIZED, Status.CAPTURED):
         held.authorized_minor = value
     if status is Status.CAPTURED and held.request.capture is CaptureMode.AUTOMATIC:

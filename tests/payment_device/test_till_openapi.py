@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,8 +20,11 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from starlette.routing import Route
 
+from payment_device.pump_api import pump_routes
 from payment_device.till_openapi import document
+from tests.payment_device.forecourt_bench import forecourt_at, pump_at
 from tests.payment_device.lane import CODE, Bench
 from tests.payment_device.scripted_server import ScriptedServer
 from tests.payment_device.till import TOKEN, a_till, served_at
@@ -71,14 +76,21 @@ def tried(url: str, method: str, path: str, payment: str) -> None:
         try_door()
 
 
+@pytest.fixture
+async def pump(lane: Bench, tmp_path: Path) -> AsyncIterator[list[Route]]:
+    """The addresses of a pump that stands there."""
+    async with pump_at(tmp_path) as pump, forecourt_at(lane, pump, tmp_path) as bench:
+        yield pump_routes(bench.forecourt)
+
+
 @pytest.mark.parametrize(("method", "path"), DOORS)
 async def test_every_answer_is_documented(
-    lane: Bench, server: ScriptedServer, method: str, path: str
+    lane: Bench, pump: list[Route], server: ScriptedServer, method: str, path: str
 ) -> None:
     server.outcome = Status.AUTHORIZED
     held = await lane.charge("held", capture="manual")
     server.outcome = Status.CAPTURED
-    async with lane.air.standing((CODE, -55), seconds=0), served_at(lane) as url:
+    async with lane.air.standing((CODE, -55), seconds=0), served_at(lane, *pump) as url:
         await asyncio.to_thread(tried, url, method, path, held["id"])
 
 
@@ -92,8 +104,13 @@ async def test_the_document_is_published_to_all_and_nothing_else_is(lane: Bench)
                 assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_every_operation_is_one_of_the_api(lane: Bench) -> None:
-    async with a_till(lane) as till:
+async def test_every_operation_is_one_of_the_api(lane: Bench, pump: list[Route]) -> None:
+    async with a_till(lane, *pump) as till:
         for method, path in DOORS:
             answer = await till.request(method, path.replace("{payment}", "none"), json={})
             assert answer.json().get("code") not in ("not_found", "method_not_allowed"), path
+
+
+async def test_without_a_pump_nothing_is_there(lane: Bench) -> None:
+    async with a_till(lane) as till:
+        assert (await till.get("/v1/pump")).json()["code"] == "not_found"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
+from starlette.routing import Route
 
 from payment_device.local_api import LocalApi
 from payment_device.till_access import TokenDoor
@@ -21,19 +22,19 @@ STATUS: Final = {"lane": "Lane 1", "payment": None}
 
 
 @asynccontextmanager
-async def served_at(lane: Bench) -> AsyncIterator[str]:
-    """The URL of the API while the block runs."""
+async def served_at(lane: Bench, *more: Route) -> AsyncIterator[str]:
+    """The URL of the API, with ``more`` routes, while the block runs."""
     api = LocalApi(lane.terminal, lane.radio, lane.changes, lambda: STATUS)
-    door = TokenDoor(api.application(), TOKEN)
+    door = TokenDoor(api.application(*more), TOKEN)
     async with serve(door, Address(), grace_s=0) as served:
         yield f"http://127.0.0.1:{served.port}"
 
 
 @asynccontextmanager
-async def a_till(lane: Bench) -> AsyncIterator[httpx.AsyncClient]:
+async def a_till(lane: Bench, *more: Route) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with (
-        served_at(lane) as url,
+        served_at(lane, *more) as url,
         httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client,
     ):
         yield client

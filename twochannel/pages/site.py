@@ -7,7 +7,7 @@ second, such as a level, is a *part*: a piece of the page that the stream carrie
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,10 @@ class Situation(Protocol):
         ...
 
 
+async def no_parts(_pages: Pages, _request: Request) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Site:
     """``templates``: a folder of the party's own. ``command``: prints a link that opens the pages.
@@ -62,7 +66,7 @@ class Site:
     situation: Callable[[], Situation]
     routes: Callable[[Doorway, Pages], list[BaseRoute]]
     look_s: float = 2.0
-    parts: Callable[[Pages, Request], Iterable[str]] = lambda _pages, _request: ()
+    parts: Callable[[Pages, Request], Awaitable[Sequence[str]]] = no_parts
 
 
 @asynccontextmanager
@@ -134,7 +138,7 @@ class _EventStream:
                 if now.version != last:
                     last = now.version
                     yield ServerSentEvent(last, event=now.event, retry=1000, sep="\n")
-                parts = tuple(self._site.parts(self._pages, request))
+                parts = tuple(await self._site.parts(self._pages, request))
                 for part in set(parts) - set(shown):
                     yield ServerSentEvent(part, event="part", sep="\n")
                 shown = parts
