@@ -12,18 +12,20 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from payment_device.answers import JackAmbiguousError, UnsettledError
 from payment_device.lane_radio import LaneRadio
 from payment_device.orders import Charge, GivingBack, read_cancel, read_capture
+from payment_device.paper import receipt_text
 from payment_device.terminal import Terminal
 from payment_device.till_access import OPENAPI
 from payment_device.till_events import TillEvents
 from payment_device.till_openapi import document
 from twochannel.changes import Changes
 from twochannel.intake import StrictDoor, answer_coded_error, answer_failure, answer_http_error
+from twochannel.pages.words import choose
 from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode, problem_document
 from twochannel.protocol.limits import MAX_WAIT_S
 from twochannel.protocol.wire import parse_object
@@ -56,6 +58,7 @@ class LocalApi:
                 Route("/v1/payments", self._charge, methods=["POST"]),
                 Route("/v1/payments", self._payments, methods=["GET"]),
                 Route(one, self._payment, methods=["GET"]),
+                Route(f"{one}/receipt", self._receipt, methods=["GET"]),
                 Route(f"{one}/captures", self._capture, methods=["POST"]),
                 Route(f"{one}/cancellation", self._cancel, methods=["POST"]),
                 Route(f"{one}/refunds", self._refund, methods=["POST"]),
@@ -88,6 +91,14 @@ class LocalApi:
     async def _payment(self, request: Request) -> Response:
         wait_s = _number(request, "wait_s", 0, MAX_WAIT_S)
         return JSONResponse(await self._terminal.payment(request.path_params["payment"], wait_s))
+
+    async def _receipt(self, request: Request) -> Response:
+        """For people: ``?language=`` of the pages' languages, else as the till accepts."""
+        told = await self._terminal.payment(request.path_params["payment"])
+        language = request.query_params.get("language")
+        chosen = choose(language, request.headers.get("accept-language", ""))
+        merchant = str(self._status()["merchant"]["name"])
+        return PlainTextResponse(receipt_text(told, merchant, chosen))
 
     async def _capture(self, request: Request) -> Response:
         amount, wait_s = read_capture(await _members(request))

@@ -145,6 +145,22 @@ def show_payment(state: Path, payment: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("payment")
+@click.option("--language", help="For example ko.  [default: English]")
+@json_option
+@click.pass_obj
+def receipt(state: Path, payment: str, language: str | None, as_json: bool) -> None:
+    """Print the receipt of PAYMENT for people."""
+    from payment_device.paper import receipt_text
+    from twochannel.pages.words import choose
+
+    told = ask(state, "GET", f"/v1/payments/{payment}")
+    merchant = ask(state, "GET", "/v1/status")["merchant"]["name"]
+    text = receipt_text(told, merchant, choose(language, ""))
+    say({"payment": told, "text": text}, text.rstrip("\n"), as_json=as_json)
+
+
+@click.command()
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
 @click.option("--reference", help="Only those that the till calls so.")
 @click.option("--active", is_flag=True, help="Only those that are not over.")
@@ -203,4 +219,4 @@ def _minor(value: int, payment: dict[str, Any]) -> str:
     return f"{format_minor(value, currency)} {currency}"
 
 
-PAYMENT_COMMANDS: Final = (charge, capture, cancel, refund, show_payment, payments)
+PAYMENT_COMMANDS: Final = (charge, capture, cancel, refund, show_payment, payments, receipt)

@@ -21,6 +21,7 @@ from payment_device.orders import (
     PickBody,
     RefundBody,
 )
+from twochannel.pages.words import LANGUAGES
 from twochannel.protocol.errors import PROBLEMS, ErrorCode
 from twochannel.protocol.limits import MAX_WAIT_S
 from twochannel.protocol.money import Amount, MinorUnits
@@ -240,6 +241,14 @@ _CHOICE: Final = (
         {"type": "boolean", "default": False},
     ),
 )
+_PAPER: Final = (
+    _PAYMENT,
+    _in_query(
+        "language",
+        "Else as Accept-Language says, else English.",
+        {"type": "string", "enum": list(LANGUAGES)},
+    ),
+)
 _LAST_EVENT: Final = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -268,6 +277,9 @@ def document() -> dict[str, Any]:
             "get": _operation(
                 "look_up", None, PaymentShown, (*_QUERY, *_LOOK_UP), (_PAYMENT, _WAIT)
             )
+        },
+        f"{one}/receipt": {
+            "get": _operation("receipt", None, None, (ErrorCode.PAYMENT_UNKNOWN,), _PAPER)
         },
         f"{one}/captures": {
             "post": _operation("capture", CaptureBody, PaymentShown, _LATER, (_PAYMENT,))
@@ -310,6 +322,7 @@ _SUMMARIES: Final = {
     " with the same reference it is the same payment, also after a crash.",
     "list": "The newest payments; of a reference; those that are not over.",
     "look_up": "One payment as it is now, or once its outcome is known.",
+    "receipt": "The receipt for people, 42 columns wide, in their language.",
     "capture": "Take a held amount or a part of it; the rest is released.",
     "cancel": "End a payment that nobody has decided, or release a hold.",
     "refund": "Give a captured amount back, or a part of it.",
@@ -325,6 +338,10 @@ _SUMMARIES: Final = {
 }
 
 
+#: Operations that do not answer JSON.
+_TEXTS: Final = {"events": "text/event-stream", "receipt": "text/plain"}
+
+
 def _operation(
     name: str,
     body: type[BaseModel] | None,
@@ -336,7 +353,7 @@ def _operation(
         "operationId": name,
         "summary": _SUMMARIES[name],
         "parameters": [dict(each) for each in parameters],
-        "responses": {"200": _success(answer)} | _problems([*codes, *_ANYWHERE]),
+        "responses": {"200": _success(name, answer)} | _problems([*codes, *_ANYWHERE]),
     }
     if body is not None:
         content = {"application/json": {"schema": _schema(body)}}
@@ -348,12 +365,11 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
     return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
-def _success(answer: type[BaseModel] | None) -> dict[str, Any]:
+def _success(name: str, answer: type[BaseModel] | None) -> dict[str, Any]:
     if answer is None:
-        return {
-            "description": "A stream without end.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
-        }
+        kind = _TEXTS[name]
+        content = {kind: {"schema": {"type": "string"}}}
+        return {"description": _SUMMARIES[name], "content": content}
     summary = (answer.__doc__ or "").strip().partition("\n")[0]
     return {"description": summary, "content": {"application/json": {"schema": _schema(answer)}}}
 

@@ -61,6 +61,9 @@ async def test_a_day_at_the_lane(device: Device, server: ScriptedServer) -> None
         listed = (await device.json("payments", "--limit", "3"))["items"][1:]
         assert [item["reference"] for item in listed] == ["pump-2", "pump-1"]
         assert (await device.json("payment", paid["id"]))["status"] == "captured"
+        for_people = await device.call("receipt", paid["id"], "--language", "ko")
+        assert "결제 완료" in for_people.stdout
+        assert "€2.00" in for_people.stdout
         (heard,) = (await device.json("jacks"))["items"]
         assert (heard["handle"], heard["state"]) == (CODE.hex()[:4], "chosen")
         status = await device.json("status")

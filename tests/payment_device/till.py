@@ -15,10 +15,11 @@ from starlette.routing import Route
 from payment_device.local_api import LocalApi
 from payment_device.till_access import TokenDoor
 from tests.payment_device.lane import Bench
+from tests.payment_device.scripted_server import MERCHANT
 from twochannel.serving import Address, serve
 
 TOKEN: Final = "a token"
-STATUS: Final = {"lane": "Lane 1", "payment": None}
+STATUS: Final = {"lane": "Lane 1", "merchant": MERCHANT, "payment": None}
 
 
 @asynccontextmanager
