@@ -25,6 +25,7 @@ from payment_device.forecourt import Forecourt
 from payment_device.fuel import Price
 from payment_device.intents import FILE_NAME, Intents
 from payment_device.lane_radio import LaneRadio
+from payment_device.neighbours import Neighbours, parse_address, read_key
 from payment_device.orders import Lane
 from payment_device.pump_memory import PumpMemory
 from payment_device.receipts import ReceiptCheck
@@ -89,14 +90,18 @@ class TerminalAgent:
         self._changes = Changes()
         self._intents = Intents(state / FILE_NAME, self._mark_change)
         self._trace = Trace("terminal", state / TRACE_NAME, boot=boot_id())
-        self._radio = LaneRadio(
-            lambda: open_radio(settings.radio),
-            Sightings(settings.rules),
-            self._trace,
-            settings.listen_s,
-        )
         pin = self._enrolled.pin
         self._client = ServerClient(pin, signer, new_id=new_id, wall_ms=wall_ms)
+        sightings = Sightings(settings.rules)
+        self._neighbours = self._share(sightings) if settings.neighbours else None
+        shared = [self._neighbours.elsewhere] if self._neighbours else []
+        self._radio = LaneRadio(
+            lambda: open_radio(settings.radio),
+            sightings,
+            self._trace,
+            settings.listen_s,
+            *shared,
+        )
         self._link = ServerLink(self._client)
         self._equipment = Equipment(
             self._client,
@@ -105,6 +110,16 @@ class TerminalAgent:
             ReceiptCheck(self._enrolled.terminal, pin.server, pin.key),
             self._radio,
             self._trace,
+        )
+
+    def _share(self, sightings: Sightings) -> Neighbours:
+        """Raises NeighboursError."""
+        return Neighbours(
+            read_key(self._state_folder),
+            self._enrolled.terminal,
+            map(parse_address, self._settings.neighbours.split()),
+            lambda: sightings.told_to_neighbours(time.monotonic()),
+            self._client.now_ms,
         )
 
     async def run(self, socket: Path, ready: Callable[[dict[str, object]], None]) -> None:
@@ -173,6 +188,10 @@ class TerminalAgent:
                 tasks.create_task(self._radio.run(), name="radio"),
                 tasks.create_task(self._link.run(), name="server"),
             ]
+            if self._neighbours is not None:
+                listen = parse_address(self._settings.neighbours_listen)
+                sharing = self._neighbours.run(listen)
+                always.append(tasks.create_task(sharing, name="neighbours"))
             errands = Errands(tasks)
             terminal = self._terminal(errands)
             await self._radio.opened.wait()
@@ -215,6 +234,7 @@ class TerminalAgent:
             "radio_working": self._radio.working,
             "radio_silent_ms": None if silent_s is None else round(silent_s * 1000),
             "jacks_heard": sum(not jack.quiet for jack in self._radio.nearby()),
+            "neighbours_heard": self._neighbours.lanes() if self._neighbours else None,
             "payment": terminal.at_the_lane(),
             "version": version("cigarjack"),
         }

@@ -34,11 +34,13 @@ def failures() -> Failures:
     """The terminal's own errors whose text says what to do next."""
     from payment_device.calibration import CalibrationError
     from payment_device.enrolment import EnrolmentError
+    from payment_device.neighbours import NeighboursError
     from server.client import ServerUnreachableError
 
     return {
         CalibrationError: "not_calibrated",
         EnrolmentError: "enrolment_unusable",
+        NeighboursError: "neighbours_unusable",
         ServerUnreachableError: "server_unreachable",
     }
 
@@ -103,6 +105,24 @@ def run(state: Path, /, **flags: Any) -> None:
     settings = read_settings(state, flags)
     logs.configure(settings.log_level)
     asyncio.run(agent.run(settings, state, tell_ready))
+
+
+@main.command("neighbours-key")
+@click.argument("key", required=False)
+@json_option
+@click.pass_obj
+def neighbours_key(state: Path, key: str | None, as_json: bool) -> None:
+    """Print the key of this site's lanes, made if there is none; or take on the KEY of another.
+
+    Lanes that hear the same cars share one, and are named in each other's settings (neighbours).
+    Restart the terminal afterwards. docs/lane-decision.md tells what they tell each other.
+    """
+    from payment_device.neighbours import keep_key
+    from twochannel import state_folder
+
+    state_folder.make(state)
+    kept = keep_key(state, key)
+    say({"key": kept}, kept, as_json=as_json)
 
 
 @main.command(context_settings={"show_default": True})

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, StringConstraints
 
 from payment_device.fuel import Price
+from payment_device.neighbours import parse_address
 from payment_device.sightings import LaneRules
 from twochannel.keystore.port import FILE
 from twochannel.protocol.errors import StatementError
@@ -22,6 +23,15 @@ def _price(text: str) -> str:
         return str(Price.parse(text)) if text else ""
     except StatementError as error:
         raise ValueError(error.detail) from None
+
+
+def _address(text: str) -> str:
+    parse_address(text)
+    return text
+
+
+def _addresses(text: str) -> str:
+    return " ".join(map(_address, text.split()))
 
 
 def _known_currencies(text: str) -> str:
@@ -54,6 +64,10 @@ class TerminalSettings(Settings):
     page_port: Annotated[int, Field(ge=0, le=65535)] = 0
     #: What the lane page charges in, the usual one first: "EUR", or "KRW USD".
     currencies: Annotated[str, AfterValidator(_known_currencies)] = "EUR"
+    #: Lanes that hear the same cars: "192.168.1.12:8474 192.168.1.13:8474". Empty: none.
+    neighbours: Annotated[str, AfterValidator(_addresses)] = ""
+    #: Where they reach this one, the network's address of this machine.
+    neighbours_listen: Annotated[str, AfterValidator(_address)] = "0.0.0.0:8474"
     #: With a pump at this lane: the price of a litre, such as "1.799 EUR". Empty: there is none.
     pump_price: Annotated[str, AfterValidator(_price)] = ""
     #: A pump that was released is locked again if nobody fuels for so long.

@@ -10,11 +10,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from payment_device.answers import jacks_view
 from payment_device.sightings import (
+    NOWHERE_ELSE,
     Ambiguous,
     Choice,
     Chosen,
@@ -38,18 +39,35 @@ _REOPEN_AFTER_S: Final = (0.5, 1.0, 2.0, 5.0)
 _TRACED_PER_CODE: Final = 10
 _TRACED_IN_ALL: Final = 200
 
+#: Codes, and the monotonic time.
+Elsewhere = Callable[[Sequence[bytes], float], Mapping[bytes, float]]
+
+
+def _nowhere(_codes: Sequence[bytes], _now_s: float) -> Mapping[bytes, float]:
+    """For a lane that shares with nobody."""
+    return NOWHERE_ELSE
+
 
 class LaneRadio:
     """One adapter, always listening. Run ``run`` beside everything else."""
 
     def __init__(
-        self, open_radio: Callable[[], Radio], sightings: Sightings, trace: Trace, listen_s: float
+        self,
+        open_radio: Callable[[], Radio],
+        sightings: Sightings,
+        trace: Trace,
+        listen_s: float,
+        elsewhere: Elsewhere = _nowhere,
     ) -> None:
-        """``listen_s``: how long a question waits for a jack to be heard."""
+        """``listen_s``: how long a question waits for a jack to be heard.
+
+        ``elsewhere``: how well other lanes hear these codes now (``Sightings.choose``).
+        """
         self._open_radio = open_radio
         self._sightings = sightings
         self._trace = trace
         self._listen_s = listen_s
+        self._elsewhere = elsewhere
         self._radio: Radio | None = None
         self._failure = "not opened yet"
         self._on_air: tuple[str, bytes] | None = None
@@ -134,7 +152,10 @@ class LaneRadio:
     def look(self, handle: str | None = None) -> Choice:
         """Which jack is at the lane now; with ``handle``, whether the picked one is heard."""
         now_s = time.monotonic()
-        return self._sightings.pick(handle, now_s) if handle else self._sightings.choose(now_s)
+        if handle:
+            return self._sightings.pick(handle, now_s)
+        codes = [jack.code for jack in self._sightings.nearby(now_s)]
+        return self._sightings.choose(now_s, self._elsewhere(codes, now_s))
 
     def jacks(self) -> dict[str, Any]:
         """Which jacks are heard now, for the till (``answers.jacks_view``)."""

@@ -27,6 +27,10 @@ class SharedHearing:
         """What ``lane`` hears at monotonic ``now_s``, in dB above its threshold."""
         self._told[lane] = (now_s, heard_db)
 
+    def lanes(self, now_s: float) -> int:
+        """How many count at monotonic ``now_s``."""
+        return sum(now_s - told_at_s <= FRESH_S for told_at_s, _ in self._told.values())
+
     def elsewhere(self, now_s: float) -> dict[bytes, float]:
         """By code, how well the neighbour hears it that hears it best."""
         best: dict[bytes, float] = {}

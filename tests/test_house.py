@@ -48,6 +48,7 @@ PURE = (
     "payment_device/attendants_view.py",
     "payment_device/calibration.py",
     "payment_device/fuel.py",
+    "payment_device/hearing_message.py",
     "payment_device/shared_hearing.py",
     "payment_device/sightings.py",
     "payment_device/tracks.py",

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BY_HAND = (ROOT / "docs" / "by-hand.md").read_text(encoding="utf-8")
 ON_PIS = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")
+LANE_DECISION = (ROOT / "docs" / "lane-decision.md").read_text(encoding="utf-8")
 LANE_PAGE = (ROOT / "docs" / "lane-page.md").read_text(encoding="utf-8")
 PHONE_PAGE = (ROOT / "docs" / "phone-page.md").read_text(encoding="utf-8")
 PUMP = (ROOT / "docs" / "pump.md").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ PROGRAMS = {
 
 def commands() -> Iterator[str]:
     """Each command line of the documents' blocks, without prompt, sudo and comment."""
-    text = README + BY_HAND + ON_PIS + LANE_PAGE + PHONE_PAGE + PUMP + VIRTUAL_CAR
+    text = README + BY_HAND + ON_PIS + LANE_DECISION + LANE_PAGE + PHONE_PAGE + PUMP + VIRTUAL_CAR
     for block in re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
             command = re.sub(r"^(\w*\$ +|sudo )", "", line).partition("  #")[0].strip()
