@@ -184,6 +184,7 @@ def _by_hand(stage: Stage) -> list[str]:
         f"  {phone} payments",
         f"  {phone} approve PAYMENT-ID     # or decline",
         f"  {phone} page                   # or in a browser: a link that opens it",
+        f"  {lane} page                    # and the lane's page, for who charges",
         "",
         "An amount that is only held, then taken in part or released:",
         "",
