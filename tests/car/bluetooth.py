@@ -114,10 +114,14 @@ class CarBluetooth:
         async with self.air() as air:
             await air.plug("jack")
             await air.unplug("spare")
-        if self._daemon is None:
+        killed = self._daemon is None
+        if killed:
             await self.start_bluetoothd()
         for controller in ("jack", "terminal"):
             await self.present(controller)
+            if killed:
+                # The kernel goes on for a while with what the dead one wanted.
+                await self.set_property(controller, names.POWERED, Variant("b", False))
 
     # --- controllers
 

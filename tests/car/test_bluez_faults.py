@@ -16,6 +16,7 @@ from tests.car.radios import (
     RECOVERY_LIMIT_S,
     another_scanner,
     beacon,
+    collected,
     heard,
     opened,
     recovered,
@@ -28,6 +29,41 @@ from twochannel.radio.port import Radio, RadioError
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("restored")]
 
 
+async def well(radio: BluezRadio) -> None:
+    async def so() -> bool:
+        return radio.health.ok
+
+    await until(so)
+
+
+async def says(radio: BluezRadio, text: str) -> None:
+    """Wait until the radio's trouble is told with ``text``."""
+
+    async def so() -> bool:
+        return text in radio.health.detail
+
+    await until(so)
+
+
+async def test_what_is_asked_while_there_is_no_bluetoothd_is_refused_and_does_not_come_back(
+    car: CarBluetooth, jack: BluezRadio, witness: Radio
+) -> None:
+    await jack.advertiser.broadcast(beacon(50))
+    await car.kill_bluetoothd()
+    # Both before the radio can have seen that bluetoothd is gone.
+    await jack.advertiser.silence()
+    with pytest.raises(RadioError, match="finds no bluetoothd"):
+        await jack.advertiser.broadcast(beacon(51))
+    await says(jack, "systemctl start bluetooth")
+    with pytest.raises(RadioError, match="finds no bluetoothd"):
+        await jack.advertiser.broadcast(beacon(51))
+    await jack.advertiser.silence()
+    await car.start_bluetoothd()
+    await well(jack)
+    for number in (50, 51):
+        assert not await collected(witness, beacon(number), 1.0)
+
+
 async def test_bluetoothd_killed_and_started_again(
     car: CarBluetooth,
     jack: BluezRadio,
@@ -35,26 +71,9 @@ async def test_bluetoothd_killed_and_started_again(
     witness: Radio,
     measured: dict[str, Any],
 ) -> None:
-    await jack.advertiser.broadcast(beacon(50))
-    await car.kill_bluetoothd()
-
-    async def noticed() -> bool:
-        return "systemctl start bluetooth" in jack.health.detail
-
-    await until(noticed)
-    with pytest.raises(RadioError, match="finds no bluetoothd"):
-        await jack.advertiser.broadcast(beacon(51))
-    await jack.advertiser.silence()  # the refused one must not come back
-    await car.start_bluetoothd()
-    began_s = time.monotonic()
-
-    async def well() -> bool:
-        return jack.health.ok
-
-    await until(well)
     await jack.advertiser.broadcast(beacon(52))
     await car.kill_bluetoothd()
-    await until(noticed)
+    await says(jack, "systemctl start bluetooth")
     await car.start_bluetoothd()
     began_s = time.monotonic()
     took_s = await recovered(jack, witness, terminal, beacon(52), began_s)
@@ -74,11 +93,7 @@ async def test_adapter_unplugged_and_back_under_another_number(
     async with car.air() as air:
         await air.unplug("jack")
         await car.absent("jack")
-
-        async def noticed() -> bool:
-            return "plug it in" in jack.health.detail
-
-        await until(noticed)
+        await says(jack, "plug it in")
         await air.plug("spare")
         await car.present("spare")
         await air.plug("jack")
@@ -96,11 +111,7 @@ async def test_rfkill(
     await jack.advertiser.broadcast(beacon(70))
     await run("rfkill", "block", "bluetooth")
     try:
-
-        async def noticed() -> bool:
-            return "rfkill unblock bluetooth" in jack.health.detail
-
-        await until(noticed)
+        await says(jack, "rfkill unblock bluetooth")
     finally:
         await run("rfkill", "unblock", "bluetooth")
     began_s = time.monotonic()

@@ -26,6 +26,15 @@ _log = logging.getLogger(__name__)
 #: Core spec, Vol 4 Part E section 7.8.5.
 _INTERVAL_MS: Final = range(20, 10_241)
 _PATH: Final = "/org/cigarjack/radio/advert"
+#: There is nothing to unregister: it was released, or its adapter or bluetoothd itself has gone,
+#: which may be so before the keeper has seen it.
+_GONE: Final = {
+    names.DOES_NOT_EXIST,
+    names.NAME_HAS_NO_OWNER,
+    names.SERVICE_UNKNOWN,
+    names.NO_REPLY,
+    names.UNKNOWN_OBJECT,
+}
 
 
 def check_interval(interval_ms: int) -> None:
@@ -131,7 +140,7 @@ class AdvertSlot:
                 signature="o",
             )
         except BluezError as error:
-            if error.error_name != names.DOES_NOT_EXIST:
+            if error.error_name not in _GONE:
                 raise
         self._forget(old)
 

@@ -19,6 +19,7 @@ NAME_OWNER_CHANGED: Final = "NameOwnerChanged"
 NAME_HAS_NO_OWNER: Final = "org.freedesktop.DBus.Error.NameHasNoOwner"
 SERVICE_UNKNOWN: Final = "org.freedesktop.DBus.Error.ServiceUnknown"
 NO_REPLY: Final = "org.freedesktop.DBus.Error.NoReply"
+UNKNOWN_OBJECT: Final = "org.freedesktop.DBus.Error.UnknownObject"
 ACCESS_DENIED: Final = "org.freedesktop.DBus.Error.AccessDenied"
 
 # Standard interfaces.

@@ -23,7 +23,8 @@ _MEANINGS: Final = {
         "has no free slot for another advert: end the programs that advertise on this adapter"
     ),
     names.IN_PROGRESS: (
-        "is busy with another program's scan: end that program, or wait until it has finished"
+        "is busy with a scan that is not bluetoothd's: one that a dead bluetoothd has left ends "
+        "within 11 s, else end the program that scans"
     ),
 }
 SCANNED_BY_OTHERS: Final = (

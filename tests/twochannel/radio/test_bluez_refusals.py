@@ -18,7 +18,7 @@ from twochannel.radio.port import RadioError
         (names.BLOCKED, "rfkill unblock bluetooth"),
         (names.NOT_READY, "bluetoothctl power on"),
         (names.NOT_PERMITTED, "end the programs that advertise"),
-        (names.IN_PROGRESS, "another program's scan"),
+        (names.IN_PROGRESS, "end the program that scans"),
     ],
 )
 def test_a_known_error_says_what_to_do(error_name: str, advice: str) -> None:
