@@ -199,6 +199,8 @@ async def wifi_radios() -> AsyncIterator[tuple[str, str]]:
     services = ("NetworkManager.service", "wpa_supplicant.service")
     await run("systemctl", "start", *services)
     try:
+        # Its name is on the bus before its settings are.
+        await run("nm-online", "--quiet", "--wait-for-startup", "--timeout=40")
         yield ours, phones
     finally:
         await run("systemctl", "stop", *services)

@@ -48,6 +48,10 @@ loss_probability = 0
 name = "jack"
 host = "vhci"
 [[controllers]]
+name = "phone"
+host = "vhci"
+x = 1
+[[controllers]]
 name = "lane"
 host = "vhci"
 x = 3
@@ -73,15 +77,18 @@ async def adapters(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ad
         # The deployment's own must do what the bench's does elsewhere.
         await remove_drop_in("bluetooth", "experimental")
         before = everything()
+        # Each has an adapter of its own: an agent may not scan where another changes its address.
         jack = ("--radio", adapters.radio("jack"), "--access-point", "2.4")
-        await install("server", "phone", "jack", *jack)
+        await install("server", "jack", *jack)
+        await install("phone", "--radio", adapters.radio("phone"))
         await install("terminal", "--radio", adapters.radio("lane"))
         await enrol_all()
         yield adapters
         await install("uninstall", "--purge")
         assert everything() == before
         assert not {user.pw_name for user in getpwall()} & set(SERVICES)
-        assert "cigarjack" not in await run("systemctl", "list-unit-files", "--no-legend")
+        services = await run("systemctl", "list-unit-files", "--type=service", "--no-legend")
+        assert not [service for service in SERVICES if f"{service}.service" in services]
     await run("ip", "link", "delete", _INTERFACE)
 
 

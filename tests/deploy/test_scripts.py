@@ -72,6 +72,7 @@ def test_help_names_every_party_and_option() -> None:
         (["uninstall", "jakc"], 'no party "jakc"'),
         (["jack", "--rado", "bluez"], "no option --rado"),
         (["jack", "--radio"], "--radio needs a value"),
+        (["jack", "server", "phone", "--radio", "bluez"], "each with a --radio of its own"),
     ],
 )
 def test_what_was_not_meant_is_refused_before_anything_is_done(
