@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 #: Wi-Fi that works has mostly answered by then: no payment pays for a second handshake.
 PROBE_AFTER_S: Final = 0.25
+#: Wi-Fi that has failed is tried again while GATT takes its time, which may be half a minute.
+WIFI_AGAIN_S: Final = 1.0
 
 
 class Path(StrEnum):
@@ -37,16 +39,14 @@ async def first_answer(
     time is waited for. Raises JackClientError if neither answers, CodedError for a refusal.
     """
     over_wifi = asyncio.ensure_future(wifi())
-    over_gatt: asyncio.Future[T] | None = None
     try:
         if await _shows_life(over_wifi, lives):
             await asyncio.wait({over_wifi})
         if _answered(over_wifi):
             return over_wifi.result(), Path.WIFI
-        over_gatt = asyncio.ensure_future(gatt())
-        return await _first_of(over_wifi, over_gatt)
+        return await _first_of(over_wifi, wifi, gatt)
     finally:
-        await _dismiss(over_wifi, over_gatt)
+        await _dismiss(over_wifi)
 
 
 async def _shows_life(over_wifi: asyncio.Future[T], lives: Callable[[], Awaitable[bool]]) -> bool:
@@ -67,15 +67,38 @@ async def _shows_life(over_wifi: asyncio.Future[T], lives: Callable[[], Awaitabl
         await _dismiss(probe)
 
 
-async def _first_of(over_wifi: asyncio.Future[T], over_gatt: asyncio.Future[T]) -> tuple[T, Path]:
-    paths = {over_wifi: Path.WIFI, over_gatt: Path.GATT}
-    waiting = set(paths)
-    while waiting:
-        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for answered in filter(_answered, done):
-            return answered.result(), paths[answered]
-    # Neither: what GATT says is the more telling, for it is the last resort.
-    return over_gatt.result(), Path.GATT
+async def _first_of(
+    over_wifi: asyncio.Future[T],
+    wifi: Callable[[], Awaitable[T]],
+    gatt: Callable[[], Awaitable[T]],
+) -> tuple[T, Path]:
+    over_gatt = asyncio.ensure_future(gatt())
+    again = asyncio.ensure_future(_persistently(over_wifi, wifi, over_gatt))
+    try:
+        await asyncio.wait({again, over_gatt}, return_when=asyncio.FIRST_COMPLETED)
+        if not _answered(over_gatt):
+            # GATT has failed, or Wi-Fi was quicker; what is under way there may still succeed.
+            await asyncio.wait({again})
+        if again.done() and _answered(again):
+            return again.result(), Path.WIFI
+        # If neither, what GATT says is the more telling, for it is the last resort.
+        return over_gatt.result(), Path.GATT
+    finally:
+        await _dismiss(again, over_gatt)
+
+
+async def _persistently(
+    over_wifi: Awaitable[T], wifi: Callable[[], Awaitable[T]], over_gatt: asyncio.Future[T]
+) -> T:
+    """What comes over Wi-Fi, which is tried again as long as nothing has come over GATT."""
+    while True:
+        try:
+            return await over_wifi
+        except JackClientError:
+            await asyncio.wait({over_gatt}, timeout=WIFI_AGAIN_S)
+            if over_gatt.done():
+                raise
+        over_wifi = wifi()
 
 
 def _answered(asked: asyncio.Future[T]) -> bool:

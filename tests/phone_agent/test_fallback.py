@@ -100,6 +100,26 @@ async def test_wifi_that_comes_back_may_still_win() -> None:
     assert await first_answer(late, gone, silent) == ("auth", Path.WIFI)
 
 
+async def test_wifi_that_has_failed_is_tried_again_while_gatt_takes_its_time() -> None:
+    tries = iter([fails(), fails(PROBE_AFTER_S), answers("auth")])
+
+    async def wifi() -> str:
+        return await next(tries)()
+
+    assert await first_answer(wifi, dead, silent) == ("auth", Path.WIFI)
+
+
+async def test_wifi_is_tried_no_more_once_gatt_has_failed() -> None:
+    tries = iter([fails(), answers("too late")])
+
+    async def wifi() -> str:
+        return await next(tries)()
+
+    with pytest.raises(JackClientError, match="nobody there"):
+        await first_answer(wifi, dead, fails(0.1))
+    assert await next(tries)() == "too late"
+
+
 async def test_wifi_is_waited_for_when_gatt_fails() -> None:
     late = answers("auth", PROBE_AFTER_S + 0.2)
     assert await first_answer(late, gone, fails()) == ("auth", Path.WIFI)
