@@ -6,6 +6,7 @@ Other processes (the command line) write through the same code and wait for the 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -37,22 +38,28 @@ class SqliteDatabase:
         self._reader_engine = _engine(url, "BEGIN", (*shared, "PRAGMA query_only=ON"))
         self._writer: Connection | None = None
         self._reader: Connection | None = None
+        # Whoever writes past the queue (``Store.write_now``) does so from a thread of its own.
+        self._turn = threading.Lock()
 
     def write(self, functions: Sequence[Function]) -> list[Outcome]:
         """Run ``functions`` in one transaction. Raises StoreError if it was not committed."""
-        try:
-            if self._writer is None:
-                self._writer = self.engine.connect()
-            if len(functions) == 1:
-                return [_run_alone(self._writer, functions[0])]
-            with self._writer.begin():
-                return [_run_one(self._writer, function) for function in functions]
-        except SQLAlchemyError as error:
-            self._drop_writer()
-            raise StoreError(f"the database refused the transaction: {error}") from error
-        except StoreError:
-            self._drop_writer()
-            raise
+        with self._turn:
+            try:
+                return self._write(functions)
+            except SQLAlchemyError as error:
+                self._drop_writer()
+                raise StoreError(f"the database refused the transaction: {error}") from error
+            except StoreError:
+                self._drop_writer()
+                raise
+
+    def _write(self, functions: Sequence[Function]) -> list[Outcome]:
+        if self._writer is None:
+            self._writer = self.engine.connect()
+        if len(functions) == 1:
+            return [_run_alone(self._writer, functions[0])]
+        with self._writer.begin():
+            return [_run_one(self._writer, function) for function in functions]
 
     def read(self, function: Function) -> Any:
         try:

@@ -123,6 +123,7 @@ async def test_a_hold_that_the_processor_has_released_itself_ends_voided(desk: D
 
 async def test_a_busy_processor_is_asked_later_and_nothing_is_unknown(desk: Desk) -> None:
     desk.processor.instead_of_charge = [raises(ProcessorBusyError("429"))] * 2
+    desk.clearing = replace(desk.clearing, timeout_s=DEADLINE_S)
     async with desk.running():
         payment = desk.confirmed()
         await desk.until(payment, status="captured")
