@@ -6,6 +6,7 @@ Names of agents are also the names of their virtual radios, state folders and lo
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -123,6 +124,12 @@ class Cast(_Entry):
         """Where jack and phone are while the car, hence the jack, is at ``at_m``."""
         x_m, y_m = (a - b for a, b in zip(self.phone.at_m, self.jack.at_m, strict=True))
         return {self.jack.name: at_m, self.phone.name: (at_m[0] + x_m, at_m[1] + y_m)}
+
+    def at(self, terminals: Collection[str], extra_radios: Collection[str] = ()) -> Cast:
+        """Those of this cast who are needed at ``terminals`` and for radios of nobody's."""
+        here = tuple(terminal for terminal in self.terminals if terminal.name in terminals)
+        nobodys = tuple(radio for radio in self.extra_radios if radio.name in extra_radios)
+        return self.model_copy(update={"terminals": here, "extra_radios": nobodys})
 
     def terminal(self, name: str) -> TerminalRole:
         """The terminal of that name; KeyError if there is none."""

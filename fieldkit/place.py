@@ -70,6 +70,11 @@ class Here:
         self._prefix = tuple(prefix)
         self._patience = patience
 
+    @property
+    def command_deadline_s(self) -> float:
+        """How long a command may take."""
+        return _COMMAND_DEADLINE_S * self._patience
+
     def process(
         self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
     ) -> Process:
@@ -83,7 +88,7 @@ class Here:
         self, name: str, arguments: Sequence[str], expect: Sequence[int] = (0,)
     ) -> tuple[int, str]:
         line = (*self._prefix, sys.executable)
-        deadline_s = _COMMAND_DEADLINE_S * self._patience
+        deadline_s = self.command_deadline_s
         return await command(name, arguments, expect=expect, deadline_s=deadline_s, line=line)
 
     async def ask(

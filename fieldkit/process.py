@@ -213,14 +213,21 @@ async def command(
         _signal(process, signal.SIGKILL)
         await process.wait()
         raise
-    code = process.returncode or 0
+    said = errors.decode("utf-8", "replace")
+    return judged(name, expect, process.returncode or 0, output.decode("utf-8", "replace"), said)
+
+
+def judged(
+    name: str, expect: Sequence[int], code: int, output: str, errors: str
+) -> tuple[int, str]:
+    """Of a command that has ended: exit code and output. CommandFailedError as ``command``."""
     if code not in expect:
-        said = errors.decode("utf-8", "replace").strip()
+        said = errors.strip()
         problem = _problem(said)
         lines = said.splitlines()[-_SHOWN_LINES:]
         why = str(problem.get("detail") or (lines[-1] if lines else "it said nothing"))
         raise CommandFailedError(f"{name} failed (exit code {code}): {why}", code, problem, lines)
-    return code, output.decode("utf-8", "replace")
+    return code, output
 
 
 def _problem(said: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -267,8 +267,11 @@ class Stage:
 
     # --- set-up
 
-    async def provision(self) -> None:
-        """Make and start everyone, as their operators and owners would. Raises StageError."""
+    async def provision(self, closed: Collection[str] = ()) -> None:
+        """Make and start everyone, as their operators and owners would. Raises StageError.
+
+        ``closed``: terminals that are enrolled, and not started yet.
+        """
         jack = self.cast.jack.name
         self._progress("keys, database and virtual air")
         _, (_, server), (_, made) = await _together(
@@ -280,7 +283,8 @@ class Stage:
         self._progress("server and merchants")
         await _together(self.start(SERVER), *map(self._add_merchant, self.cast.merchants))
         self._progress("enrolment, pairing and payment methods")
-        await _together(self._set_up_phone(), *map(self._set_up_terminal, self.cast.terminals))
+        terminals = (self._set_up_terminal(one, closed) for one in self.cast.terminals)
+        await _together(self._set_up_phone(), *terminals)
         self._progress("the jack's time and beacon")
         await self.settled()
 
@@ -306,11 +310,12 @@ class Stage:
         options = ("--presence", merchant.presence, "--id", merchant.id)
         await self.cli(SERVER, "merchants", "add", merchant.name, *options)
 
-    async def _set_up_terminal(self, terminal: TerminalRole) -> None:
+    async def _set_up_terminal(self, terminal: TerminalRole, closed: Collection[str]) -> None:
         await self._enroll(
             terminal.name, "terminals", "add", terminal.label, "--merchant", terminal.merchant
         )
-        await self.start(terminal.name)
+        if terminal.name not in closed:
+            await self.start(terminal.name)
 
     async def _set_up_phone(self) -> None:
         phone, jack = self.cast.phone, self.cast.jack.name

@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ from fieldkit.car.daemon import run
 from fieldkit.car.faults import FaultResult
 from fieldkit.car.measures import RadioFigures
 from fieldkit.car.streets import WITNESS, Streets
-from fieldkit.cast import DEMO_CAST, load
+from fieldkit.cast import DEMO_CAST, Cast, load
 from fieldkit.journeys import Journey
 from fieldkit.process import StageError
 from fieldkit.results import AuditCheck, DemoResult, JourneyResult
@@ -75,14 +75,18 @@ async def play(
 ) -> None:
     """Play on the streets; ``outcome`` grows. Raises StageError, TraceError, OSError."""
     screen, streets = PlainScreen(), Streets()
+    cast = _needed(playlist)
+    first, *closed = (terminal.name for terminal in cast.terminals)
     with tempfile.TemporaryDirectory(prefix="cj-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        async with Stage(load(DEMO_CAST), folder, venue=streets, progress=screen.step) as stage:
+        async with Stage(cast, folder, venue=streets, progress=screen.step) as stage:
             began_s = time.monotonic()
             try:
-                await stage.provision()
+                await stage.provision(closed)
                 async with Sniffer(stage.radio(WITNESS)) as witness:
-                    await demo.play(stage, screen, playlist, outcome.journeys)
+                    for journey in playlist:
+                        await _open_only(stage, {first, *journey.visits})
+                        await demo.play(stage, screen, [journey], outcome.journeys)
                     outcome.radio = _radio(stage, witness, outcome.journeys)
                 for fault in faults.on(streets, stage.cast.jack.name) if with_faults else ():
                     screen.step(fault.title)
@@ -96,6 +100,25 @@ async def play(
                 said = await run("journalctl", "--quiet", "--no-pager", "--unit=bluetooth")
                 (folder / "logs" / "bluetoothd.log").write_text(said, encoding="utf-8")
                 await asyncio.to_thread(_keep, folder, out)
+
+
+def _needed(playlist: Sequence[Journey]) -> Cast:
+    """Who takes part in these journeys. The first terminal is where the radios are measured."""
+    whole = load(DEMO_CAST)
+    visited = {name for journey in playlist for name in journey.visits}
+    radios = {name for journey in playlist for name in journey.extra_radios}
+    return whole.at({whole.terminals[0].name} | visited, radios)
+
+
+async def _open_only(stage: Stage, terminals: Collection[str]) -> None:
+    """Start and stop terminals, so that none works for nobody: emulated, listening costs much."""
+    for terminal in (one.name for one in stage.cast.terminals):
+        process = stage.processes.get(terminal)
+        runs = process is not None and process.running
+        if runs and terminal not in terminals:
+            await stage.processes[terminal].stop()
+        elif not runs and terminal in terminals:
+            await stage.start(terminal)
 
 
 def _radio(stage: Stage, witness: Sniffer, played: Sequence[JourneyResult]) -> RadioFigures | None:

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from fieldkit.air_control import AirControl
 from fieldkit.car.bluetooth import Adapters
-from fieldkit.car.machines import JACK, LANE, PHONE, SERVER, Machine
+from fieldkit.car.machines import JACK, LANE, PHONE, SERVER
 from fieldkit.car.network import Network
+from fieldkit.car.typist import TypedHere, Typist
 from fieldkit.cast import Cast
-from fieldkit.place import Here, Place
+from fieldkit.place import Place
 from fieldkit.process import Process, StageError
 from fieldkit.venue import air_toml
 
@@ -34,10 +35,8 @@ class Streets:
 
     patience = _PATIENCE
 
-    def __init__(self, *, house: bool = False) -> None:
-        """``house``: jack and phone have joined a house's Wi-Fi; else it is the jack's."""
+    def __init__(self) -> None:
         self.network: Network
-        self._house = house
         self._adapters: Adapters | None = None
         self._places: Mapping[str, Place] = {}
         self._nobodys: frozenset[str] = frozenset()
@@ -51,10 +50,12 @@ class Streets:
         self._witness_at_m = cast.terminals[0].at_m
         machines = {"server": SERVER, cast.jack.name: JACK, cast.phone.name: PHONE}
         machines |= {terminal.name: LANE for terminal in cast.terminals}
-        self._places = {agent: _place(folder, machine) for agent, machine in machines.items()}
-        self.network = await self._open.enter_async_context(
-            Network(folder / "logs", house=self._house)
-        )
+        typist = await self._open.enter_async_context(Typist(folder))
+        self._places = {
+            agent: TypedHere(folder, machine, _PATIENCE, typist)
+            for agent, machine in machines.items()
+        }
+        self.network = await self._open.enter_async_context(Network(folder / "logs"))
 
     async def start_air(self, plan: Mapping[str, Any]) -> Process:
         x_m, y_m = self._witness_at_m
@@ -119,8 +120,3 @@ class StationWifi:
         if self._is_cut:
             await self._network.join_wifi(PHONE)
             self._is_cut = False
-
-
-def _place(folder: Path, machine: Machine) -> Here:
-    address = machine.wifi_address if machine is JACK else machine.mobile_address
-    return Here(folder, address, machine.command(), _PATIENCE)

@@ -24,6 +24,13 @@ def test_the_air_takes_the_plan_of_the_cast() -> None:
     assert AirPlan.model_validate(cast.air_plan(seed=99)).seed == 99
 
 
+def test_who_is_not_needed_stays_at_home() -> None:
+    few = load(DEMO_CAST).at({"wash-1", "lane-1"}, ["sniffer"])
+    assert [terminal.name for terminal in few.terminals] == ["lane-1", "wash-1"]
+    assert [radio.name for radio in few.extra_radios] == ["sniffer"]
+    assert load(DEMO_CAST).at({"lane-1"}).extra_radios == ()
+
+
 def test_a_terminal_is_found_by_its_name() -> None:
     cast = load(DEMO_CAST)
     assert cast.terminal("pump-3").merchant == "hanbit"
