@@ -32,8 +32,7 @@ test: $(READY) ## Run every test that needs no root and no hardware (ARGS="-k be
 
 car: $(READY) ## Build the virtual car (QEMU): BlueZ and Wi-Fi tests, then all journeys with faults
 	@$(BIN)/fieldkit car build
-	@$(BIN)/fieldkit car test $(ARGS)
-	@$(BIN)/fieldkit car run --faults
+	@$(BIN)/fieldkit car check $(ARGS)
 
 check: $(READY) ## Check format, lint, types, layers and documents
 	$(BIN)/ruff format --check .

@@ -10,9 +10,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -21,6 +21,7 @@ from fieldkit.car import image, machine
 from fieldkit.car.image import TREE, CarError, Image
 from fieldkit.car.machine import Run
 
+T = TypeVar("T")
 _TESTS: Final = "tests/car"
 
 
@@ -53,7 +54,7 @@ def shell(command: tuple[str, ...]) -> None:
     Whatever is written anywhere else, also to the work tree, is forgotten in the end.
     """
     if command:
-        _finish(shlex.join(command))
+        _finish(shlex.join(command) + "\n")
     if not sys.stdin.isatty():
         raise click.ClickException("A shell needs a terminal. Without one, name a COMMAND to run.")
     with _plainly(), _run_folder() as folder:
@@ -66,27 +67,32 @@ def shell(command: tuple[str, ...]) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test(arguments: tuple[str, ...]) -> None:
     """Run tests/car inside the car. ARGUMENTS go to pytest, whose exit code is returned."""
-    named = any(_names_tests(argument) for argument in arguments)
-    colour = "yes" if sys.stdout.isatty() else "no"
-    target = () if named else (_TESTS,)
-    command = ("python", "-m", "pytest", f"--color={colour}", *target, *arguments)
-    _finish(shlex.join(command))
+    _finish(_tests(arguments))
+
+
+def _written(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of where a run leaves what came of it."""
+    for option in (
+        click.option(
+            "--json",
+            "json_file",
+            type=click.Path(dir_okay=False, writable=True, path_type=Path),
+            help="Write what came of it to this file as well.",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path("car-run"),
+            show_default=True,
+            help="Folder for results, report, logs and traces; those of an earlier run go.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @car.command("run")
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write what came of it to this file as well.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("car-run"),
-    show_default=True,
-    help="Folder for results, report, logs and traces; those of an earlier run are replaced.",
-)
+@_written
 @click.option("--faults", is_flag=True, help="Then disturb the radios, and measure the recovery.")
 @click.argument("names", nargs=-1, metavar="[JOURNEY]...")
 def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[str, ...]) -> None:
@@ -96,7 +102,7 @@ def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[s
     and BlueZ under every agent's radio. Exit code 0 only if every journey ended as it must and the
     auditor found nothing; 3 if one did not; 1 if they could not be played.
     """
-    from fieldkit.car import play, table
+    from fieldkit.car import play
 
     try:
         play.chosen(names)
@@ -105,15 +111,62 @@ def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[s
         raise click.ClickException(str(error)) from None
     with _plainly():
         run = Run(_image(), out.resolve())
-        options = ("--faults",) if faults else ()
-        line = ("python", "-m", play.__name__, machine.GUEST_FOLDER, *options, *names)
-        code = _wait(machine.run_job(run, shlex.join(line) + "\n"))
+        code = _wait(machine.run_job(run, _journeys(*(("--faults",) if faults else ()), *names)))
+    _show(out, json_file)
+    sys.exit(code)
+
+
+@car.command(context_settings={"ignore_unknown_options": True})
+@_written
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None:
+    """Run the tests and, in a second car beside them, every journey with faults.
+
+    ARGUMENTS go to pytest. One car keeps one processor busy: emulated, most of what it does waits
+    for something else that it does. Exit code 0 only if both ended well.
+    """
+    try:
+        _empty(out, json_file)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    with _plainly(), _run_folder() as folder:
+        built, began_s = _image(), time.monotonic()
+        jobs = {
+            "tests": (Run(built, folder), _tests(arguments)),
+            "journeys": (Run(built, out.resolve()), _journeys("--faults")),
+        }
+        codes = _wait(machine.run_side_by_side(jobs))
+        _show(out, json_file)
+        click.echo(f"The cars ran for {time.monotonic() - began_s:.0f} s.", err=True)
+        sys.exit(max(codes))
+
+
+def _tests(arguments: Sequence[str]) -> str:
+    """The script that runs pytest. What finds examples for properties takes seconds to load."""
+    named = any(_names_tests(argument) for argument in arguments)
+    colour = "yes" if sys.stdout.isatty() else "no"
+    lean = (f"--confcutdir={_TESTS}", "-p", "no:hypothesispytest")
+    target = () if named else (_TESTS,)
+    command = ("python", "-m", "pytest", f"--color={colour}", *lean, *target, *arguments)
+    return shlex.join(command) + "\n"
+
+
+def _journeys(*arguments: str) -> str:
+    """The script that plays them."""
+    from fieldkit.car import play
+
+    return shlex.join(("python", "-m", play.__name__, machine.GUEST_FOLDER, *arguments)) + "\n"
+
+
+def _show(out: Path, json_file: Path | None) -> None:
+    """Tell what came of the journeys."""
+    from fieldkit.car import play, table
+
     if (document := out / play.DOCUMENT).exists():
         table.show(json.loads(document.read_text(encoding="utf-8")))
         if json_file:
             shutil.copy(document, json_file)
     click.echo(f"Results, report, logs and traces are in {out}")
-    sys.exit(code)
 
 
 def _empty(out: Path, json_file: Path | None) -> None:
@@ -136,7 +189,7 @@ def _finish(script: str) -> None:
     with _plainly(), _run_folder() as folder:
         run = Run(_image(), folder)
         began_s = time.monotonic()
-        code = _wait(machine.run_job(run, script + "\n"))
+        code = _wait(machine.run_job(run, script))
         click.echo(f"The car ran for {time.monotonic() - began_s:.0f} s.", err=True)
         sys.exit(code)
 
@@ -150,7 +203,7 @@ def _image() -> Image:
     return built
 
 
-def _wait(running: Coroutine[Any, Any, int]) -> int:
+def _wait(running: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(running)
 
 

@@ -17,6 +17,7 @@ into the guest.
 from __future__ import annotations
 
 import asyncio
+import compileall
 import contextlib
 import os
 import shlex
@@ -24,7 +25,7 @@ import shutil
 import signal
 import sys
 import termios
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,9 @@ from fieldkit.process import die_with_parent, killed_with_parent
 GUEST_FOLDER: Final = "/car"
 #: The file in it that is run, which every run has.
 JOB: Final = "job"
+_PACKAGES: Final = (
+    *("twochannel", "cigarjack", "payment_device", "phone_agent", "server", "fieldkit"),
+)
 _QEMU: Final = "qemu-system-x86_64"
 _KVM: Final = Path("/dev/kvm")
 _EMULATION: Final = "tcg,thread=multi"
@@ -67,8 +71,8 @@ printf 'Metadata-Version: 2.1\\nName: cigarjack\\nVersion: %s\\n' "$version" \\
 """
 _JOB_HEAD: Final = f"""\
 #!/bin/sh
-until [ -e /dev/virtio-ports/car.output ]; do sleep 0.1; done
-exec </dev/null >/dev/virtio-ports/car.output 2>&1
+until port=$(grep -lx car.output /sys/class/virtio-ports/*/name); do sleep 0.1; done 2>/dev/null
+exec </dev/null >"/dev/$(basename "$(dirname "$port")")" 2>&1
 {_WORK_TREE}"""
 _SHELL: Final = f"""\
 #!/bin/sh
@@ -89,8 +93,14 @@ class Run:
     deadline_s: float | None = DEADLINE_S
 
 
-async def run_job(run: Run, script: str) -> int:
-    """Run a shell script in the guest, its output on standard output; its exit code.
+def on_stdout(output: bytes) -> None:
+    """Pass on what a job says."""
+    sys.stdout.buffer.write(output)
+    sys.stdout.buffer.flush()
+
+
+async def run_job(run: Run, script: str, tell: Callable[[bytes], None] = on_stdout) -> int:
+    """Run a shell script in the guest; its exit code. ``tell`` gets what it says, as it comes.
 
     Raises CarError if the guest did not come to an end of its own. Nothing outlives this call.
     """
@@ -107,7 +117,7 @@ async def run_job(run: Run, script: str) -> int:
         )
     try:
         async with asyncio.timeout(run.deadline_s):
-            await _forward(process)
+            await _forward(process, tell)
             await process.wait()
     except TimeoutError:
         raise CarError(
@@ -117,6 +127,49 @@ async def run_job(run: Run, script: str) -> int:
     finally:
         await _end(process)
     return _outcome(run.folder, process.returncode or 0)
+
+
+async def run_side_by_side(jobs: Mapping[str, tuple[Run, str]]) -> list[int]:
+    """Run each job in a machine of its own, all at once; their exit codes.
+
+    What they say comes in whole lines, each behind the name of its job. Raises CarError once all
+    have come to an end.
+    """
+    longest = max(map(len, jobs))
+    machines = (
+        _run_labelled(run, script, Labelled(f"{name:>{longest}} │ "))
+        for name, (run, script) in jobs.items()
+    )
+    ended = await asyncio.gather(*machines, return_exceptions=True)
+    for outcome in ended:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in ended if isinstance(outcome, int)]
+
+
+class Labelled:
+    """Passes on whole lines, each behind a label. ``end``: the last one may not be whole."""
+
+    def __init__(self, label: str, pass_on: Callable[[bytes], None] = on_stdout) -> None:
+        self._label = label.encode()
+        self._pass_on = pass_on
+        self._begun = b""
+
+    def tell(self, output: bytes) -> None:
+        *lines, self._begun = (self._begun + output).split(b"\n")
+        for line in lines:
+            self._pass_on(self._label + line + b"\n")
+
+    def end(self) -> None:
+        if self._begun:
+            self.tell(b"\n")
+
+
+async def _run_labelled(run: Run, script: str, label: Labelled) -> int:
+    try:
+        return await run_job(run, script, label.tell)
+    finally:
+        label.end()
 
 
 async def run_shell(run: Run) -> int:
@@ -209,20 +262,30 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PATH": packages.host_path(os.environ)}
 
 
+def _compile_tree() -> None:
+    """Compile the work tree for the guest, which takes ten times as long for it.
+
+    The result lies beside the source, as always. A Python that is not the guest's, or that may not
+    write there, leaves it to the guest.
+    """
+    if sys.version_info[:2] == tuple(map(int, packages.PYTHON.split("."))):
+        for package in _PACKAGES:
+            compileall.compile_dir(TREE / package, quiet=2)
+
+
 def _write_job(folder: Path, script: str) -> None:
+    _compile_tree()
     job = folder / JOB
     job.write_text(script, encoding="utf-8")
     job.chmod(0o755)
     (folder / "exit").unlink(missing_ok=True)
 
 
-async def _forward(process: asyncio.subprocess.Process) -> None:
-    """Copy what the guest writes to standard output, as it comes."""
+async def _forward(process: asyncio.subprocess.Process, tell: Callable[[bytes], None]) -> None:
     if process.stdout is None:
         raise ValueError("the machine's output is not piped")
     while chunk := await process.stdout.read(_CHUNK_BYTES):
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+        tell(chunk)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -113,6 +113,60 @@ async def test_a_run_that_is_cancelled_ends_its_machine(run: Run) -> None:
     assert not psutil.pid_exists(int(pid.read_text()))
 
 
+async def test_machines_run_side_by_side_and_are_told_apart(
+    run: Run, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Each waits for the other: one after the other they would never end."""
+    other = Run(run.image, run.folder.parent / "run,2", run.deadline_s)
+    other.folder.mkdir()
+    ends(
+        run,
+        'here = car / "here"; here.touch()\n'
+        'there = car.with_name("run,2" if car.name == "run,1" else "run,1") / "here"\n'
+        "while not there.exists(): time.sleep(0.01)\n"
+        'sys.stdout.write(f"begun at {car.name}\\nnot ended")\n'
+        '(car / "exit").write_text(car.name[-1])',
+    )
+    codes = await machine.run_side_by_side({"one": (run, ""), "other": (other, "")})
+    assert codes == [1, 2]
+    said = capfdbinary.readouterr().out.decode().splitlines()
+    assert sorted(said) == sorted(
+        f"{label} │ {line}"
+        for label, name in (("  one", "run,1"), ("other", "run,2"))
+        for line in (f"begun at {name}", "not ended")
+    )
+
+
+async def test_one_that_fails_beside_another_is_told_once_both_have_ended(run: Run) -> None:
+    other = Run(run.image, run.folder.parent / "run,2", run.deadline_s)
+    other.folder.mkdir()
+    ends(
+        run,
+        'if car.name == "run,1": sys.exit("no memory")\n'
+        'while not (car.with_name("run,1") / "qemu.log").read_text(): time.sleep(0.01)\n'
+        '(car / "exit").write_text("0")',
+    )
+    with pytest.raises(CarError, match=r"QEMU failed"):
+        await machine.run_side_by_side({"one": (run, ""), "other": (other, "")})
+    assert (other.folder / "exit").exists()
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_the_tree_is_compiled_for_a_guest_of_the_same_python(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    monkeypatch.setattr("fieldkit.car.packages.PYTHON", version if same else "3.9")
+    monkeypatch.setattr(machine, "TREE", tmp_path / "tree")
+    source = tmp_path / "tree" / "server" / "routes" / "payments.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("PATH = '/v1/payments'\n")
+    ends(run, '(car / "exit").write_text("0")')
+    await machine.run_job(run, "true\n")
+    compiled = source.parent / "__pycache__" / f"payments.{sys.implementation.cache_tag}.pyc"
+    assert compiled.exists() is same
+
+
 async def test_kvm_is_used_where_it_runs_a_kernel(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
