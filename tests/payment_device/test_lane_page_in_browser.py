@@ -54,7 +54,9 @@ async def test_a_won_is_charged_in_korean(
         chromium() as browser,
         opened(browser, doorway.link(), locale="ko-KR") as page,
     ):
-        await expect(page.get_by_text("이 레인에 잭이 하나 있습니다")).to_be_visible()
+        await expect(
+            page.get_by_role("heading", name="이 레인에 잭이 하나 있습니다")
+        ).to_be_visible()
         await typed(page, "12500")
         await judged(page, "an amount in Korean")
         await page.get_by_role("button", name="결제", exact=True).click()
@@ -109,7 +111,7 @@ async def test_enter_charges_and_never_only_holds(
         chromium() as browser,
         opened(browser, doorway.link()) as page,
     ):
-        await expect(page.get_by_text("One jack is at this lane")).to_be_visible()
+        await expect(page.get_by_role("heading", name="One jack is at this lane")).to_be_visible()
         await page.get_by_label("Amount in EUR").fill("4.50")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="Paid")).to_be_visible()

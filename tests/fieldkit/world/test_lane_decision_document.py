@@ -27,7 +27,8 @@ def test_the_defaults_are_those_of_the_code() -> None:
 
 
 def test_the_scenario_file_is_one_and_has_every_part() -> None:
-    (text,) = re.findall(r"^```toml\n(.*?)^```", DOCUMENT, flags=re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```toml\n(.*?)^```", DOCUMENT, flags=re.DOTALL | re.MULTILINE)
+    (text,) = (block for block in blocks if block.startswith("title ="))
     found = parse(text)
     for name in Scenario.model_fields.keys() - {"name"}:
         part = getattr(found, name)
