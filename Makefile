@@ -25,10 +25,9 @@ help: ## List these commands
 demo: $(READY) ## Run the whole method on virtual air (ARGS="--keep" leaves it running)
 	@$(BIN)/fieldkit demo $(ARGS)
 
-# One after the other: jacks of two workers would hear each other's mDNS on the loopback. On a quiet
-# machine ARGS="--numprocesses=2 --dist=loadfile" is faster for tests that need none.
+# Workers have a network each (tests/networks.py); ARGS="--numprocesses=0" is one after the other.
 test: $(READY) ## Run every test that needs no root and no hardware (ARGS="-k beacon" to choose)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=logical --dist=loadfile $(ARGS)
 
 car: $(READY) ## Build the virtual car (QEMU): BlueZ and Wi-Fi tests, then all journeys with faults
 	@$(BIN)/fieldkit car build

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.browser import CHROMIUM
+from tests.networks import networks_can_be_made, own_network
 from tests.postgresql import INITDB, Postgresql, postgresql_server
 from tests.softhsm import MODULE, SoftHsm
 from tests.sshd import SSHD
@@ -45,6 +47,17 @@ WANTED = {
     "sshd": Wanted(SSHD, "tests with machines over SSH", "an SSH server", "openssh-server"),
 }
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Give each worker a network of its own; where none can be made, all tests run one by one."""
+    if not config.option.tx or hasattr(config, "workerinput"):
+        return
+    if networks_can_be_made():
+        config.option.tx = [own_network(worker) for worker in config.option.tx]
+    else:
+        config.option.tx, config.option.dist = [], "no"
+        sys.stderr.write("No networks can be made here for workers: one test after the other.\n")
 
 
 def pytest_configure(config: pytest.Config) -> None:

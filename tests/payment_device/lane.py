@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -111,18 +112,20 @@ class Air:
 
     @asynccontextmanager
     async def standing(
-        self, *jacks: tuple[bytes, int], seconds: float = 2.0
+        self, *jacks: tuple[bytes, int], seconds: float = 2.0, swing_db: int = 0
     ) -> AsyncIterator[None]:
         """Jacks (code, RSSI) that have stood there for ``seconds`` and stay while the block runs.
 
         0: those that were heard before and stay on; with more they would be heard twice.
+        ``swing_db``: by how much all are weaker in every other second.
         """
 
         async def stay() -> None:
-            while True:
+            for tenths in itertools.count():
                 await asyncio.sleep(0.1)
+                lower_db = tenths // 10 % 2 * swing_db
                 for code, rssi_dbm in jacks:
-                    self.jack(code, rssi_dbm, seconds=0)
+                    self.jack(code, rssi_dbm - lower_db, seconds=0)
 
         for code, rssi_dbm in jacks:
             self.jack(code, rssi_dbm, seconds)

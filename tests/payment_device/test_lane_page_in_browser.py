@@ -76,7 +76,7 @@ async def test_what_is_picked_and_typed_stays_while_the_levels_move(
 ) -> None:
     async with counter_at(lane, tmp_path) as doorway, chromium() as browser:
         async with (
-            lane.air.standing((CODE, -55), (OTHER, -58), seconds=0),
+            lane.air.standing((CODE, -55), (OTHER, -58), seconds=0, swing_db=6),
             opened(browser, doorway.link()) as page,
         ):
             await expect(page.get_by_role("heading", name="Which jack is it?")).to_be_visible()
@@ -85,7 +85,7 @@ async def test_what_is_picked_and_typed_stays_while_the_levels_move(
             pick = page.get_by_role("radio", name="fedc")
             await pick.check()
             await pick.focus()
-            # The list is another one a few times a second; its ages differ.
+            # The list is another one whenever a level has moved.
             await page.evaluate("""() => {
               let parts = 0;
               new MutationObserver(() => { document.body.dataset.parts = ++parts; })

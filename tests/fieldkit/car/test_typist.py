@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fieldkit.car import typewriter
 from fieldkit.car.machines import JACK, PHONE, Machine
 from fieldkit.car.typist import TypedHere, Typist
 from fieldkit.process import CommandFailedError, StageError, command
@@ -96,8 +97,9 @@ async def _typed() -> psutil.Process:
     """The command that runs, once it does: a fork of a fork of the typewriter."""
     async with asyncio.timeout(20):
         while True:
-            (typewriter,) = psutil.Process().children()
-            for waiter in typewriter.children():
+            children = psutil.Process().children()
+            (mine,) = (child for child in children if typewriter.__name__ in child.cmdline())
+            for waiter in mine.children():
                 for typed in waiter.children():
                     return typed
             await asyncio.sleep(0.05)
