@@ -16,6 +16,7 @@ class _LazyGroup(click.Group):
         "air": ("fieldkit.air", "air_command"),
         "bench": ("fieldkit.bench.commands", "bench"),
         "car": ("fieldkit.car.commands", "car"),
+        "jack": ("fieldkit.desk_jack", "jack"),
         "world": ("fieldkit.world.commands", "world"),
     }
 

@@ -15,7 +15,6 @@ from twochannel.keystore.stores import ensure, open_keystore
 from twochannel.protocol.envelope import sign, unverified_claims
 from twochannel.protocol.errors import ErrorCode, StatementError
 from twochannel.protocol.keys import Signer
-from twochannel.protocol.limits import REQUEST_LIFETIME_S
 from twochannel.protocol.statements import Enrolment, Merchant, Role
 from twochannel.protocol.wire import parse_object
 
@@ -101,9 +100,7 @@ async def enrol(
     signer = _signer(keys_of(state, keys))
     async with ServerClient(pin, signer, new_id=new_id, wall_ms=wall_ms) as client:
         await client.synchronise()
-        compact = _unanswered(state, pin.server, code) or _statement(
-            signer, pin.server, code, new_id(), client.now_s()
-        )
+        compact = _unanswered(state, pin.server, code) or _statement(client, code)
         write_private(state / _UNANSWERED_NAME, compact.encode())
         answer = await client.send("/v1/enrolments", compact)
     enrolled = _enrolled(answer, signer.key.kid, pin)
@@ -126,18 +123,10 @@ def _unanswered(state: Path, server: str, code: EnrolmentCode) -> str | None:
     return compact if (enrolment.aud, enrolment.code) == (server, code.code) else None
 
 
-def _statement(signer: Signer, server: str, code: EnrolmentCode, statement: str, now_s: int) -> str:
-    enrolment = Enrolment(
-        iss=signer.key.kid,
-        aud=server,
-        jti=statement,
-        iat=now_s,
-        exp=now_s + REQUEST_LIFETIME_S,
-        role=Role.TERMINAL,
-        key=signer.key.jwk,
-        code=code.code,
-    )
-    return sign(enrolment, signer)
+def _statement(client: ServerClient, code: EnrolmentCode) -> str:
+    key = client.signer.key.jwk
+    enrolment = client.draft(Enrolment, role=Role.TERMINAL, key=key, code=code.code)
+    return sign(enrolment, client.signer)
 
 
 def _enrolled(answer: dict[str, object], terminal: str, pin: ServerPin) -> Enrolled:

@@ -24,7 +24,6 @@ from twochannel.protocol.instructions import (
     Release,
     Uncoupling,
 )
-from twochannel.protocol.limits import REQUEST_LIFETIME_S
 from twochannel.trace import Trace
 
 _log = logging.getLogger(__name__)
@@ -113,16 +112,9 @@ class Instructions:
                 _log.warning("instruction_refused", extra=extra)
 
     def _signed(self, model: type[Instruction], path: str, **claims: object) -> KeptInstruction:
-        signer, now_s = self._identity.signer, self._server.now_s()
-        common: dict[str, object] = {
-            "iss": signer.key.kid,
-            "aud": self._server.pin.server,
-            "jti": self._new_id(),
-            "iat": now_s,
-            "exp": now_s + REQUEST_LIFETIME_S,
-        }
-        statement = model.from_claims(common | claims)
-        return KeptInstruction(statement.jti, path, model.TYP, sign(statement, signer))
+        statement = self._server.draft(model, **claims)
+        compact = sign(statement, self._identity.signer)
+        return KeptInstruction(statement.jti, path, model.TYP, compact)
 
 
 def _coupled(kept: KeptInstruction) -> tuple[str, str] | None:

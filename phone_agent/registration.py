@@ -16,7 +16,6 @@ from phone_agent.wallet import KeptJack, KeptMethod, Wallet
 from server.client import EnrolmentCode, ServerClient
 from twochannel.protocol.envelope import sign, unverified_claims
 from twochannel.protocol.errors import CodedError
-from twochannel.protocol.limits import REQUEST_LIFETIME_S
 from twochannel.protocol.statements import Enrolment, Method, PairingAcceptance, Role
 from twochannel.trace import Trace
 
@@ -53,18 +52,9 @@ class Registration:
         return compact if used == code.code else None
 
     def _signed_enrolment(self, code: EnrolmentCode) -> str:
-        signer, now_s = self._identity.signer, self._server.now_s()
-        enrolment = Enrolment(
-            iss=signer.key.kid,
-            aud=self._server.pin.server,
-            jti=self._new_id(),
-            iat=now_s,
-            exp=now_s + REQUEST_LIFETIME_S,
-            role=Role.PHONE,
-            key=signer.key.jwk,
-            code=code.code,
-        )
-        return sign(enrolment, signer)
+        signer = self._identity.signer
+        claims = {"role": Role.PHONE, "key": signer.key.jwk, "code": code.code}
+        return sign(self._server.draft(Enrolment, **claims), signer)
 
     def keep_pairing(self, paired: PairedJack, host: str) -> KeptJack:
         """Counter-sign a pairing and store it. It is in force when the server has it."""
@@ -73,17 +63,8 @@ class Registration:
         return kept
 
     def _acceptance(self, pin: JackPin, pairing: str) -> str:
-        signer, now_s = self._identity.signer, self._server.now_s()
-        acceptance = PairingAcceptance(
-            iss=signer.key.kid,
-            aud=self._server.pin.server,
-            jti=self._new_id(),
-            iat=now_s,
-            exp=now_s + REQUEST_LIFETIME_S,
-            sub=pin.jack,
-            pairing=pairing,
-        )
-        return sign(acceptance, signer)
+        acceptance = self._server.draft(PairingAcceptance, sub=pin.jack, pairing=pairing)
+        return sign(acceptance, self._identity.signer)
 
     async def register_jack(self, kept: KeptJack) -> None:
         """Tell the server of a stored pairing. Raises ServerUnreachableError, CodedError."""
@@ -103,18 +84,8 @@ class Registration:
 
         Raises StatementError if token or label cannot be used.
         """
-        signer, now_s = self._identity.signer, self._server.now_s()
-        method = self._new_id()
-        claims: dict[str, object] = {
-            "iss": signer.key.kid,
-            "aud": self._server.pin.server,
-            "jti": method,
-            "iat": now_s,
-            "exp": now_s + REQUEST_LIFETIME_S,
-            "token": token,
-            "label": label,
-        }
-        kept = KeptMethod(method, label, sign(Method.from_claims(claims), signer))
+        method = self._server.draft(Method, token=token, label=label)
+        kept = KeptMethod(method.jti, label, sign(method, self._identity.signer))
         self._wallet.keep_method(kept)
         return kept
 

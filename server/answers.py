@@ -26,7 +26,7 @@ from twochannel.protocol.statements import (
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class PaymentAnswer(_Answer):

@@ -1,6 +1,9 @@
-"""The published client of the server: what terminals and phones call (docs/protocol.md, Server).
+"""The published client of the server: what terminals and phones call (docs/api.md).
 
-It imports no web framework and no database. Errors::
+It imports no web framework and no database. ``ServerClient`` is one device's connection. It has a
+method for each thing that a device may ask, with typed answers, and below them ``submit``,
+``send``, ``get`` and ``events`` for agents that keep every statement before they send it.
+``python -m server.client`` signs what a program in another language, or curl, sends. Errors::
 
     CodedError               the server refused: act on its code
     LimitError               one of these: not before ``retry_after_s`` again
@@ -9,312 +12,312 @@ It imports no web framework and no database. Errors::
 
 from __future__ import annotations
 
-import asyncio
-import json
-import logging
-import random
-import ssl
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Any, Self
-from urllib.parse import urlencode, urlsplit
+from typing import Any, Final, TypeVar
 
-import httpx
+from pydantic import BaseModel, ValidationError
 
-from server.contact import (
-    JWT,
-    EnrolmentCode,
-    ServerPin,
-    ServerUnreachableError,
-    meet,
-    raise_problem,
-    why,
+from server.answers import (
+    EnrolledAnswer,
+    JackAnswer,
+    JackList,
+    PairedAnswer,
+    PaymentAnswer,
+    PaymentList,
+    PaymentMethodAnswer,
+    PaymentMethodList,
+    RefundAnswer,
+    RefundList,
 )
-from twochannel import tls
-from twochannel.protocol.envelope import Statement, sign
-from twochannel.protocol.errors import CodedError, ErrorCode, LimitError
-from twochannel.protocol.keys import Signer
-from twochannel.protocol.limits import MAX_WAIT_S, PROOF_LIFETIME_S
-from twochannel.protocol.statements import Proof
+from server.connection import ServerConnection, ServerEvent, statement_builder
+from server.contact import EnrolmentCode, ServerPin, ServerUnreachableError, meet
+from twochannel.protocol.envelope import Statement, digest, unverified_claims
+from twochannel.protocol.instructions import (
+    Coupling,
+    MethodDefault,
+    MethodRemoval,
+    Release,
+    Uncoupling,
+)
+from twochannel.protocol.limits import REQUEST_LIFETIME_S
+from twochannel.protocol.money import Amount
+from twochannel.protocol.payment import CaptureMode
+from twochannel.protocol.statements import (
+    Cancel,
+    Capture,
+    Confirmation,
+    DecidedBy,
+    Decision,
+    Enrolment,
+    Method,
+    PairingAcceptance,
+    PaymentRequest,
+    Refund,
+    Role,
+    SightingReport,
+    Timed,
+)
 
 __all__ = [
+    "EnrolledAnswer",
     "EnrolmentCode",
+    "JackAnswer",
+    "PairedAnswer",
+    "PaymentAnswer",
+    "PaymentMethodAnswer",
+    "RefundAnswer",
     "ServerClient",
     "ServerEvent",
     "ServerPin",
     "ServerUnreachableError",
     "meet",
+    "path_of",
     "statement_builder",
 ]
 
-_log = logging.getLogger(__name__)
-#: Answers that never came within this time are taken as lost.
-_TIMEOUT_S = 10.0
-#: Pings come every 15 s; three missing ones mean that the stream is dead.
-_STREAM_TIMEOUT_S = 45.0
+A = TypeVar("A", bound=BaseModel)
+Keep = Callable[[str], None]
+
+#: Where each statement of a device goes; ``{sub}``: what it is about.
+PATHS: Final[dict[type[Statement], str]] = {
+    Enrolment: "/v1/enrolments",
+    PairingAcceptance: "/v1/pairings",
+    Method: "/v1/payment-methods",
+    MethodDefault: "/v1/payment-methods/{sub}/default",
+    MethodRemoval: "/v1/payment-methods/{sub}/removal",
+    Coupling: "/v1/couplings",
+    Uncoupling: "/v1/uncouplings",
+    Release: "/v1/releases",
+    PaymentRequest: "/v1/payments",
+    Confirmation: "/v1/payments/{sub}/confirmation",
+    Capture: "/v1/payments/{sub}/captures",
+    Cancel: "/v1/payments/{sub}/cancellation",
+    Refund: "/v1/payments/{sub}/refunds",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class ServerEvent:
-    """One server-sent event: its id for ``Last-Event-ID``, its kind, its JSON."""
-
-    id: str
-    kind: str
-    data: dict[str, Any]
+def _forget(_compact: str) -> None:
+    """For statements that may be lost with the process: made anew, they do no harm."""
 
 
-class ServerClient:
-    """One device's connection to its pinned server: kept alive, and aware of the server's time.
+class ServerClient(ServerConnection):
+    """One device's connection to its pinned server, and what the device may ask there.
 
-    ``new_id`` gives UUIDs for proofs; ``wall_ms`` is this machine's clock, right or wrong.
+    What moves money takes ``keep``, which is given the signed statement before it is sent: from
+    disk it can be sent again after a crash (``send``), and is still one and the same order. All
+    methods raise CodedError and ServerUnreachableError.
     """
 
-    def __init__(
-        self,
-        pin: ServerPin,
-        signer: Signer,
-        *,
-        new_id: Callable[[], str],
-        wall_ms: Callable[[], int],
-    ) -> None:
-        self.pin = pin
-        self._signer = signer
-        self._new_id = new_id
-        self._wall_ms = wall_ms
-        self._offset_ms: int | None = None
-        self._context: ssl.SSLContext = tls.client_context(pin.certificate)
-        self._http = httpx.AsyncClient(
-            base_url=pin.url,
-            verify=self._context,
-            timeout=_TIMEOUT_S,
-            trust_env=False,
-            limits=httpx.Limits(keepalive_expiry=60.0),
-        )
+    async def enrol(
+        self, role: Role, code: EnrolmentCode, *, keep: Keep = _forget
+    ) -> EnrolledAnswer:
+        """Become known with the operator's one-time code."""
+        statement = self.draft(Enrolment, role=role, key=self.signer.key.jwk, code=code.code)
+        return await self._order(statement, EnrolledAnswer, keep)
 
-    async def __aenter__(self) -> Self:
-        return self
+    async def payment(self, payment: str, *, wait_s: int = 0) -> PaymentAnswer:
+        """A payment of this device's."""
+        return await self._read(PaymentAnswer, f"/v1/payments/{payment}", wait_s=wait_s)
 
-    async def __aexit__(self, *failure: object) -> None:
-        await self._http.aclose()
-
-    @property
-    def synchronised(self) -> bool:
-        """Whether an answer of the server has told its time yet."""
-        return self._offset_ms is not None
-
-    def now_ms(self) -> int:
-        """The server's time as far as this device knows it, Unix milliseconds."""
-        return self._wall_ms() + (self._offset_ms or 0)
-
-    def now_s(self) -> int:
-        """The server's time as far as this device knows it, Unix seconds."""
-        return self.now_ms() // 1000
-
-    async def submit(
-        self, path: str, build: Callable[[int], str], *, wait_s: int = 0
-    ) -> dict[str, Any]:
-        """Send the statement that ``build(now_s)`` makes.
-
-        A ``clock_skew`` answer corrects the offset and the statement is built once more; the
-        caller's ``build`` keeps its ids. Persist what ``build`` returns before returning it.
-        """
-        try:
-            return await self.send(path, build(self.now_s()), wait_s=wait_s)
-        except CodedError as error:
-            if error.code is not ErrorCode.CLOCK_SKEW:
-                raise
-        return await self.send(path, build(self.now_s()), wait_s=wait_s)
-
-    async def send(self, path: str, compact: str, *, wait_s: int = 0) -> dict[str, Any]:
-        """POST one statement; return the JSON answer."""
-        headers = {"content-type": JWT} | _prefer(wait_s)
-        answer = await self._request("POST", path, wait_s, headers=headers, content=compact)
-        return _members(answer)
-
-    async def get(
-        self, path: str, *, query: dict[str, str] | None = None, wait_s: int = 0
-    ) -> dict[str, Any]:
-        """GET with a proof of this device's key; return the JSON answer."""
-        target = path + (f"?{urlencode(query)}" if query else "")
-        return _members(await self._proven("GET", target, wait_s=wait_s))
-
-    async def time_statement(self, jack: str, nonce: str) -> str:
-        """A ``time+jwt`` for the jack that handed out ``nonce``."""
-        body = json.dumps({"jack": jack, "nonce": nonce})
-        return (await self._proven("POST", "/v1/time", body=body)).text
-
-    async def coupling_challenge(self, method: str, jack: str) -> str:
-        """What ``jack`` must answer for a payment method to be coupled to it, compact."""
-        body = json.dumps({"method": method, "jack": jack})
-        return (await self._proven("POST", "/v1/coupling-challenges", body=body)).text
-
-    async def synchronise(self) -> None:
-        """Learn the server's time, and open the connection that payments will use."""
-        await self._request("GET", "/.well-known/cigarjack", 0)
-
-    async def clock_offset_ms(self) -> int:
-        """Ask for the server's time; by how much it is ahead of this machine's.
-
-        Raises CodedError, and ServerUnreachableError also for an answer without a time.
-        """
-        await self.synchronise()
-        if self._offset_ms is None:
-            raise ServerUnreachableError("the server's answer tells no time")
-        return self._offset_ms
-
-    async def events(self, last_event_id: str | None = None) -> AsyncIterator[ServerEvent]:
-        """The phone's event stream, reconnecting for ever with back-off and ``Last-Event-ID``.
-
-        Ends only when it is cancelled or the server refuses the device for good (CodedError).
-        A reconnection is announced by an event of kind ``connected`` with empty data, a loss by
-        one of kind ``lost``.
-        """
-        failures = 0
+    async def payments(
+        self, *, reference: str | None = None, active: bool = False
+    ) -> AsyncIterator[PaymentAnswer]:
+        """This device's payments, newest first; only those of a reference, or not yet over."""
+        query = {"limit": "100"} | ({"active": "true"} if active else {})
+        if reference is not None:
+            query["reference"] = reference
         while True:
-            after_s = 0
-            try:
-                async for event in self._stream(last_event_id):
-                    failures = 0
-                    last_event_id = event.id or last_event_id
-                    yield event
-            except ServerUnreachableError as error:
-                _log.info("event_stream_lost", extra={"reason": str(error)})
-            except CodedError as error:
-                passing = error.code in (ErrorCode.CLOCK_SKEW, ErrorCode.NOT_READY)
-                if not passing and not isinstance(error, LimitError):
-                    raise
-                after_s = error.retry_after_s if isinstance(error, LimitError) else 0
-            yield ServerEvent("", "lost", {})
-            # Spread over time, so that a server that comes back is not met by all at once.
-            delay_s = min(0.2 * 2**failures, 15.0) * random.uniform(0.5, 1.0)  # noqa: S311
-            await asyncio.sleep(max(delay_s, after_s))
-            failures += 1
+            page = await self._read(PaymentList, "/v1/payments", query=query)
+            for payment in page.items:
+                yield payment
+            if page.next_cursor is None:
+                return
+            query["cursor"] = page.next_cursor
 
-    async def _stream(self, last_event_id: str | None) -> AsyncIterator[ServerEvent]:
-        from httpx_sse import EventSource, SSEError
+    async def refunds(self, payment: str) -> list[RefundAnswer]:
+        """What was given back of a payment, the oldest first."""
+        return (await self._read(RefundList, f"/v1/payments/{payment}/refunds")).items
 
-        path = "/v1/events"
-        headers = self._proof("GET", path) | {"accept": "text/event-stream"}
-        if last_event_id:
-            headers["last-event-id"] = last_event_id
-        timeout = httpx.Timeout(_TIMEOUT_S, read=_STREAM_TIMEOUT_S)
-        try:
-            async with (
-                tls.no_connection_left_behind() as extensions,
-                self._http.stream(
-                    "GET", path, headers=headers, timeout=timeout, extensions=extensions
-                ) as answer,
-            ):
-                self._learn_time(answer)
-                if answer.status_code >= 400:
-                    await answer.aread()
-                    raise_problem(answer)
-                yield ServerEvent("", "connected", {})
-                async for event in EventSource(answer).aiter_sse():
-                    # A ping is a comment. Once it saw an id, httpx-sse makes an empty event of it.
-                    if event.data:
-                        yield ServerEvent(event.id, event.event, _event_data(event.data))
-        except (httpx.HTTPError, SSEError) as error:
-            raise ServerUnreachableError(
-                f"the event stream broke: {type(error).__name__}"
-            ) from None
+    # --- terminals
 
-    async def _proven(
-        self, method: str, target: str, *, body: str | None = None, wait_s: int = 0
-    ) -> httpx.Response:
-        kind = {"content-type": "application/json"} if body is not None else {}
-        for attempt in (1, 2):
-            headers = self._proof(method, target) | kind | _prefer(wait_s)
-            try:
-                return await self._request(method, target, wait_s, headers=headers, content=body)
-            except CodedError as error:
-                if error.code is not ErrorCode.CLOCK_SKEW or attempt == 2:
-                    raise
-        raise AssertionError("the loop above returns or raises")
-
-    def _proof(self, method: str, target: str) -> dict[str, str]:
-        now_s = self.now_s()
-        proof = Proof(
-            iss=self._signer.key.kid,
-            aud=self.pin.server,
-            jti=self._new_id(),
-            iat=now_s,
-            exp=now_s + PROOF_LIFETIME_S,
-            htm=method,
-            htu=target,
-        )
-        return {"authorization": f"Bearer {sign(proof, self._signer)}"}
-
-    async def _request(
+    async def request_payment(
         self,
-        method: str,
-        target: str,
-        wait_s: int,
+        payment: str,
         *,
-        headers: dict[str, str] | None = None,
-        content: str | None = None,
-    ) -> httpx.Response:
-        timeout = httpx.Timeout(_TIMEOUT_S, read=_TIMEOUT_S + wait_s)
-        try:
-            async with tls.no_connection_left_behind() as extensions:
-                answer = await self._http.request(
-                    method,
-                    target,
-                    headers=headers,
-                    content=content,
-                    timeout=timeout,
-                    extensions=extensions,
-                )
-        except httpx.HTTPError as error:
-            host = urlsplit(self.pin.url).netloc
-            raise ServerUnreachableError(
-                f"no answer from the server at {host} ({why(error)}); "
-                "check the network and that the server runs"
-            ) from None
-        self._learn_time(answer)
-        if answer.status_code >= 400:
-            raise_problem(answer)
-        return answer
+        code: str,
+        lane: str,
+        lane_digest: str,
+        amount: Amount,
+        capture: CaptureMode,
+        reference: str,
+        sighting: SightingReport,
+        keep: Keep,
+        description: str = "",
+        wait_s: int = 0,
+    ) -> PaymentAnswer:
+        """Ask whoever uses ``code`` for ``amount``. ``payment``: a new UUIDv7, which names it."""
+        request = self.draft(
+            PaymentRequest,
+            jti=payment,
+            sub=payment,
+            code=code,
+            lane=lane,
+            lane_digest=lane_digest,
+            amount=amount,
+            capture=capture,
+            reference=reference,
+            description=description,
+            sighting=sighting,
+        )
+        return await self._order(request, PaymentAnswer, keep, wait_s)
 
-    def _learn_time(self, answer: httpx.Response) -> None:
-        text = answer.headers.get("cigarjack-time", "")
-        if text.isascii() and text.isdigit() and len(text) < 16:
-            self._offset_ms = int(text) - self._wall_ms()
+    async def capture(
+        self, request: str, amount: Amount, *, keep: Keep, wait_s: int = 0
+    ) -> PaymentAnswer:
+        """Take ``amount`` of what is held. ``request``: the payment's, as it was sent."""
+        statement = self.draft(Capture, **_about(request), amount=amount)
+        return await self._order(statement, PaymentAnswer, keep, wait_s)
+
+    async def cancel(
+        self, request: str, *, keep: Keep, reason: str = "", wait_s: int = 0
+    ) -> PaymentAnswer:
+        """End a payment, or release what it holds."""
+        statement = self.draft(Cancel, **_about(request), reason=reason)
+        return await self._order(statement, PaymentAnswer, keep, wait_s)
+
+    async def refund(
+        self, request: str, amount: Amount, reference: str, *, keep: Keep, wait_s: int = 0
+    ) -> RefundAnswer:
+        """Give ``amount`` back. ``reference``: the till's name of it, used once in a payment."""
+        statement = self.draft(Refund, **_about(request), amount=amount, reference=reference)
+        return await self._order(statement, RefundAnswer, keep, wait_s)
+
+    # --- phones
+
+    async def pair(self, jack: str, pairing: str, *, keep: Keep = _forget) -> PairedAnswer:
+        """Accept the pairing statement of ``jack``."""
+        statement = self.draft(PairingAcceptance, sub=jack, pairing=pairing)
+        return await self._order(statement, PairedAnswer, keep)
+
+    async def approve(
+        self,
+        challenge: str,
+        auth_code: str,
+        payment_method: str,
+        *,
+        keep: Keep,
+        decided_by: DecidedBy = DecidedBy.OWNER,
+        wait_s: int = 0,
+    ) -> PaymentAnswer:
+        """Confirm what ``challenge`` asks, with the jack's answer to it (both compact)."""
+        statement = self.draft(
+            Confirmation,
+            **_about_challenge(challenge),
+            decision=Decision.APPROVE,
+            decided_by=decided_by,
+            auth_code=auth_code,
+            payment_method=payment_method,
+        )
+        return await self._order(statement, PaymentAnswer, keep, wait_s)
+
+    async def decline(
+        self, challenge: str, *, keep: Keep, decided_by: DecidedBy = DecidedBy.OWNER
+    ) -> PaymentAnswer:
+        """Say no to what ``challenge`` (compact) asks."""
+        statement = self.draft(
+            Confirmation,
+            **_about_challenge(challenge),
+            decision=Decision.DECLINE,
+            decided_by=decided_by,
+            auth_code=None,
+            payment_method=None,
+        )
+        return await self._order(statement, PaymentAnswer, keep)
+
+    async def add_method(
+        self, token: str, label: str, *, keep: Keep = _forget
+    ) -> PaymentMethodAnswer:
+        """Register a payment method that the processor has made ``token`` of."""
+        statement = self.draft(Method, token=token, label=label)
+        return await self._order(statement, PaymentMethodAnswer, keep)
+
+    async def methods(self) -> list[PaymentMethodAnswer]:
+        """The owner's payment methods, the default first."""
+        return (await self._read(PaymentMethodList, PATHS[Method])).items
+
+    async def choose_method(self, method: str, *, keep: Keep = _forget) -> PaymentMethodAnswer:
+        """Pay with ``method`` from now on."""
+        return await self._order(self.draft(MethodDefault, sub=method), PaymentMethodAnswer, keep)
+
+    async def remove_method(self, method: str, *, keep: Keep = _forget) -> PaymentMethodAnswer:
+        """Pay with ``method`` no more."""
+        return await self._order(self.draft(MethodRemoval, sub=method), PaymentMethodAnswer, keep)
+
+    async def couple(
+        self, method: str, challenge: str, answer: str, *, keep: Keep = _forget
+    ) -> PaymentMethodAnswer:
+        """Pay with ``method`` for the jack that answered ``challenge`` (``coupling_challenge``)."""
+        statement = self.draft(Coupling, sub=method, challenge=challenge, answer=answer)
+        return await self._order(statement, PaymentMethodAnswer, keep)
+
+    async def uncouple(
+        self, method: str, jack: str, *, keep: Keep = _forget
+    ) -> PaymentMethodAnswer:
+        """Do not pay with ``method`` for ``jack`` in particular any more."""
+        statement = self.draft(Uncoupling, sub=method, jack=jack)
+        return await self._order(statement, PaymentMethodAnswer, keep)
+
+    async def jacks(self) -> list[JackAnswer]:
+        """The jacks that are paired with this phone."""
+        return (await self._read(JackList, "/v1/jacks")).items
+
+    async def release(self, jack: str, epoch: int, *, keep: Keep = _forget) -> JackAnswer:
+        """Answer for ``jack`` no more, in the ``epoch`` of its pairing."""
+        return await self._order(self.draft(Release, sub=jack, epoch=epoch), JackAnswer, keep)
+
+    # --- how
+
+    async def _order(self, statement: Timed, model: type[A], keep: Keep, wait_s: int = 0) -> A:
+        path = path_of(statement)
+
+        def at(now_s: int) -> Timed:
+            times = {"iat": now_s, "exp": now_s + REQUEST_LIFETIME_S}
+            return statement.model_copy(update=times)
+
+        build = statement_builder(at, self.signer, keep)
+        return _answer(model, await self.submit(path, build, wait_s=wait_s))
+
+    async def _read(
+        self, model: type[A], path: str, *, query: dict[str, str] | None = None, wait_s: int = 0
+    ) -> A:
+        return _answer(model, await self.get(path, query=query, wait_s=wait_s))
 
 
-def statement_builder(
-    make: Callable[[int], Statement], signer: Signer, keep: Callable[[str], None]
-) -> Callable[[int], str]:
-    """For ``ServerClient.submit``: make, sign, and ``keep`` (persist) before it is sent."""
-
-    def build(now_s: int) -> str:
-        compact = sign(make(now_s), signer)
-        keep(compact)
-        return compact
-
-    return build
+def path_of(statement: Statement) -> str:
+    """Where a statement of a device is sent. KeyError: none that the server takes by itself."""
+    return PATHS[type(statement)].format(sub=getattr(statement, "sub", ""))
 
 
-def _prefer(wait_s: int) -> dict[str, str]:
-    return {"prefer": f"wait={min(wait_s, MAX_WAIT_S)}"} if wait_s > 0 else {}
+def _about(request: str) -> dict[str, object]:
+    """The claims that name the payment of a request, compact."""
+    return {"sub": unverified_claims(request)["jti"], "prev": digest(request)}
 
 
-def _event_data(text: str) -> dict[str, Any]:
+def _about_challenge(challenge: str) -> dict[str, object]:
+    return {"sub": unverified_claims(challenge)["sub"], "prev": digest(challenge)}
+
+
+def _answer(model: type[A], members: dict[str, Any]) -> A:
+    """Of an answer what this version knows: a newer server may tell more."""
     try:
-        data = json.loads(text)
-    except ValueError:
-        raise ServerUnreachableError("an event cannot be read") from None
-    if not isinstance(data, dict):
-        raise ServerUnreachableError("an event's data is not a JSON object")
-    return data
+        return model.model_validate(members, extra="ignore")
+    except ValidationError as error:
+        raise ServerUnreachableError(
+            f"the server's answer is no {model.__name__}: {error.error_count()} members are wrong"
+        ) from None
 
 
-def _members(answer: httpx.Response) -> dict[str, Any]:
-    """The answer's JSON object. One that cannot be read says as little as none at all."""
-    try:
-        members = answer.json()
-    except ValueError:
-        raise ServerUnreachableError("the server's answer cannot be read") from None
-    if not isinstance(members, dict):
-        raise ServerUnreachableError("the server's answer is not a JSON object")
-    return members
+if __name__ == "__main__":
+    from server.client_commands import main
+
+    main()

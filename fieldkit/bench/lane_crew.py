@@ -19,13 +19,12 @@ import uuid6
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fieldkit.bench.virtual_jack import VirtualJack
-from server.client import EnrolmentCode, ServerClient, ServerPin, meet
+from server.client import EnrolmentCode, ServerClient, ServerPin, meet, path_of
 from twochannel.keystore.file import FileAgreement, FileSigner
 from twochannel.protocol import beacon
 from twochannel.protocol.envelope import Statement, digest, sign, unverified_claims, verify
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.lane import NONCE_LENGTH, lane_digest
-from twochannel.protocol.limits import REQUEST_LIFETIME_S
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import CaptureMode
 from twochannel.protocol.statements import (
@@ -85,31 +84,16 @@ class Device:
         self.signer = signer
         self.client = ServerClient(pin, signer, new_id=_new_id, wall_ms=wall_ms)
 
-    def head(self, statement_id: str) -> dict[str, Any]:
-        """The claims that every timed statement begins with."""
-        now_s = self.client.now_s()
-        return {
-            "iss": self.signer.key.kid,
-            "aud": self.client.pin.server,
-            "jti": statement_id,
-            "iat": now_s,
-            "exp": now_s + REQUEST_LIFETIME_S,
-        }
-
-    async def send(self, path: str, statement: Statement, wait_s: int = 0) -> dict[str, Any]:
+    async def send(self, statement: Statement, wait_s: int = 0) -> dict[str, Any]:
         """Sign and send. Raises CodedError, ServerUnreachableError."""
-        return await self.client.send(path, sign(statement, self.signer), wait_s=wait_s)
+        compact = sign(statement, self.signer)
+        return await self.client.send(path_of(statement), compact, wait_s=wait_s)
 
     async def enrol(self, role: Role, code: str) -> dict[str, Any]:
         """Become known to the server."""
         await self.client.synchronise()
-        enrolment = Enrolment(
-            **self.head(_new_id()),
-            role=role,
-            key=self.signer.key.jwk,
-            code=code,
-        )
-        return await self.send("/v1/enrolments", enrolment)
+        key = self.signer.key.jwk
+        return await self.send(self.client.draft(Enrolment, role=role, key=key, code=code))
 
 
 class LaneCrew:
@@ -139,8 +123,8 @@ class LaneCrew:
         crew._lane = str(enrolled["lane"])
         await phone.enrol(Role.PHONE, EnrolmentCode.parse(phone_code).code)
         await crew._pair()
-        card = Method(**phone.head(_new_id()), token=_TEST_CARD, label="Bench card")
-        crew._method = str((await phone.send("/v1/payment-methods", card))["id"])
+        card = phone.client.draft(Method, token=_TEST_CARD, label="Bench card")
+        crew._method = str((await phone.send(card))["id"])
         return crew
 
     async def __aenter__(self) -> Self:
@@ -164,7 +148,7 @@ class LaneCrew:
         request = self._request(nonce)
         started_ns = time.perf_counter_ns()
         requested = asyncio.create_task(
-            self._terminal.send("/v1/payments", request, wait_s=_WAIT_S), name="request"
+            self._terminal.send(request, wait_s=_WAIT_S), name="request"
         )
         async with asyncio.timeout(_WAIT_S):
             try:
@@ -172,8 +156,7 @@ class LaneCrew:
                 challenged_ns = time.perf_counter_ns()
                 confirmation = self._confirmation(compact, base64url(nonce))
                 confirmed_ns = time.perf_counter_ns()
-                path = f"/v1/payments/{request.jti}/confirmation"
-                await self._phone.send(path, confirmation)
+                await self._phone.send(confirmation)
                 answered_ns = time.perf_counter_ns()
                 payment = await requested
             finally:
@@ -188,8 +171,7 @@ class LaneCrew:
     async def _pair(self) -> None:
         phone = self._phone
         pairing = self._jack.pairing(self._pin.server, phone.signer.key.kid, (_new_id(), _new_id()))
-        acceptance = PairingAcceptance(**phone.head(_new_id()), sub=self._jack.id, pairing=pairing)
-        await phone.send("/v1/pairings", acceptance)
+        await phone.send(phone.client.draft(PairingAcceptance, sub=self._jack.id, pairing=pairing))
 
     async def _listen(self, connected: asyncio.Event) -> None:
         async for event in self._phone.client.events():
@@ -210,8 +192,9 @@ class LaneCrew:
         payment, terminal = _new_id(), self._terminal
         exponent = self._pin.rotation_exponent
         code = beacon.code_at(self._identity_key, terminal.client.now_s(), exponent)
-        return PaymentRequest(
-            **terminal.head(payment),
+        return terminal.client.draft(
+            PaymentRequest,
+            jti=payment,
             sub=payment,
             code=code.hex(),
             amount=_AMOUNT,
@@ -224,8 +207,8 @@ class LaneCrew:
 
     def _confirmation(self, compact: str, lane_nonce: str) -> Confirmation:
         challenge = verify(compact, Challenge, self._pin.key)
-        return Confirmation(
-            **self._phone.head(_new_id()),
+        return self._phone.client.draft(
+            Confirmation,
             sub=challenge.sub,
             prev=digest(compact),
             decision=Decision.APPROVE,

@@ -1,6 +1,7 @@
 """A jack that lives in the bench's process: keys and statements, no radio and no clock. Pure.
 
-For load on a server alone. It takes the same steps as the real chip, but keeps nothing.
+For load on a server, and for trying its API out. It takes the same steps as the real chip, but
+keeps nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ _NO_CERTIFICATE = "0" * 64
 
 
 class VirtualJack:
-    """One jack, paired with one phone."""
+    """One jack, paired with one phone. ``counter``: of the auth code before."""
 
-    def __init__(self, signer: Signer, beacon_key: Agreement) -> None:
+    def __init__(self, signer: Signer, beacon_key: Agreement, counter: int = 0) -> None:
         self._signer = signer
         self._beacon_key = beacon_key
-        self._counter = 0
+        self.counter = counter
 
     def pairing(self, server: str, phone: str, ids: tuple[str, str]) -> str:
         """The pairing statement for ``server`` and ``phone``; ``ids`` of it and its identity."""
@@ -58,14 +59,14 @@ class VirtualJack:
         self, challenge: Challenge, compact: str, lane_nonce: str, statement_id: str
     ) -> str:
         """The answer to a challenge, with the next counter."""
-        self._counter += 1
+        self.counter += 1
         auth_code = AuthCode(
             iss=self.id,
             aud=challenge.iss,
             jti=statement_id,
             sub=challenge.sub,
             prev=digest(compact),
-            counter=self._counter,
+            counter=self.counter,
             epoch=EPOCH,
             lane_nonce=lane_nonce,
             phone=challenge.phone,
