@@ -260,9 +260,12 @@ class JackAgent:
 
     def _condition(self) -> dict[str, object]:
         """What the paired phone is told about the jack (docs/protocol.md, ``GET /v1/status``)."""
+        state = self._memory.pairing_state()
+        keys = state.owner.server().keys if state.owner else None
         return {
             "jack": self._identity.jack,
-            "epoch": self._memory.pairing_state().epoch,
+            "epoch": state.epoch,
+            "server_key": keys.newest.key.kid if keys else None,
             "clock": "trusted" if self._clock.trusted else "unsynchronised",
             "broadcasting": self._beaconing.broadcasting,
             "adverts_heard": self._ear.adverts_heard,

@@ -120,7 +120,7 @@ class Chip:
         )
 
     def _read(self, compact: str, owner: Owner) -> Challenge:
-        return chip_rules.read_challenge(compact, self._signer.key.kid, owner)
+        return chip_rules.read_challenge(compact, self._signer.key.kid, owner, self._clock.now_s())
 
     def _judge(self, challenge: Challenge, digest: str, owner: Owner) -> Answered | None:
         answered = self._memory.answered(challenge.sub)

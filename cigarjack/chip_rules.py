@@ -25,15 +25,13 @@ class Answered:
     exp: int
 
 
-def read_challenge(compact: str, jack: str, owner: Owner) -> Challenge:
+def read_challenge(compact: str, jack: str, owner: Owner, now_s: int | None) -> Challenge:
     """Verify that the pinned server asks this jack, for its phone. Raises StatementError.
 
-    Time is not judged here: whether a challenge has expired matters only for a new auth code.
+    The challenge's time is not judged here: whether it has expired matters only for a new auth
+    code. ``now_s``: as in ``judge``; it judges the server's key.
     """
-    server = owner.server()
-    challenge = envelope.verify(compact, Challenge, server.key, audience=jack)
-    if challenge.iss != server.id:
-        raise StatementError(ErrorCode.ISSUER_WRONG, "the challenge comes from another server")
+    challenge = owner.server().verify(compact, Challenge, jack, now_s)
     if challenge.phone != owner.phone:
         raise StatementError(ErrorCode.EPOCH_OUTDATED, "the challenge is for another phone")
     return challenge
@@ -44,10 +42,7 @@ def read_coupling(compact: str, jack: str, owner: Owner, now_s: int | None) -> C
 
     ``now_s``: as in ``judge``.
     """
-    server = owner.server()
-    challenge = envelope.verify(compact, CouplingChallenge, server.key, audience=jack)
-    if challenge.iss != server.id:
-        raise StatementError(ErrorCode.ISSUER_WRONG, "the challenge comes from another server")
+    challenge = owner.server().verify(compact, CouplingChallenge, jack, now_s)
     if challenge.phone != owner.phone:
         raise StatementError(ErrorCode.EPOCH_OUTDATED, "the challenge is for another phone")
     if now_s is not None and now_s >= challenge.exp:

@@ -264,6 +264,10 @@ class JackClient:
         """Give the jack the server's time statement. Raises JackClientError, CodedError."""
         await self._request("PUT", "/v1/time", compact)
 
+    async def put_server_key(self, compact: str) -> None:
+        """Give the jack the server's word for its next key. Raises JackClientError, CodedError."""
+        await self._request("PUT", "/v1/server-keys", compact)
+
     async def auth_code(self, challenge_compact: str) -> str:
         """The auth code for a challenge that the caller has verified: compact, checked.
 

@@ -7,6 +7,7 @@ anyone, while the pairing window is open.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -80,6 +81,7 @@ class PairedService:
             [
                 Route("/v1/status", self.status, methods=["GET"]),
                 Route("/v1/time", self.time, methods=["PUT"]),
+                Route("/v1/server-keys", self.server_key, methods=["PUT"]),
                 Route("/v1/auth-codes", self.auth_code, methods=["POST"]),
                 Route("/v1/couplings", self.coupling, methods=["POST"]),
             ]
@@ -95,10 +97,22 @@ class PairedService:
         owner = self._memory.pairing_state().owner
         if owner is None:
             raise CodedError(ErrorCode.NOT_READY, "the jack is not paired")
-        statement = clock_rules.read_time(compact, self._jack, owner)
+        statement = clock_rules.read_time(compact, self._jack, owner, self._clock.now_s())
         uncertainty_ms = self._clock.accept(statement)
         self._trace.event("clock_synchronised", uncertainty_ms=uncertainty_ms)
         self._on_synchronised()
+        return Response(status_code=204)
+
+    async def server_key(self, request: Request) -> Response:
+        """Take the server's word for its next key; what is known already changes nothing."""
+        compact = await statement_body(request)
+        with self._memory.transaction():
+            state = self._memory.pairing_state()
+            if state.owner is None:
+                raise CodedError(ErrorCode.NOT_READY, "the jack is not paired")
+            owner = state.owner.succeeded(compact)
+            self._memory.store_pairing_state(replace(state, owner=owner))
+        self._trace.event("server_key_learned")
         return Response(status_code=204)
 
     async def auth_code(self, request: Request) -> Response:

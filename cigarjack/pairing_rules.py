@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,23 +19,40 @@ from twochannel.protocol import beacon, envelope
 from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.limits import MAX_CLAIM_TRIES
-from twochannel.protocol.statements import Identity, PairingRequest, Role
+from twochannel.protocol.statements import Identity, PairingRequest
+from twochannel.protocol.succession import Lineage, read_lineage
 from twochannel.protocol.wire import from_base64url
+
+S = TypeVar("S", bound=envelope.Statement)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerPin:
-    """What a jack knows of its server: ``key`` signs, ``beacon_key`` agrees on the identity key."""
+    """What a jack knows of its server: ``keys`` sign, ``beacon_key`` agrees on the identity key."""
 
     id: str
-    key: VerifyingKey
+    keys: Lineage
     beacon_key: VerifyingKey
     rotation_exponent: int
+
+    def verify(self, compact: str, model: type[S], jack: str, now_s: int | None) -> S:
+        """What the server says to ``jack``. Raises StatementError.
+
+        ``now_s``: trusted time, by which an old key is over. Without it the last two are believed.
+        """
+        keys = self.keys.recent() if now_s is None else self.keys
+        statement = keys.verify(compact, model, audience=jack, at_s=now_s)
+        if getattr(statement, "iss", None) != self.id:
+            raise StatementError(ErrorCode.ISSUER_WRONG, "it comes from another server")
+        return statement
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The pairing in force. ``phone_certificate``: DER. ``server_identity``: compact."""
+    """The pairing in force. ``phone_certificate``: DER.
+
+    ``server_identity``: the server's identity at the pairing, and the successions since (lineage).
+    """
 
     phone: str
     phone_certificate: bytes
@@ -43,8 +61,13 @@ class Owner:
     epoch: int
 
     def server(self) -> ServerPin:
-        """The pinned server; its statement was verified before it was stored."""
-        return _pin(Identity.from_claims(envelope.unverified_claims(self.server_identity)))
+        """The pinned server."""
+        return _pin(read_lineage(self.server_identity))
+
+    def succeeded(self, compact: str) -> Owner:
+        """With the server's next key. Raises StatementError."""
+        lineage = read_lineage(self.server_identity).succeed(compact)
+        return replace(self, server_identity=lineage.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +110,7 @@ def read_request(compact: str, jack: str) -> PairingRequest:
 
 def read_server(compact: str) -> ServerPin:
     """Verify a server's identity statement. Raises StatementError."""
-    claimed = Identity.from_claims(envelope.unverified_claims(compact))
-    identity = envelope.verify(compact, Identity, VerifyingKey.from_jwk(claimed.key))
-    if identity.role is not Role.SERVER:
-        raise StatementError(ErrorCode.ISSUER_WRONG, "this is not the identity of a server")
-    return _pin(identity)
+    return _pin(read_lineage(compact))
 
 
 def admit(state: PairingState, request: PairingRequest, link_key: bytes) -> Verdict:
@@ -134,7 +153,15 @@ def server_changed(before: PairingState, after: PairingState) -> bool:
 
     Nothing that the server before said about the time holds for the new one.
     """
-    return (before.owner and before.owner.server()) != (after.owner and after.owner.server())
+    return _server_of(before) != _server_of(after)
+
+
+def _server_of(state: PairingState) -> tuple[str, VerifyingKey] | None:
+    """What stays of a server when it signs with another key."""
+    if state.owner is None:
+        return None
+    server = state.owner.server()
+    return server.id, server.beacon_key
 
 
 def _claim_refusal(state: PairingState, presented: str | None) -> CodedError | None:
@@ -148,11 +175,13 @@ def _claim_refusal(state: PairingState, presented: str | None) -> CodedError | N
     return None
 
 
-def _pin(identity: Identity) -> ServerPin:
+def _pin(lineage: Lineage) -> ServerPin:
+    # Verified with the lineage.
+    identity = Identity.from_claims(envelope.unverified_claims(lineage.newest.identity))
     exponent = identity.rotation_exponent
     return ServerPin(
-        id=identity.iss,
-        key=VerifyingKey.from_jwk(identity.key),
+        id=lineage.server,
+        keys=lineage,
         beacon_key=VerifyingKey.from_jwk(identity.beacon_key),
         rotation_exponent=beacon.DEFAULT_ROTATION_EXPONENT if exponent is None else exponent,
     )

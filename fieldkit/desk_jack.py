@@ -21,7 +21,7 @@ from twochannel.keystore.file import FileKeyStore, write_private
 from twochannel.keystore.port import KeyStoreError, KeyUse
 from twochannel.keystore.stores import ensure
 from twochannel.protocol import beacon
-from twochannel.protocol.envelope import unverified_claims, verify
+from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.errors import CodedError
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.statements import Challenge, Identity
@@ -48,14 +48,14 @@ class DeskJack:
 
     def code(self) -> str:
         """What it would broadcast now, in hex."""
-        identity = Identity.from_claims(unverified_claims(self._pin().identity))
+        identity = Identity.from_claims(unverified_claims(self._pin().keys.newest.identity))
         key = self._jack().identity_key(VerifyingKey.from_jwk(identity.beacon_key))
         return beacon.code_at(key, int(time.time()), self._pin().rotation_exponent).hex()
 
     def answer(self, compact: str, lane_nonce: str) -> str:
         """The auth code for a challenge, compact. Raises StatementError."""
         jack = self._jack()
-        challenge = verify(compact, Challenge, self._pin().key, audience=jack.id)
+        challenge = self._pin().keys.verify(compact, Challenge, audience=jack.id)
         answer = jack.auth_code(challenge, compact, lane_nonce, str(uuid7()))
         write_private(self._folder / _COUNTER, str(jack.counter).encode())
         return answer

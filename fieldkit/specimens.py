@@ -50,6 +50,7 @@ from twochannel.protocol.statements import (
     SightingReport,
     Time,
 )
+from twochannel.protocol.succession import Succession
 from twochannel.protocol.wire import base64url
 
 #: 2026-11-23 12:00:00 UTC.
@@ -101,6 +102,7 @@ class Specimens:
         self.server, self.terminal = kids["server"], kids["terminal"]
         self.by_typ: dict[str, Specimen] = {}
         self._before_any_payment()
+        self._of_the_servers_keys()
         self._payment()
         self._operations()
         self._checkpoint()
@@ -187,6 +189,25 @@ class Specimens:
             ),
             "server",
         )
+
+    def _of_the_servers_keys(self) -> None:
+        self._add(
+            Succession(
+                iss=self.server,
+                jti=specimen_id(8),
+                iat=NOW_S,
+                identity=self.next_identity(),
+                begins=NOW_S + 86_400,
+                ends=NOW_S + 8 * 86_400,
+            ),
+            "server",
+        )
+
+    def next_identity(self, party: str = "server-next") -> str:
+        """The server's identity with another signing key, compact."""
+        key = specimen_signer(party)
+        update = {"jti": specimen_id(9), "key": key.key.jwk}
+        return sign(self.identity("server", Role.SERVER, 1).model_copy(update=update), key)
 
     def _payment(self) -> None:
         payment, amount = specimen_id(100), Amount(value=450, currency="EUR")

@@ -91,7 +91,13 @@ class TerminalAgent:
         self._intents = Intents(state / FILE_NAME, self._mark_change)
         self._trace = Trace("terminal", state / TRACE_NAME, boot=boot_id())
         pin = self._enrolled.pin
-        self._client = ServerClient(pin, signer, new_id=new_id, wall_ms=wall_ms)
+        self._client = ServerClient(
+            pin,
+            signer,
+            new_id=new_id,
+            wall_ms=wall_ms,
+            keep_pin=lambda pin: enrolment.keep_pin(state, pin),
+        )
         sightings = Sightings(settings.rules)
         self._neighbours = self._share(sightings) if settings.neighbours else None
         shared = [self._neighbours.elsewhere] if self._neighbours else []
@@ -107,7 +113,7 @@ class TerminalAgent:
             self._client,
             self._intents,
             signer,
-            ReceiptCheck(self._enrolled.terminal, pin.server, pin.key),
+            ReceiptCheck(self._enrolled.terminal, lambda: self._client.pin.keys),
             self._radio,
             self._trace,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -107,6 +107,12 @@ async def enrol(
     write_private(state / _FILE_NAME, enrolled.to_json().encode())
     (state / _UNANSWERED_NAME).unlink()
     return enrolled
+
+
+def keep_pin(state: Path, pin: ServerPin) -> None:
+    """The server has announced another key. Raises EnrolmentError, OSError."""
+    enrolled = replace(load(state), pin=pin)
+    write_private(state / _FILE_NAME, enrolled.to_json().encode())
 
 
 def _signer(store: KeyStore) -> Signer:

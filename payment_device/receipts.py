@@ -6,18 +6,18 @@ signed, for this terminal, about this payment, with the same status and amounts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from twochannel.protocol.envelope import verify
 from twochannel.protocol.errors import ErrorCode, StatementError
-from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.money import Amount, MinorUnits
 from twochannel.protocol.payment import SETTLED, CaptureMode, RefundStatus, Status
 from twochannel.protocol.statements import PaymentRequest, Receipt, Refund
+from twochannel.protocol.succession import Lineage
 
 #: Outcomes in which money is taken or held.
 PAID: Final = frozenset({Status.AUTHORIZED, Status.CAPTURED})
@@ -89,11 +89,10 @@ class RefundView(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ReceiptCheck:
-    """Whose receipts are believed: ``key`` is the pinned key of ``server``."""
+    """Whose receipts are believed: ``keys`` gives those of the pinned server."""
 
     terminal: str
-    server: str
-    key: VerifyingKey
+    keys: Callable[[], Lineage]
 
     def check(self, answer: dict[str, object], request: PaymentRequest) -> PaymentView:
         """Believe ``answer`` about ``request``, or raise StatementError."""
@@ -117,9 +116,15 @@ class ReceiptCheck:
             raise _refused("it is about another refund")
         if view.status is not RefundStatus.SUCCEEDED:
             return view
-        receipt = verify(view.receipt or "", Receipt, self.key, audience=self.terminal)
+        receipt = self.keys().verify(view.receipt or "", Receipt, audience=self.terminal)
         proven = (receipt.iss, receipt.sub, receipt.prev, receipt.status, receipt.currency)
-        if proven != (self.server, refund.sub, prev, Status.CAPTURED, refund.amount.currency):
+        if proven != (
+            self.keys().server,
+            refund.sub,
+            prev,
+            Status.CAPTURED,
+            refund.amount.currency,
+        ):
             raise _refused("the receipt says something else")
         if not refund.amount.value <= receipt.refunded_minor <= receipt.captured_minor:
             raise _refused("the receipt has another amount")
@@ -128,7 +133,7 @@ class ReceiptCheck:
     def _check_receipt(self, payment: PaymentView) -> None:
         if payment.receipt is None:
             raise _refused("it has no receipt")
-        receipt = verify(payment.receipt, Receipt, self.key, audience=self.terminal)
+        receipt = self.keys().verify(payment.receipt, Receipt, audience=self.terminal)
         proven = (
             receipt.iss,
             receipt.sub,
@@ -139,7 +144,7 @@ class ReceiptCheck:
             receipt.refunded_minor,
         )
         told = (
-            self.server,
+            self.keys().server,
             payment.id,
             payment.status,
             payment.amount.currency,

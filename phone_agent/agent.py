@@ -220,7 +220,9 @@ async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]
         pin = pinned_server(wallet)
         identity = load(state, settings.keys)
         server = await stack.enter_async_context(
-            ServerClient(pin, identity.signer, new_id=new_id, wall_ms=wall_ms)
+            ServerClient(
+                pin, identity.signer, new_id=new_id, wall_ms=wall_ms, keep_pin=wallet.pin_server
+            )
         )
         finder = await stack.enter_async_context(JackFinder(settings.interfaces))
         radio = await stack.enter_async_context(listening(settings.radio, server.now_s))

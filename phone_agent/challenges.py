@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.client import ServerPin
-from twochannel.protocol.envelope import unverified_claims, verify
+from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.errors import ErrorCode, StatementError
 from twochannel.protocol.statements import Challenge
 
@@ -40,7 +40,7 @@ def read_challenge(
     jack = str(unverified_claims(compact).get("aud"))
     if not is_paired(jack):
         raise StatementError(ErrorCode.AUDIENCE_WRONG, "the challenge is for another jack")
-    challenge = verify(compact, Challenge, pin.key, audience=jack, now_s=now_s)
+    challenge = pin.keys.verify(compact, Challenge, audience=jack, now_s=now_s)
     if challenge.iss != pin.server:
         raise StatementError(ErrorCode.ISSUER_WRONG)
     if challenge.phone != phone:

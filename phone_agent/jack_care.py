@@ -133,7 +133,7 @@ class JackCare:
     async def _ask(
         self, charge: _Charge, payment: str | None, ask: Callable[[JackClient], Awaitable[str]]
     ) -> tuple[str, Path]:
-        link, radio = charge.link, self._radio
+        link, radio, ask = charge.link, self._radio, self._with_keys(ask)
         if radio is None or radio.problem is not None:
             return await link.call(ask), Path.WIFI
 
@@ -175,6 +175,9 @@ class JackCare:
         try:
             charge.status = await charge.link.call(lambda client: client.status())
             charge.path = Path.WIFI
+            if self._missed(charge.status):
+                await charge.link.call(self._hand_over_keys)
+                charge.status = await charge.link.call(lambda client: client.status())
             if charge.status.get("clock") == _UNSYNCHRONISED:
                 nonce = str(charge.status.get("time_nonce"))
                 compact = await self._server.time_statement(charge.link.pin.jack, nonce)
@@ -186,11 +189,37 @@ class JackCare:
         except (CodedError, ServerUnreachableError) as error:
             _log.warning("care_failed", extra={"jack": charge.link.pin.jack, "reason": str(error)})
 
+    def _missed(self, status: dict[str, object]) -> tuple[str, ...]:
+        """The server's successions that a jack with this status has not been told."""
+        return self._server.pin.keys.after(str(status.get("server_key")))
+
+    async def _hand_over_keys(self, client: JackClient) -> None:
+        """Tell the jack by which keys its server signs now."""
+        for compact in self._missed(await client.status()):
+            await client.put_server_key(compact)
+
+    def _with_keys(
+        self, ask: Callable[[JackClient], Awaitable[str]]
+    ) -> Callable[[JackClient], Awaitable[str]]:
+        """Ask; a jack that does not know the server's key is told of it, and asked again."""
+
+        async def asked(client: JackClient) -> str:
+            try:
+                return await ask(client)
+            except CodedError as error:
+                if error.code is not ErrorCode.KEY_UNKNOWN:
+                    raise
+            await self._hand_over_keys(client)
+            return await ask(client)
+
+        return asked
+
     async def _synchronise_over_gatt(self, charge: _Charge) -> None:
         """The jack invites though nobody has called it: it waits for the time."""
         jack = charge.link.pin.jack
 
         async def tell_time(client: JackClient) -> None:
+            await self._hand_over_keys(client)
             status = await client.status()
             if status.get("clock") == _UNSYNCHRONISED:
                 nonce = str(status.get("time_nonce"))

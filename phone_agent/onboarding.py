@@ -66,7 +66,7 @@ async def pair(
     """
     parse_label(label)
     async with _with_server(state, wallet, progress, settings.keys) as (identity, server):
-        pairing = Pairing(label, identity, server.pin.identity, new_id)
+        pairing = Pairing(label, identity, server.pin.identity_at(server.now_s()), new_id)
         if endpoint is None:
             paired, host = await _searched(pairing, settings, server, progress)
         else:
@@ -154,7 +154,9 @@ async def _with_server(
 ) -> AsyncIterator[tuple[PhoneIdentity, ServerClient]]:
     """The pinned server, and its time if it can be reached."""
     pin, identity = pinned_server(wallet), load(state, keys)
-    async with ServerClient(pin, identity.signer, new_id=new_id, wall_ms=wall_ms) as server:
+    async with ServerClient(
+        pin, identity.signer, new_id=new_id, wall_ms=wall_ms, keep_pin=wallet.pin_server
+    ) as server:
         try:
             await server.synchronise()
         except ServerUnreachableError as error:

@@ -77,7 +77,12 @@ class PairingErrand:
             self.state = PairingState.REFUSED
 
     async def _pair(self, label: str) -> None:
-        pairing = Pairing(label, self.identity, self.server.pin.identity, self.new_id)
+        pairing = Pairing(
+            label,
+            self.identity,
+            self.server.pin.identity_at(self.server.now_s()),
+            self.new_id,
+        )
         sources: list[Source] = [Announced(self.finder, pairing)]
         if self.radio is not None:
             sources.append(Inviting(self.radio, pairing))

@@ -25,12 +25,13 @@ from server.outbox import Clearing, run_worker
 from server.processors.choice import chosen_processor, stripe_events
 from server.proofs import ProofMemory
 from server.reconciler import run_reconciler
+from server.reign import Reign
 from server.resolver import Resolver
 from server.services import Services
 from server.state import StateFolder, make_private
 from server.store import Store
 from server.sweeper import run_sweeper
-from twochannel.protocol.envelope import verify
+from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.statements import Identity
 from twochannel.serving import Address, serve
 from twochannel.supervisor import supervised
@@ -123,9 +124,10 @@ def _sole(failures: ExceptionGroup) -> Exception:
 async def _services(
     folder: StateFolder, settings: ServerSettings, trace: Trace
 ) -> AsyncIterator[Services]:
-    identity = folder.identity()
     issuer = folder.issuer(new_id)
-    rotation_exponent = verify(identity, Identity, issuer.signer.key).rotation_exponent or 0
+    reign = Reign(folder, issuer, wall_ms)
+    identity = Identity.from_claims(unverified_claims(reign.current.identity))
+    rotation_exponent = identity.rotation_exponent or 0
     store = folder.open_store(settings)
     metrics = _metrics(settings)
     notifications = Notifications()
@@ -138,7 +140,7 @@ async def _services(
             yield Services(
                 store=store,
                 issuer=issuer,
-                identity=identity,
+                reign=reign,
                 rotation_exponent=rotation_exponent,
                 keyring=KeyRing(store, issuer.server_id),
                 resolver=resolver,
@@ -214,6 +216,7 @@ async def _working(settings: ServerSettings, services: Services) -> AsyncIterato
             group.create_task(run_reconciler(clearing), name="reconciler"),
             group.create_task(run_sweeper(services), name="sweeper"),
             group.create_task(services.resolver.keep_ready(), name="resolver"),
+            group.create_task(services.reign.run(), name="keys"),
         ]
         if services.relay is not None:
             tasks.append(group.create_task(services.relay.run(), name="relay"))

@@ -90,10 +90,14 @@ class JwkSet(_Answer):
 
 
 class WellKnown(_Answer):
-    """What a device reads before it trusts the server; the identity statement proves it."""
+    """What a device reads before it trusts the server; the identity statement proves it.
+
+    ``lineage``: the server's first identity, and each succession since.
+    """
 
     server: Thumbprint
     identity: Compact
+    lineage: list[Compact]
     jwks: JwkSet
     api_base: str
     beacon: BeaconParameters

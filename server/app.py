@@ -100,7 +100,11 @@ def build(
     services: Services, *, trusted_proxies: str = "", observers: tuple[Observer, ...] = ()
 ) -> ASGIApp:
     """The whole application, as it is served. ``observers``: of requests (``server.traffic``)."""
-    app: Any = ServerTime(StrictDoor(build_application(services)), services.now_ms)
+    app: Any = ServerTime(
+        StrictDoor(build_application(services)),
+        services.now_ms,
+        lambda: services.reign.successions,
+    )
     if observers:
         app = Traffic(app, services.issuer.new_id, observers)
     if trusted_proxies:

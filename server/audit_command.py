@@ -50,7 +50,7 @@ def _records(context: click.Context) -> Records:
     folder = folder_of(context)
     try:
         with plain_errors():
-            settings, identity = folder.settings(), folder.identity()
+            settings, identity = folder.settings(), folder.lineage().text
             elsewhere = _stripe_books(settings) if settings.processor == "stripe" else None
         database, books = settings.database_at(folder.path), folder.path / "processor.sqlite3"
         return read_records(database, books, identity, wall_ms(), elsewhere)

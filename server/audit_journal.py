@@ -6,10 +6,9 @@ import hashlib
 from typing import Final
 
 from server.audit_records import Check, Records, Row
-from twochannel.protocol.envelope import unverified_claims, verify
 from twochannel.protocol.errors import CodedError
 from twochannel.protocol.journal import Checkpoint
-from twochannel.protocol.keys import VerifyingKey
+from twochannel.protocol.succession import Lineage, read_lineage
 from twochannel.protocol.wire import base64url
 
 #: The first line of what every link is the hash of (docs/protocol.md, The journal).
@@ -17,10 +16,9 @@ _FORMAT: Final = "cigarjack-journal-1"
 
 
 def check_journal(check: Check, records: Records) -> None:
-    identity = unverified_claims(records.identity)
-    server_id = str(identity["iss"])
+    lineage = read_lineage(records.identity)
     statements = {s["seq"]: s for rows in records.statements.values() for s in rows}
-    links = [_hash(_FORMAT, server_id)]
+    links = [_hash(_FORMAT, lineage.server)]
     for number, row in enumerate(records.journal, start=1):
         check.objects += 1
         statement = statements.pop(row["statement_seq"], None)
@@ -36,7 +34,7 @@ def check_journal(check: Check, records: Records) -> None:
     waiting = sum(seq > last_seq for seq in statements)
     if waiting:
         check.notes.append(f"{waiting} statements are not in the journal yet")
-    _check_checkpoints(check, records, VerifyingKey.from_members(identity.get("key")), links)
+    _check_checkpoints(check, records, lineage, links)
 
 
 def _follows(before: str, row: Row, statement: Row) -> bool:
@@ -45,12 +43,12 @@ def _follows(before: str, row: Row, statement: Row) -> bool:
     return bool(row["link"] == _hash(_FORMAT, *fields))
 
 
-def _check_checkpoints(check: Check, records: Records, key: VerifyingKey, links: list[str]) -> None:
+def _check_checkpoints(check: Check, records: Records, lineage: Lineage, links: list[str]) -> None:
     for row in records.checkpoints:
         check.objects += 1
         name = f"the checkpoint at entry {row['seq']} of the journal"
         try:
-            checkpoint = verify(row["compact"], Checkpoint, key)
+            checkpoint = lineage.verify(row["compact"], Checkpoint)
         except CodedError as error:
             check.findings.append(f"{name}: {error.detail}")
             continue

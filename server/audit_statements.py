@@ -31,6 +31,7 @@ from twochannel.protocol.statements import (
     Refund,
     Role,
 )
+from twochannel.protocol.succession import Lineage, read_lineage
 
 #: Who ended a payment, as its receipt proves, and what its ``reason`` must be.
 _ENDED: Final = {
@@ -64,7 +65,7 @@ def check_charges(check: Check, records: Records) -> None:
 def _check_charge(records: Records, row: Row | None, charge: Row) -> None:
     if row is None:
         raise _GapError("there is no such payment")
-    server = _server_key(records.identity)
+    server = read_lineage(records.identity)
     request, request_compact = _signed(records, row, PaymentRequest, _key(records, row, "terminal"))
     challenge, challenge_compact = _signed(records, row, Challenge, server)
     confirmation, _ = _signed(records, row, Confirmation, _key(records, row, "phone"))
@@ -91,12 +92,20 @@ def _check_charge(records: Records, row: Row | None, charge: Row) -> None:
         raise _GapError("another payment method was charged")
 
 
-def _signed(records: Records, row: Row, model: type[S], key: VerifyingKey) -> tuple[S, str]:
+def _signed(
+    records: Records, row: Row, model: type[S], key: VerifyingKey | Lineage
+) -> tuple[S, str]:
     """The payment's one statement of this type, verified, and its text."""
     found = [s["compact"] for s in records.statements.get(row["id"], []) if s["typ"] == model.TYP]
     if len(found) != 1:
         raise _GapError(f"it has {len(found)} statements {model.TYP}")
-    return verify(found[0], model, key), found[0]
+    return _verified(found[0], model, key), found[0]
+
+
+def _verified(compact: str, model: type[S], key: VerifyingKey | Lineage) -> S:
+    if isinstance(key, Lineage):
+        return key.verify(compact, model)
+    return verify(compact, model, key)
 
 
 def _key(records: Records, row: Row, role: str) -> VerifyingKey:
@@ -107,10 +116,6 @@ def _key(records: Records, row: Row, role: str) -> VerifyingKey:
     if key.kid != device["id"]:
         raise _GapError(f"the key of the {role} is not the one that its id names")
     return key
-
-
-def _server_key(identity: str) -> VerifyingKey:
-    return VerifyingKey.from_members(unverified_claims(identity).get("key"))
 
 
 def check_refunds(check: Check, records: Records) -> None:
@@ -152,8 +157,8 @@ def _check_refund(
     if not signed or order is None:
         raise _GapError("it has no statement, or no order to the processor")
     by_server = row["requested_by"] == "operator"
-    key = _server_key(records.identity) if by_server else _key(records, payment, "terminal")
-    refund = verify(signed[0]["compact"], Refund, key)
+    key = read_lineage(records.identity) if by_server else _key(records, payment, "terminal")
+    refund = _verified(signed[0]["compact"], Refund, key)
     stored = (row["payment_id"], row["amount_minor"], row["currency"], row["reference"])
     told = (refund.sub, refund.amount.value, refund.amount.currency, refund.reference)
     if not told == stored or order["amount_minor"] != row["amount_minor"]:

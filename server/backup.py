@@ -65,7 +65,8 @@ def make_backup(
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700)
-    for path in (folder.path / CONFIG_NAME, folder.certificate_file, folder.identity_file):
+    files = (folder.path / CONFIG_NAME, folder.certificate_file, folder.identity_file)
+    for path in (*files, *filter(Path.exists, [folder.successions_file])):
         _copy(path, part / path.name)
     if (keys := folder.path / _KEYS).is_dir():
         (part / _KEYS).mkdir(mode=0o700)

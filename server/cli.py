@@ -22,6 +22,7 @@ _ELSEWHERE: Final = {
     "db": "server.database_commands:db",
     "evidence": "server.evidence_commands:evidence",
     "jacks": "server.party_commands:jacks",
+    "keys": "server.key_commands:keys",
     "limits": "server.limit_commands:limits",
     "merchants": "server.registry_commands:merchants",
     "payments": "server.payment_commands:payments",

@@ -27,7 +27,6 @@ from twochannel.protocol.envelope import (
     read_header,
     sign,
     unverified_claims,
-    verify,
 )
 from twochannel.protocol.errors import CodedError
 from twochannel.protocol.instructions import CouplingChallenge
@@ -218,7 +217,7 @@ def read(device: Device) -> None:
         typ = read_header(compact).typ
         if typ not in _SERVERS:
             raise click.ClickException(f"{typ} is no statement of a server")
-        statement = verify(compact, _SERVERS[typ], device.pin.key)
+        statement = device.pin.keys.verify(compact, _SERVERS[typ])
         click.echo(json.dumps(statement.claims(), indent=1))
 
 

@@ -12,14 +12,21 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 from uuid6 import uuid7
 
-from server.contact import JWT, ServerPin, ServerUnreachableError, raise_problem, why
+from server.contact import (
+    JWT,
+    ServerPin,
+    ServerUnreachableError,
+    raise_problem,
+    steps_of,
+    why,
+)
 from twochannel import tls
 from twochannel.protocol.envelope import Statement, sign
 from twochannel.protocol.errors import CodedError, ErrorCode, LimitError
@@ -33,6 +40,7 @@ T = TypeVar("T", bound=Timed)
 _TIMEOUT_S = 10.0
 #: Pings come every 15 s; three missing ones mean that the stream is dead.
 _STREAM_TIMEOUT_S = 45.0
+_WELL_KNOWN = "/.well-known/cigarjack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class ServerConnection:
     """One device's connection to its pinned server: kept alive, and aware of the server's time.
 
     ``new_id`` gives UUIDs for proofs; ``wall_ms`` is this machine's clock, right or wrong.
+    ``keep_pin`` is given the pin anew when the server has announced another key: store it.
     """
 
     def __init__(
@@ -57,11 +66,14 @@ class ServerConnection:
         *,
         new_id: Callable[[], str] = lambda: str(uuid7()),
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        keep_pin: Callable[[ServerPin], None] = lambda _pin: None,
     ) -> None:
         self.pin = pin
         self.signer = signer
         self._new_id = new_id
         self._wall_ms = wall_ms
+        self._keep_pin = keep_pin
+        self._successions = 0
         self._offset_ms: int | None = None
         self._context: ssl.SSLContext = tls.client_context(pin.certificate)
         self._http = httpx.AsyncClient(
@@ -147,7 +159,7 @@ class ServerConnection:
 
     async def synchronise(self) -> None:
         """Learn the server's time, and open the connection that payments will use."""
-        await self._request("GET", "/.well-known/cigarjack", 0)
+        await self._request("GET", _WELL_KNOWN, 0)
 
     async def clock_offset_ms(self) -> int:
         """Ask for the server's time; by how much it is ahead of this machine's.
@@ -203,13 +215,17 @@ class ServerConnection:
                 ) as answer,
             ):
                 self._learn_time(answer)
+                await self._learn_keys(answer)
                 if answer.status_code >= 400:
                     await answer.aread()
                     raise_problem(answer)
                 yield ServerEvent("", "connected", {})
                 async for event in EventSource(answer).aiter_sse():
                     # A ping is a comment. Once it saw an id, httpx-sse makes an empty event of it.
-                    if event.data:
+                    if event.event == "successions":
+                        told = _event_data(event.data).get("successions")
+                        await self._catch_up(told if isinstance(told, int) else 0)
+                    elif event.data:
                         yield ServerEvent(event.id, event.event, _event_data(event.data))
         except (httpx.HTTPError, SSEError) as error:
             raise ServerUnreachableError(
@@ -269,14 +285,42 @@ class ServerConnection:
                 "check the network and that the server runs"
             ) from None
         self._learn_time(answer)
+        await self._learn_keys(answer)
         if answer.status_code >= 400:
             raise_problem(answer)
         return answer
 
+    async def _learn_keys(self, answer: httpx.Response) -> None:
+        """Ask for the server's new key when an answer tells that there is one, and pin it too."""
+        told = _number(answer.headers.get("cigarjack-successions", "")) or 0
+        if told > self._successions:
+            await self._catch_up(told)
+
+    async def _catch_up(self, told: int) -> None:
+        """Catch up with the server's keys; ``told``: how many successions there were.
+
+        What this device believes changes only by the word of a key that it believes already.
+        """
+        # A lineage that leads nowhere is not asked for again by this connection.
+        self._successions = told
+        try:
+            document = _members(await self._request("GET", _WELL_KNOWN, 0))
+            keys = self.pin.keys.caught_up(steps_of(document))
+        except ServerUnreachableError:
+            self._successions = 0
+            return
+        except CodedError as error:
+            _log.warning("server_keys_not_learned", extra={"reason": str(error)})
+            return
+        if keys.text != self.pin.lineage:
+            self.pin = replace(self.pin, lineage=keys.text)
+            self._keep_pin(self.pin)
+            _log.info("server_key_learned", extra={"key": keys.newest.key.kid})
+
     def _learn_time(self, answer: httpx.Response) -> None:
-        text = answer.headers.get("cigarjack-time", "")
-        if text.isascii() and text.isdigit() and len(text) < 16:
-            self._offset_ms = int(text) - self._wall_ms()
+        told_ms = _number(answer.headers.get("cigarjack-time", ""))
+        if told_ms is not None:
+            self._offset_ms = told_ms - self._wall_ms()
 
 
 def statement_builder(
@@ -290,6 +334,10 @@ def statement_builder(
         return compact
 
     return build
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def _prefer(wait_s: int) -> dict[str, str]:

@@ -10,11 +10,11 @@ from typing import Any, NoReturn, Self
 import httpx
 
 from twochannel import tls
-from twochannel.protocol.envelope import unverified_claims, verify
+from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.errors import CodedError, ErrorCode, LimitError, StatementError
-from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.limits import MAX_BODY_BYTES
-from twochannel.protocol.statements import Identity, Role
+from twochannel.protocol.statements import Identity
+from twochannel.protocol.succession import Lineage, lineage_from, read_lineage
 from twochannel.protocol.wire import base64url, from_base64url, parse_object
 
 JWT = "application/jwt"
@@ -52,16 +52,29 @@ class EnrolmentCode:
 class ServerPin:
     """What a device remembers of its server from enrolment on.
 
-    ``certificate``: DER. ``identity``: the identity statement (compact), which a phone hands to
-    its jack. ``rotation_exponent``: of the beacon.
+    ``certificate``: DER. ``lineage``: the identity statement that was pinned, and each succession
+    since, joined by ``~``. ``rotation_exponent``: of the beacon.
     """
 
     url: str
     server: str
-    key: VerifyingKey
     certificate: bytes
-    identity: str
+    lineage: str
     rotation_exponent: int
+
+    @property
+    def keys(self) -> Lineage:
+        """What the server signs with. Raises StatementError if the pin is damaged."""
+        return read_lineage(self.lineage)
+
+    @property
+    def successions(self) -> int:
+        """How many of them this device has taken since it pinned the server."""
+        return len(self.keys.keys) - 1
+
+    def identity_at(self, now_s: int) -> str:
+        """The identity statement (compact) of the key in force, which a phone hands to its jack."""
+        return self.keys.signing(now_s).identity
 
     def to_json(self) -> str:
         """For the device's own store."""
@@ -69,9 +82,8 @@ class ServerPin:
             {
                 "url": self.url,
                 "server": self.server,
-                "key": self.key.jwk.model_dump(),
                 "certificate": base64url(self.certificate),
-                "identity": self.identity,
+                "identity": self.lineage,
                 "rotation_exponent": self.rotation_exponent,
             }
         )
@@ -84,9 +96,8 @@ class ServerPin:
             return cls(
                 url=str(members["url"]),
                 server=str(members["server"]),
-                key=VerifyingKey.from_members(members["key"]),
                 certificate=from_base64url(str(members["certificate"])),
-                identity=str(members["identity"]),
+                lineage=str(members["identity"]),
                 rotation_exponent=int(str(members["rotation_exponent"])),
             )
         except (KeyError, ValueError):
@@ -95,16 +106,21 @@ class ServerPin:
             ) from None
 
 
-def _verify_identity(compact: str, code: EnrolmentCode) -> Identity:
-    """The identity of the server whose key the code names. Raises StatementError."""
-    key = VerifyingKey.from_members(unverified_claims(compact).get("key"))
-    if key.kid != code.thumbprint:
+def steps_of(document: dict[str, object]) -> tuple[str, ...]:
+    """The lineage that a well-known document tells; of a server before lineages its identity."""
+    told = document.get("lineage", [document.get("identity", "")])
+    return tuple(map(str, told)) if isinstance(told, list) else ()
+
+
+def _verify_lineage(steps: tuple[str, ...], code: EnrolmentCode) -> Lineage:
+    """The server whose key the code names, from that key on. Raises StatementError."""
+    try:
+        return lineage_from(code.thumbprint, steps)
+    except StatementError as error:
+        if error.code is not ErrorCode.KEY_UNKNOWN:
+            raise
         detail = "this is another server than the one that made the code; check the address"
-        raise StatementError(ErrorCode.KEY_UNKNOWN, detail)
-    identity = verify(compact, Identity, key)
-    if identity.role is not Role.SERVER:
-        raise StatementError(ErrorCode.ISSUER_WRONG, "this is not a server")
-    return identity
+        raise StatementError(ErrorCode.KEY_UNKNOWN, detail) from None
 
 
 async def meet(url: str, code: EnrolmentCode) -> ServerPin:
@@ -158,22 +174,21 @@ def _peer_certificate(answer: httpx.Response) -> bytes:
 def _pin(
     url: str, document: dict[str, object], code: EnrolmentCode, certificate: bytes
 ) -> ServerPin:
-    compact = str(document.get("identity", ""))
-    identity = _verify_identity(compact, code)
+    lineage = _verify_lineage(steps_of(document), code)
+    # Verified with the lineage.
+    identity = Identity.from_claims(unverified_claims(lineage.newest.identity))
     if identity.tls_sha256 != tls.fingerprint(certificate):
         raise CodedError(
             ErrorCode.KEY_UNKNOWN,
             "the connection does not end at the server that made the enrolment code",
         )
-    key = VerifyingKey.from_jwk(identity.key)
     if identity.rotation_exponent is None:
         raise StatementError(ErrorCode.CLAIM_INVALID, "the identity has no rotation exponent")
     return ServerPin(
         url=url,
-        server=identity.iss,
-        key=key,
+        server=lineage.server,
         certificate=certificate,
-        identity=compact,
+        lineage=lineage.text,
         rotation_exponent=identity.rotation_exponent,
     )
 

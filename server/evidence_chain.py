@@ -271,7 +271,7 @@ class _Walk:
 
     def _orderer(self, compact: str) -> Role:
         """Who signs an order: the terminal, or the server for its operator."""
-        by_server = read_header(compact).kid == self._parties.server.kid
+        by_server = self._parties.server.holds(read_header(compact).kid)
         return Role.SERVER if by_server else Role.TERMINAL
 
     def _take_receipt(self, compact: str) -> Receipt:
@@ -335,11 +335,17 @@ class _Walk:
         self, role: Role, compact: str, model: type[S], *, audience: str | None = None
     ) -> S:
         """Verify: by this party, for ``audience`` (the server), about this payment, not used."""
-        key: VerifyingKey = getattr(self._parties, role.value)
         server_id = self._parties.server_id
-        statement = verify(compact, model, key, audience=audience or server_id)
+        audience = audience or server_id
+        if role is Role.SERVER:
+            signer, statement = (
+                server_id,
+                self._parties.server.verify(compact, model, audience=audience),
+            )
+        else:
+            key: VerifyingKey = getattr(self._parties, role.value)
+            signer, statement = key.kid, verify(compact, model, key, audience=audience)
         claims = statement.claims()
-        signer = server_id if role is Role.SERVER else key.kid
         demand(claims["iss"] == signer, f"it does not come from the {role}")
         demand(claims["sub"] == self._payment, "it is about another payment")
         demand(claims["jti"] not in self._ids, "its id was used before")
@@ -362,8 +368,8 @@ class _Walk:
         return request
 
     def _say(self, role: Role, text: str, *, warning: bool = False) -> None:
-        key: VerifyingKey = getattr(self._parties, role.value)
-        self._steps.append(Step(self.subject, role, key.kid, text, warning))
+        kid = self._parties.kid_of(role)
+        self._steps.append(Step(self.subject, role, kid, text, warning))
 
 
 def _told(receipt: Receipt) -> str:

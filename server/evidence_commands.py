@@ -63,7 +63,7 @@ def export(
         raise CommandError("Give either the ID of a payment, or --from and --until.")
     if payment_id is not None and not journal:
         with plain_errors():
-            identity = folder_of(context).identity()
+            identity = folder_of(context).lineage().text
         content: Member = read(context, lambda c: gather(c, payment_id, identity))
     else:
         content = _journal_part(context, payment_id, (_ms(since, 0), _ms(until, _FOREVER_MS)))
@@ -89,7 +89,7 @@ def _journal_part(
     from server.journal_export import part_of_payment, part_of_period
 
     with plain_errors():
-        identity = folder_of(context).identity()
+        identity = folder_of(context).lineage().text
 
     def gather_part(c: Connection, issuer: Issuer, now_ms: int) -> Member:
         if payment_id is not None:

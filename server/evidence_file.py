@@ -10,7 +10,7 @@ way to write a given content, so a file that differs in a single byte is another
       "format": "cigarjack-evidence",
       "version": 1,
       "payment": id,
-      "server": identity statement of the server,
+      "server": identity statement of the server, and each succession of its key after a ~,
       "pairing": pairing acceptance of the phone, with the jack's pairing and identity inside,
       "keys": {"phone": JWK, "terminal": JWK},
       "statements": [payment request, challenge, ...]   in the order in which they were accepted
@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twochannel.protocol.errors import ProtocolError, StatementError
 from twochannel.protocol.keys import Jwk
 from twochannel.protocol.statements import Compact, Uuid
+from twochannel.protocol.succession import LineageText
 from twochannel.protocol.wire import parse_object
 
 #: A payment has six statements or so, of 1 KiB each; this leaves room for a hundred and their keys.
@@ -66,7 +67,7 @@ class Evidence(Member):
     format: Literal["cigarjack-evidence"] = "cigarjack-evidence"
     version: Literal[1] = 1
     payment: Uuid
-    server: Compact
+    server: LineageText
     pairing: Compact
     keys: DeviceKeys
     statements: Annotated[list[Compact], Field(min_length=1, max_length=100)]

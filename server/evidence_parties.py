@@ -9,6 +9,7 @@ from twochannel.protocol.envelope import unverified_claims, verify
 from twochannel.protocol.errors import ErrorCode, StatementError
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.statements import Identity, Pairing, PairingAcceptance, Role
+from twochannel.protocol.succession import Lineage, read_lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,18 @@ class Parties:
     """Their keys. ``server_id`` outlives the server's keys; the other ids are their keys'."""
 
     server_id: str
-    server: VerifyingKey
+    server: Lineage
     jack: VerifyingKey
     phone: VerifyingKey
     terminal: VerifyingKey
     epoch: int
+
+    def kid_of(self, role: Role) -> str:
+        """Whose key has said something; of a server the one that it has now."""
+        if role is Role.SERVER:
+            return self.server.newest.key.kid
+        key: VerifyingKey = getattr(self, role.value)
+        return key.kid
 
 
 def short(kid: str) -> str:
@@ -47,7 +55,8 @@ def demand(holds: bool, detail: str) -> None:
 
 def meet(evidence: Evidence, trusted_server: str | None) -> tuple[Parties, list[Step]]:
     """The parties of ``evidence``, and the steps that prove who they are. Raises EvidenceError."""
-    server_id, server_key, first = meet_server(evidence.server, trusted_server)
+    lineage, first = meet_server(evidence.server, trusted_server)
+    server_id = lineage.server
     try:
         terminal = VerifyingKey.from_jwk(evidence.keys.terminal)
         phone = VerifyingKey.from_jwk(evidence.keys.phone)
@@ -61,19 +70,15 @@ def meet(evidence: Evidence, trusted_server: str | None) -> tuple[Parties, list[
         f"Jack {short(jack.kid)} and phone {short(phone.kid)} both signed that they belong"
         f" together (pairing {epoch} of this jack)."
     )
-    parties = Parties(server_id, server_key, jack, phone, terminal, epoch)
+    parties = Parties(server_id, lineage, jack, phone, terminal, epoch)
     return parties, [first, Step("pairing", Role.PHONE, phone.kid, text)]
 
 
-def meet_server(compact: str, trusted_server: str | None) -> tuple[str, VerifyingKey, Step]:
-    """Id and key of the server whose identity this is, and the step that says so.
-
-    Raises EvidenceError.
-    """
+def meet_server(text: str, trusted_server: str | None) -> tuple[Lineage, Step]:
+    """The server whose lineage this is, and the step that says so. Raises EvidenceError."""
     try:
-        server = _identity(compact, Role.SERVER)
-        key = VerifyingKey.from_jwk(server.key)
-        return server.iss, key, _trust(server, key, trusted_server)
+        lineage = read_lineage(text)
+        return lineage, _trust(lineage, trusted_server)
     except StatementError as error:
         raise EvidenceError("server", error.detail) from None
 
@@ -86,15 +91,23 @@ def _identity(compact: str, role: Role) -> Identity:
     return identity
 
 
-def _trust(server: Identity, key: VerifyingKey, trusted_server: str | None) -> Step:
+def _trust(lineage: Lineage, trusted_server: str | None) -> Step:
+    key, others = lineage.newest.key, len(lineage.keys) - 1
+    handed = (
+        f" Its key was replaced {others} times, each time with the word of the one before."
+        if others
+        else ""
+    )
     if trusted_server is None:
         text = (
-            f"The server is {key.kid}. That is the file's own word: compare it with the thumbprint"
-            " in the server's enrolment codes, or give it with --server."
+            f"The server is {key.kid}.{handed} That is the file's own word: compare it with the"
+            " thumbprint in the server's enrolment codes, or give it with --server."
         )
         return Step("server", Role.SERVER, key.kid, text, warning=True)
-    demand(key.kid == trusted_server, "the file was made by another server than the trusted one")
-    text = f"The server is {short(server.iss)}, and its key is the one that you trust."
+    demand(
+        lineage.holds(trusted_server), "the file was made by another server than the trusted one"
+    )
+    text = f"The server is {short(lineage.server)}, and its key is the one that you trust.{handed}"
     return Step("server", Role.SERVER, key.kid, text)
 
 

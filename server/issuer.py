@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from twochannel.protocol.keys import Signer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Issuer:
-    """Signs challenges, receipts and times. ``new_id`` gives a fresh UUIDv7 per statement."""
+    """Signs challenges, receipts and times. ``new_id`` gives a fresh UUIDv7 per statement.
+
+    ``signer`` is another one once the next key begins (``server/succession.py``).
+    """
 
     server_id: str
     signer: Signer

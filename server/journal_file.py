@@ -32,6 +32,7 @@ from pydantic import Field
 
 from server.evidence_file import DeviceKeys, Evidence, Member, read_as
 from twochannel.protocol.statements import Compact, Counter, Digest, Uuid
+from twochannel.protocol.succession import LineageText
 
 #: About 40,000 payments.
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
@@ -77,7 +78,7 @@ class JournalPart(Member):
 
     format: Literal["cigarjack-journal"] = "cigarjack-journal"
     version: Literal[1] = 1
-    server: Compact
+    server: LineageText
     runs: Annotated[list[Run], Field(min_length=1)]
     payments: Annotated[list[FiledPayment], Field(min_length=1)]
 

@@ -15,11 +15,11 @@ from server.evidence_chain import Verdict, verify_evidence
 from server.evidence_file import EvidenceError
 from server.evidence_parties import Step, demand, meet_server
 from server.journal_file import FiledPayment, JournalPart, Run, read_part
-from twochannel.protocol.envelope import digest, unverified_claims, verify
+from twochannel.protocol.envelope import digest, unverified_claims
 from twochannel.protocol.errors import CodedError
 from twochannel.protocol.journal import Checkpoint, Entry, link, origin
-from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.statements import Role
+from twochannel.protocol.succession import Lineage
 
 _SUBJECT: Final = "journal"
 
@@ -43,8 +43,9 @@ def verify_journal(
     """Verify a file. ``trusted_server``: as for evidence. ``kept``: a checkpoint from elsewhere,
     which the file must reach and agree with. Raises EvidenceError."""
     part = read_part(document)
-    server_id, key, first_step = meet_server(part.server, trusted_server)
-    chain = _Chain(server_id, key)
+    lineage, first_step = meet_server(part.server, trusted_server)
+    server_id = lineage.server
+    chain = _Chain(lineage)
     for number, run in enumerate(part.runs, start=1):
         try:
             chain.take(run)
@@ -65,11 +66,10 @@ def verify_journal(
 class _Chain:
     """The links of the runs so far."""
 
-    def __init__(self, server_id: str, key: VerifyingKey) -> None:
-        self._server_id = server_id
-        self._key = key
+    def __init__(self, lineage: Lineage) -> None:
+        self._lineage = lineage
         self.last = 0
-        self.links: dict[int, str] = {0: origin(server_id)}
+        self.links: dict[int, str] = {0: origin(lineage.server)}
         self.steps: list[Step] = []
         self._at_ms = 0
 
@@ -91,8 +91,10 @@ class _Chain:
         self._say(run, checkpoint)
 
     def _checkpoint(self, compact: str) -> Checkpoint:
-        checkpoint = verify(compact, Checkpoint, self._key)
-        demand(checkpoint.iss == self._server_id, "the checkpoint is of another server's journal")
+        checkpoint = self._lineage.verify(compact, Checkpoint)
+        demand(
+            checkpoint.iss == self._lineage.server, "the checkpoint is of another server's journal"
+        )
         return checkpoint
 
     def _say(self, run: Run, checkpoint: Checkpoint) -> None:
@@ -102,7 +104,7 @@ class _Chain:
             f"Entries {run.first} to {self.last} ({times}){opened}: each names the one before, and"
             f" the server signed for the last on {_moment(checkpoint.iat * 1000)}."
         )
-        self.steps.append(Step(_SUBJECT, Role.SERVER, self._key.kid, text))
+        self.steps.append(Step(_SUBJECT, Role.SERVER, self._lineage.newest.key.kid, text))
 
     def compare(self, kept: str) -> Step:
         """Hold the runs against a checkpoint that was kept elsewhere. Raises EvidenceError."""
@@ -122,7 +124,7 @@ class _Chain:
             f"The checkpoint that you kept, signed on {_moment(checkpoint.iat * 1000)}, agrees:"
             f" nothing up to entry {entries} was changed, left out or put in since."
         )
-        return Step("checkpoint", Role.SERVER, self._key.kid, text)
+        return Step("checkpoint", Role.SERVER, self._lineage.newest.key.kid, text)
 
 
 def _verify_payment(

@@ -1,5 +1,6 @@
 """The server's time on every answer, so that devices can correct their offset from any of them.
 
+So is how often its key was replaced, if it was: who knows of fewer successions asks for the rest.
 ASGI middleware: the header ``Cigarjack-Time`` on all answers, and ``server_time_ms`` in problem
 documents, whoever made them (docs/protocol.md, Server).
 """
@@ -14,15 +15,19 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER: Final = "cigarjack-time"
+SUCCESSIONS: Final = "cigarjack-successions"
 _PROBLEM: Final = "application/problem+json"
 
 
 class ServerTime:
-    """Wraps an application. ``now_ms``: Unix milliseconds."""
+    """Wraps an application. ``now_ms``: Unix milliseconds. ``successions``: how many there were."""
 
-    def __init__(self, app: ASGIApp, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, app: ASGIApp, now_ms: Callable[[], int], successions: Callable[[], int]
+    ) -> None:
         self._app = app
         self._now_ms = now_ms
+        self._successions = successions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,6 +39,8 @@ class ServerTime:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers[HEADER] = str(self._now_ms())
+                if successions := self._successions():
+                    headers[SUCCESSIONS] = str(successions)
                 if headers.get("content-type") == _PROBLEM:
                     # Its length is known only when the body comes.
                     held.append(message)

@@ -21,6 +21,7 @@ from server.payments import PaymentRow, get_payment
 from server.processors.port import Processor
 from server.proofs import ProofMemory
 from server.registry import check_not_revoked
+from server.reign import Reign
 from server.resolver import Resolver
 from server.settlement import answerable
 from server.store import Store
@@ -65,7 +66,7 @@ class Services:
 
     store: Store
     issuer: Issuer
-    identity: str
+    reign: Reign
     rotation_exponent: int
     keyring: KeyRing
     resolver: Resolver

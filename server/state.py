@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,14 +17,16 @@ from server.database import check_version, migrate
 from server.issuer import Issuer
 from server.store import Store, database_url
 from twochannel.keystore.file import FileKeyStore, write_private
-from twochannel.keystore.port import KeyStore, KeyUse
+from twochannel.keystore.port import KeyStore, KeyStoreError, KeyUse
 from twochannel.keystore.stores import ensure, open_keystore
-from twochannel.protocol.envelope import sign, verify
+from twochannel.protocol.envelope import sign
 from twochannel.protocol.keys import Agreement
 from twochannel.protocol.statements import Identity, Role
+from twochannel.protocol.succession import SEPARATOR, Lineage, read_lineage
 from twochannel.settings import load
 from twochannel.state_folder import StateFolderError, locked, make
 from twochannel.tls import fingerprint, make_certificate
+from twochannel.trace import wall_ms
 
 _SIGNING: Final = "signing"
 _BEACON: Final = "beacon"
@@ -37,6 +39,12 @@ def make_private(path: Path) -> None:
     SQLite would make it for all to read, in whatever folder the operator has prepared.
     """
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
+
+def signing_name(lineage: Lineage, kid: str) -> str:
+    """What the key store calls a key of ``lineage``: ``signing``, ``signing-2``, and so on."""
+    number = [each.key.kid for each in lineage.keys].index(kid) + 1
+    return _SIGNING if number == 1 else f"{_SIGNING}-{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +93,33 @@ class StateFolder:
                 f"there is no server in {self.path}; run: cigarjack-server init"
             ) from None
 
-    def issuer(self, new_id: Callable[[], str], identity: str | None = None) -> Issuer:
-        """``identity``: instead of the folder's own.
+    @property
+    def successions_file(self) -> Path:
+        return self.path / "successions.jwt"
+
+    def lineage(self, identity: str | None = None) -> Lineage:
+        """The server's keys. ``identity``: the first one, instead of the folder's own.
+
+        Raises StateFolderError, StatementError.
+        """
+        steps = [identity or self.identity()]
+        with suppress(FileNotFoundError):
+            steps += self.successions_file.read_text(encoding="ascii").split()
+        return read_lineage(SEPARATOR.join(steps))
+
+    def issuer(
+        self, new_id: Callable[[], str], identity: str | None = None, now_s: int | None = None
+    ) -> Issuer:
+        """Who signs at ``now_s``, by default now. ``identity``: as in ``lineage``.
 
         Raises StateFolderError, KeyStoreError, SettingsError, StatementError.
         """
-        compact = identity or self.identity()
-        signer = self.signing_store(self.settings()).signer(_SIGNING)
-        return Issuer(verify(compact, Identity, signer.key).iss, signer, new_id)
+        lineage = self.lineage(identity)
+        kid = lineage.signing(wall_ms() // 1000 if now_s is None else now_s).key.kid
+        signer = self.signing_store(self.settings()).signer(signing_name(lineage, kid))
+        if signer.key.kid != kid:
+            raise KeyStoreError(f"the key store has another key under {signing_name(lineage, kid)}")
+        return Issuer(lineage.server, signer, new_id)
 
     def beacon_key(self) -> Agreement:
         """Raises KeyStoreError, SettingsError."""

@@ -22,7 +22,7 @@ from fieldkit.bench.virtual_jack import VirtualJack
 from server.client import EnrolmentCode, ServerClient, ServerPin, meet, path_of
 from twochannel.keystore.file import FileAgreement, FileSigner
 from twochannel.protocol import beacon
-from twochannel.protocol.envelope import Statement, digest, sign, unverified_claims, verify
+from twochannel.protocol.envelope import Statement, digest, sign, unverified_claims
 from twochannel.protocol.keys import VerifyingKey
 from twochannel.protocol.lane import NONCE_LENGTH, lane_digest
 from twochannel.protocol.money import Amount
@@ -206,7 +206,7 @@ class LaneCrew:
         )
 
     def _confirmation(self, compact: str, lane_nonce: str) -> Confirmation:
-        challenge = verify(compact, Challenge, self._pin.key)
+        challenge = self._pin.keys.verify(compact, Challenge)
         return self._phone.client.draft(
             Confirmation,
             sub=challenge.sub,
@@ -220,7 +220,9 @@ class LaneCrew:
 
 def _beacon_key(pin: ServerPin) -> VerifyingKey:
     # Verified when it was pinned.
-    return VerifyingKey.from_jwk(Identity.from_claims(unverified_claims(pin.identity)).beacon_key)
+    return VerifyingKey.from_jwk(
+        Identity.from_claims(unverified_claims(pin.keys.newest.identity)).beacon_key
+    )
 
 
 async def first(worker: asyncio.Task[Any], awaited: Coroutine[Any, Any, Any]) -> Any:

@@ -19,7 +19,6 @@ from server.routes.times import StatementResponse
 from server.services import Services, services_of
 from twochannel import intake
 from twochannel.protocol.chain import check_coupling
-from twochannel.protocol.envelope import verify
 from twochannel.protocol.errors import ErrorCode, StatementError
 from twochannel.protocol.instructions import (
     Coupling,
@@ -109,9 +108,9 @@ async def add_coupling(request: Request) -> JSONResponse:
 
 async def _read_coupling(services: Services, signed: Signed[Coupling]) -> SignedCoupling:
     """Verify what is inside a coupling whose own signature holds. Raises CodedError."""
-    compact, issuer = signed.statement.challenge, services.issuer
-    asked = verify(compact, CouplingChallenge, issuer.signer.key)
-    if asked.iss != issuer.server_id:
+    compact, lineage = signed.statement.challenge, services.reign.lineage
+    asked = lineage.verify(compact, CouplingChallenge)
+    if asked.iss != lineage.server:
         raise StatementError(ErrorCode.ISSUER_WRONG, "the challenge comes from another server")
     answer, _ = await services.keyring.read(signed.statement.answer, CouplingAnswer, Role.JACK)
     check_coupling(asked, compact, answer)

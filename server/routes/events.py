@@ -82,7 +82,11 @@ async def _stream(
         else:
             events, seq = [], last_id
             listener.wake()
+        told = services.reign.successions
         while not services.notifications.closed and not listener.replaced:
+            if told != services.reign.successions:
+                told = services.reign.successions
+                yield _successions(told)
             for event in events:
                 yield _on_the_wire(event)
                 seq = max(seq, event.seq)
@@ -97,6 +101,11 @@ def _look(connection: Connection, device: Device, seq: int) -> list[PhoneEvent]:
     if not events:
         device.check(connection)
     return events
+
+
+def _successions(number: int) -> ServerSentEvent:
+    """As the header of an answer tells it, for a phone that has no other for days. Without id."""
+    return ServerSentEvent(f'{{"successions":{number}}}', event="successions", sep="\n")
 
 
 def _on_the_wire(event: PhoneEvent) -> ServerSentEvent:

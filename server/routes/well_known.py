@@ -14,6 +14,7 @@ from server.readiness import trouble_of
 from server.services import services_of
 from twochannel.protocol.beacon import SERVICE_UUID
 from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.keys import VerifyingKey
 
 API_BASE: Final = "/v1"
 
@@ -26,13 +27,13 @@ router = APIRouter(route_class=Door)
 )
 async def describe_server(request: Request) -> JSONResponse:
     services = services_of(request)
-    key = services.issuer.signer.key
-    jwk = key.jwk.model_dump() | {"kid": key.kid, "alg": "ES256", "use": "sig"}
+    reign = services.reign
     return JSONResponse(
         {
             "server": services.issuer.server_id,
-            "identity": services.identity,
-            "jwks": {"keys": [jwk]},
+            "identity": reign.current.identity,
+            "lineage": list(reign.lineage.steps),
+            "jwks": {"keys": [_jwk(each.key) for each in reign.believed()]},
             "api_base": API_BASE,
             "beacon": {
                 "rotation_exponent": services.rotation_exponent,
@@ -41,6 +42,10 @@ async def describe_server(request: Request) -> JSONResponse:
             "time_ms": services.now_ms(),
         }
     )
+
+
+def _jwk(key: VerifyingKey) -> dict[str, str]:
+    return key.jwk.model_dump() | {"kid": key.kid, "alg": "ES256", "use": "sig"}
 
 
 @router.get("/healthz", **door("checkHealth", "Whether the server runs", answers={200: Health}))

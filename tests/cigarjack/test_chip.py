@@ -189,7 +189,9 @@ def synchronise(jack: Jack, server: Server, time_ms: int) -> None:
     owner = jack.memory.pairing_state().owner
     assert owner is not None
     jack.clock.hand_out("n" * 21 + "A")
-    jack.clock.accept(read_time(server.time(jack.id, "n" * 21 + "A", time_ms), jack.id, owner))
+    jack.clock.accept(
+        read_time(server.time(jack.id, "n" * 21 + "A", time_ms), jack.id, owner, None)
+    )
 
 
 class ChipMachine(RuleBasedStateMachine):

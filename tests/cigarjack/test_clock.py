@@ -161,7 +161,7 @@ def test_a_checkpoint_without_trust_changes_nothing(unpaired: Jack) -> None:
 def test_only_the_pinned_server_tells_this_jack_the_time(phone: Phone, server: Server) -> None:
     owner = owner_of(phone, server)
     jack, stranger = Phone().id, Server()
-    assert read_time(server.time(jack, NONCE), jack, owner).time_ms == NOW_MS
+    assert read_time(server.time(jack, NONCE), jack, owner, None).time_ms == NOW_MS
     renamed = statement(NOW_MS).model_copy(update={"iss": stranger.id, "aud": jack})
     cases = {
         stranger.time(jack, NONCE): ErrorCode.KEY_UNKNOWN,
@@ -171,7 +171,7 @@ def test_only_the_pinned_server_tells_this_jack_the_time(phone: Phone, server: S
     }
     for compact, code in cases.items():
         with pytest.raises(CodedError) as refused:
-            read_time(compact, jack, owner)
+            read_time(compact, jack, owner, None)
         assert refused.value.code is code
 
 

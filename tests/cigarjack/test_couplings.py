@@ -79,7 +79,7 @@ def test_a_jack_that_knows_the_time_answers_in_time_only(
     assert paired.chip.coupling_answer(compact)
     paired.clock.hand_out("n" * 22)
     time = server.time(paired.id, "n" * 22)
-    paired.clock.accept(clock_rules.read_time(time, paired.id, owner_of(phone, server)))
+    paired.clock.accept(clock_rules.read_time(time, paired.id, owner_of(phone, server), None))
     assert refusal(paired, compact) is ErrorCode.STATEMENT_EXPIRED
 
 

@@ -185,7 +185,7 @@ async def terminal_at(
     with closing(Intents(state / FILE_NAME, changed)) as intents, trace:
         radio = LaneRadio(lambda: MemoryRadio(air), Sightings(LaneRules()), trace, listen_s=0.3)
         client = ServerClient(pin, signer, new_id=new_id, wall_ms=wall_ms)
-        check = ReceiptCheck(signer.key.kid, pin.server, pin.key)
+        check = ReceiptCheck(signer.key.kid, lambda: client.pin.keys)
         equipment = Equipment(client, intents, signer, check, radio, trace)
         async with client, asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(radio.run())

@@ -124,7 +124,7 @@ class ScriptedServer:
 
     def pin(self) -> ServerPin:
         url = f"https://127.0.0.1:{self.port}"
-        return ServerPin(url, self.id, self.signer.key, self.certificate, self.identity, 8)
+        return ServerPin(url, self.id, self.certificate, self.identity, 8)
 
     def now_s(self) -> int:
         return int(time.time()) + self.ahead_s

@@ -12,6 +12,7 @@ from twochannel.protocol.errors import CodedError, StatementError
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import CaptureMode, Status
 from twochannel.protocol.statements import PaymentRequest, SightingReport
+from twochannel.protocol.succession import read_lineage
 
 TERMINAL = new_signer()
 
@@ -24,7 +25,7 @@ def server() -> ScriptedServer:
 
 @pytest.fixture
 def check(server: ScriptedServer) -> ReceiptCheck:
-    return ReceiptCheck(TERMINAL.key.kid, server.id, server.signer.key)
+    return ReceiptCheck(TERMINAL.key.kid, lambda: read_lineage(server.identity))
 
 
 def asked(server: ScriptedServer, capture: CaptureMode = CaptureMode.AUTOMATIC) -> PaymentRequest:

@@ -55,8 +55,7 @@ class Site:
 
 def pin_of(server: ServerBench) -> ServerPin:
     folder, identity = server.folder, server.devices.identity
-    key = folder.keys.signer("signing").key
-    return ServerPin(server.url, identity.iss, key, folder.certificate(), folder.identity(), 8)
+    return ServerPin(server.url, identity.iss, folder.certificate(), folder.identity(), 8)
 
 
 @pytest.fixture

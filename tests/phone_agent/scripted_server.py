@@ -61,9 +61,8 @@ class ScriptedServer:
         return ServerPin(
             url=self.url,
             server=self.party.id,
-            key=self.party.signer.key,
             certificate=self.certificate,
-            identity=self.party.identity(),
+            lineage=self.party.identity(),
             rotation_exponent=8,
         )
 

@@ -98,9 +98,8 @@ async def _client_of(app: Starlette) -> AsyncIterator[ServerClient]:
         pin = ServerPin(
             url=f"https://127.0.0.1:{served.port}",
             server=Specimens().server,
-            key=specimen_signer("server").key,
             certificate=_CERTIFICATE,
-            identity="",
+            lineage="",
             rotation_exponent=8,
         )
         signer = specimen_signer("phone")
