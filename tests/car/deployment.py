@@ -188,8 +188,8 @@ def installed_profile() -> ConfigParser:
 
 
 @asynccontextmanager
-async def wifi_radios() -> AsyncIterator[tuple[str, str]]:
-    """NetworkManager with a Wi-Fi radio; and another one, on the phone's machine. Their names."""
+async def wifi_radios() -> AsyncIterator[str]:
+    """NetworkManager, connected on a Wi-Fi radio; another is on the phone's machine: its name."""
     await run("modprobe", "--all", "ccm", "gcm", "cmac")
     await run("modprobe", "mac80211_hwsim", "radios=2")
     ours, phones = _wifi_interfaces()
@@ -198,10 +198,17 @@ async def wifi_radios() -> AsyncIterator[tuple[str, str]]:
     await run("iw", "phy", phy, "set", "netns", "name", PHONE.name)
     services = ("NetworkManager.service", "wpa_supplicant.service")
     await run("systemctl", "start", *services)
+
+    async def connected() -> bool:
+        try:
+            devices = await run("nmcli", "--terse", "--fields", "DEVICE,STATE", "device")
+        except StageError:
+            return False  # it is not on the bus yet
+        return f"{ours}:connected" in devices.splitlines()
+
     try:
-        # Its name is on the bus before its settings are.
-        await run("nm-online", "--quiet", "--wait-for-startup", "--timeout=40")
-        yield ours, phones
+        await until(connected, DEADLINE_S)
+        yield phones
     finally:
         await run("systemctl", "stop", *services)
         await run(*PHONE.command("iw", "phy", phy, "set", "netns", "1"))

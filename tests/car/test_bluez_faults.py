@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import subprocess
 import time
 from typing import Any
@@ -27,6 +28,9 @@ from twochannel.radio.bluez import BluezRadio
 from twochannel.radio.port import Radio, RadioError
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("restored")]
+
+#: HCI_LE_Set_Scan_Enable, off.
+_END_OF_SCAN = ("0x08", "0x000c", "00", "00")
 
 
 async def well(radio: BluezRadio) -> None:
@@ -216,6 +220,48 @@ async def test_the_kernel_busy_with_a_discovery_of_its_own_is_waited_for(
         with contextlib.suppress(ProcessLookupError):
             find.terminate()
         await find.wait()
+
+
+async def test_a_scan_that_was_ended_behind_its_back_is_begun_again(
+    car: CarBluetooth, terminal: BluezRadio, witness: Radio, measured: dict[str, Any]
+) -> None:
+    """The controller was told so by somebody else: kernel and bluetoothd still believe in it."""
+    await witness.advertiser.broadcast(beacon(96))
+    await heard(terminal.scanner.sightings(), beacon(96))
+    adapter = await car.present("terminal")
+    await run("hcitool", "-i", adapter.name, "cmd", *_END_OF_SCAN)
+    began_s = time.monotonic()
+    assert not await collected(terminal, beacon(96), 2.0)
+    await heard(terminal.scanner.sightings(), beacon(96), RECOVERY_LIMIT_S)
+    measured.setdefault("recovery_s", {})["scan_ended"] = round(time.monotonic() - began_s, 2)
+    await witness.advertiser.silence()
+
+
+async def test_a_silent_scanner_tries_ever_more_says_so_and_hears_when_it_can(
+    car: CarBluetooth,
+    terminal: BluezRadio,
+    witness: Radio,
+    measured: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("twochannel.radio.bluez_recovery.UNHEALTHY_AFTER_S", 20.0)
+    caplog.set_level(logging.INFO, "twochannel.radio.bluez_keeper")
+    await witness.advertiser.broadcast(beacon(97))
+    await heard(terminal.scanner.sightings(), beacon(97))
+    async with car.air() as air:
+        await air.mute("terminal")
+        try:
+            await says(terminal, "has heard nothing")
+        finally:
+            await air.unmute("terminal")
+    began_s = time.monotonic()
+    await heard(terminal.scanner.sightings(), beacon(97), RECOVERY_LIMIT_S)
+    measured.setdefault("recovery_s", {})["silent"] = round(time.monotonic() - began_s, 2)
+    await well(terminal)
+    steps = [vars(record)["reason"] for record in caplog.records if record.msg == "radio_step"]
+    assert steps[:2] == ["listen_anew", "power_cycle"]
+    await witness.advertiser.silence()
 
 
 async def test_a_missing_adapter_is_told_with_what_to_do() -> None:
