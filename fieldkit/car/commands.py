@@ -23,6 +23,9 @@ from fieldkit.car.machine import Run
 
 T = TypeVar("T")
 _TESTS: Final = "tests/car"
+_ON_STREETS: Final = "tests/car/test_jack_and_phone.py"
+#: By ARGUMENTS, says pytest with this exit code.
+_NONE_CHOSEN: Final = 5
 
 
 @click.group("car", context_settings={"help_option_names": ["-h", "--help"]})
@@ -122,8 +125,9 @@ def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[s
 def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None:
     """Run the tests and, in a second car beside them, every journey with faults.
 
-    ARGUMENTS go to pytest. One car keeps one processor busy: emulated, most of what it does waits
-    for something else that it does. Exit code 0 only if both ended well.
+    ARGUMENTS go to pytest. Emulated, a car keeps one processor busy; so that both cars take about
+    as long, the tests that need every agent follow the journeys. Exit code 0 only if both ended
+    well.
     """
     try:
         _empty(out, json_file)
@@ -132,8 +136,8 @@ def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None
     with _plainly(), _run_folder() as folder:
         built, began_s = _image(), time.monotonic()
         jobs = {
-            "tests": (Run(built, folder), _tests(arguments)),
-            "journeys": (Run(built, out.resolve()), _journeys("--faults")),
+            "tests": (Run(built, folder), _tests(arguments, f"--ignore={_ON_STREETS}")),
+            "journeys": (Run(built, out.resolve()), after_journeys(arguments)),
         }
         codes = _wait(machine.run_side_by_side(jobs))
         _show(out, json_file)
@@ -141,12 +145,15 @@ def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None
         sys.exit(max(codes))
 
 
-def _tests(arguments: Sequence[str]) -> str:
-    """The script that runs pytest. What finds examples for properties takes seconds to load."""
+def _tests(arguments: Sequence[str], *beside: str) -> str:
+    """The script that runs pytest. What finds examples for properties takes seconds to load.
+
+    ``beside``: more arguments, unless some of ``arguments`` name tests.
+    """
     named = any(_names_tests(argument) for argument in arguments)
     colour = "yes" if sys.stdout.isatty() else "no"
     lean = (f"--confcutdir={_TESTS}", "-p", "no:hypothesispytest")
-    target = () if named else (_TESTS,)
+    target = () if named else (_TESTS, *beside)
     command = ("python", "-m", "pytest", f"--color={colour}", *lean, *target, *arguments)
     return shlex.join(command) + "\n"
 
@@ -156,6 +163,17 @@ def _journeys(*arguments: str) -> str:
     from fieldkit.car import play
 
     return shlex.join(("python", "-m", play.__name__, machine.GUEST_FOLDER, *arguments)) + "\n"
+
+
+def after_journeys(arguments: Sequence[str]) -> str:
+    """The script that plays journeys and faults, then runs the tests that need every agent too."""
+    played = _journeys("--faults")
+    if any(map(_names_tests, arguments)):
+        return played
+    return (
+        f"{played}played=$?\n{_tests((_ON_STREETS, *arguments))}tested=$?\n"
+        f"[ $tested -ne {_NONE_CHOSEN} ] || tested=0\nexit $((played ? played : tested))\n"
+    )
 
 
 def _show(out: Path, json_file: Path | None) -> None:

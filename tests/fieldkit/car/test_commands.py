@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fieldkit.car.commands import after_journeys
 from fieldkit.car.image import TREE
 
 
@@ -77,3 +78,23 @@ def test_tests_of_the_car_are_not_collected_on_a_desk() -> None:
     assert "tests/fieldkit/car/test_commands.py" in listing
     assert "tests/car/" not in listing
     assert "tests/hardware/" not in listing
+
+
+@pytest.mark.parametrize(
+    ("played", "tested", "expected"),
+    [(0, 0, 0), (3, 0, 3), (0, 1, 1), (3, 1, 3), (0, 5, 0)],
+    ids=["well", "a journey failed", "a test failed", "both failed", "no test was chosen"],
+)
+def test_the_tests_with_every_agent_follow_the_journeys_whatever_became_of_them(
+    tmp_path: Path, played: int, tested: int, expected: int
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\necho "$2" >> {tmp_path}/ran\n'
+        f'[ "$2" = pytest ] && exit {tested}\nexit {played}\n'
+    )
+    python.chmod(0o755)
+    script = after_journeys(("-k", "wifi"))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    assert subprocess.run(("sh", "-c", script), env=environment, check=False).returncode == expected
+    assert (tmp_path / "ran").read_text().split() == ["fieldkit.car.play", "pytest"]
