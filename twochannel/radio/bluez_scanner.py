@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -48,6 +49,7 @@ class BluezScanner:
         self._gate = EchoGate()
         self._discovery: BleakScanner | None = None
         self._monitored: str | None = None
+        self._given_up: set[asyncio.Task[None]] = set()
         self._ended = False
         self._failure: str | None = None
         self._lost = 0
@@ -89,15 +91,28 @@ class BluezScanner:
         )
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                await discovery.start()
+                await self._begin(discovery)
         except _ERRORS as error:
             raise self._refusal(error) from error
         self._discovery = discovery
+
+    async def _begin(self, discovery: BleakScanner) -> None:
+        """Given up, it is ended when it has begun: until then bluetoothd begins no other for us."""
+        beginning = asyncio.create_task(discovery.start())
+        try:
+            await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            ending = asyncio.create_task(_end_late(discovery, beginning))
+            self._given_up.add(ending)
+            ending.add_done_callback(self._given_up.discard)
+            raise
 
     async def stop(self) -> None:
         """End discovery. One that has ended by itself, or with its bluetoothd, is fine."""
         # The monitor first: alone it would have the kernel go on scanning.
         await self._unmonitor()
+        if self._given_up:
+            await asyncio.wait(self._given_up, timeout=_TIMEOUT_S)
         discovery, self._discovery = self._discovery, None
         if discovery is None:
             return
@@ -160,3 +175,9 @@ class BluezScanner:
         heard = sighting(device.address, change.service_data, properties, now_s)
         if heard is not None:
             self._lost += self._stream.put(heard)
+
+
+async def _end_late(discovery: BleakScanner, beginning: asyncio.Task[None]) -> None:
+    with contextlib.suppress(*_ERRORS):
+        await beginning
+        await discovery.stop()
