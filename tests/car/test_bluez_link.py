@@ -30,7 +30,7 @@ from twochannel.radio.port import LinkError, Radio, RadioError, Sighting
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("restored")]
 
 #: Each takes its answer to come, which is up to a quarter of a second here.
-_PACKETS = 20
+_PACKETS = 8
 
 
 @pytest.fixture(autouse=True)

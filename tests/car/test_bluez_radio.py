@@ -98,9 +98,9 @@ async def test_every_advert_is_delivered_while_both_send_and_scan(
     await jack.advertiser.broadcast(beacon(30))
     await terminal.advertiser.broadcast(lane)
     sent, received, lanes = await asyncio.gather(
-        collected(witness, beacon(30), 25),
-        collected(terminal, beacon(30), 25),
-        collected(jack, lane, 25),
+        collected(witness, beacon(30), 15),
+        collected(terminal, beacon(30), 15),
+        collected(jack, lane, 15),
     )
     on_air, blind = sorted(gaps_ms(sent)), sorted(gaps_ms(received))
     measured["interval_ms"] = {
