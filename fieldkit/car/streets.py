@@ -26,7 +26,7 @@ from fieldkit.venue import air_toml
 WITNESS: Final = "witness"
 #: An adapter that is nobody's and not plugged in.
 SPARE: Final = "spare"
-#: Two processors without hardware support, for eight agents and everything below them.
+#: A processor without hardware support, for eight agents and everything below them.
 _PATIENCE: Final = 4.0
 
 
