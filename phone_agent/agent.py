@@ -73,6 +73,7 @@ class Agent:
     connected: bool = False
     doorway: Doorway | None = None
     _sweep: asyncio.Task[None] | None = None
+    _unswept: bool = False
 
     def status(self) -> dict[str, Any]:
         open_payments = (kept.id for kept in self.ledger.open_payments())
@@ -160,13 +161,17 @@ class Agent:
             _log.info("server_connected" if is_up else "server_lost")
 
     def _begin_sweep(self) -> None:
+        self._unswept = True
         if self._sweep is None or self._sweep.done():
             self._sweep = asyncio.create_task(self._run_sweep(), name="registration sweep")
 
     async def _run_sweep(self) -> None:
+        """Until nothing has been added meanwhile, or the server is away."""
         try:
-            await self.registration.sweep(self.trace)
-            await self.instructions.sweep(self.trace)
+            while self._unswept:
+                self._unswept = False
+                await self.registration.sweep(self.trace)
+                await self.instructions.sweep(self.trace)
         except ServerUnreachableError as error:
             _log.info("sweep_postponed", extra={"reason": str(error)})
 

@@ -19,6 +19,7 @@ from phone_agent.identity import PhoneIdentity
 from phone_agent.jack_finder import Endpoint, JackFinder
 from phone_agent.jack_link import JackLink
 from phone_agent.jack_radio import JackRadio
+from phone_agent.signal_level import wifi_level_dbm
 from phone_agent.wallet import KeptJack
 from server.client import ServerClient, ServerUnreachableError
 from twochannel.protocol.errors import CodedError, ErrorCode
@@ -43,13 +44,14 @@ _log = logging.getLogger(__name__)
 class _Charge:
     """A jack in care. ``status``: its last one, None while Wi-Fi does not reach it.
 
-    ``path``: by which it was reached last.
+    ``path``: by which it was reached last. ``wifi_dbm``: the level of the Wi-Fi then, if known.
     """
 
     link: JackLink
     task: asyncio.Task[None] | None = None
     status: dict[str, object] | None = None
     path: Path | None = None
+    wifi_dbm: int | None = None
 
 
 class JackCare:
@@ -93,11 +95,11 @@ class JackCare:
         return jack in self._charges
 
     def report(self) -> list[dict[str, Any]]:
-        """For people: jack, reachable over Wi-Fi, address, clock, broadcasting, path.
+        """For people: jack, reachable over Wi-Fi, address, clock, broadcasting, path, signal_dbm.
 
-        None is what is not known.
+        None is what is not known. ``signal_dbm``: how this phone heard ``path``.
         """
-        return [_reported(jack, charge) for jack, charge in self._charges.items()]
+        return [_reported(jack, charge, self._radio) for jack, charge in self._charges.items()]
 
     async def auth_code(self, jack: str, payment: str, challenge: str) -> tuple[str, Path]:
         """The jack's auth code for a payment's verified challenge, and by which path it came.
@@ -178,6 +180,7 @@ class JackCare:
             if self._missed(charge.status):
                 await charge.link.call(self._hand_over_keys)
                 charge.status = await charge.link.call(lambda client: client.status())
+            charge.wifi_dbm = _wifi_dbm(charge.link.endpoint)
             if charge.status.get("clock") == _UNSYNCHRONISED:
                 nonce = str(charge.status.get("time_nonce"))
                 compact = await self._server.time_statement(charge.link.pin.jack, nonce)
@@ -274,7 +277,11 @@ async def _news(link: JackLink, tried: list[Endpoint], longest_s: float) -> None
             await link.news(tried)
 
 
-def _reported(jack: str, charge: _Charge) -> dict[str, Any]:
+def _wifi_dbm(endpoint: Endpoint | None) -> int | None:
+    return wifi_level_dbm(endpoint[0]) if endpoint else None
+
+
+def _reported(jack: str, charge: _Charge, radio: JackRadio | None) -> dict[str, Any]:
     endpoint = charge.link.endpoint
     reachable = endpoint is not None and charge.status is not None
     return {
@@ -285,4 +292,11 @@ def _reported(jack: str, charge: _Charge) -> dict[str, Any]:
         "clock": charge.status.get("clock") if charge.status else None,
         "broadcasting": charge.status.get("broadcasting") if charge.status else None,
         "path": charge.path,
+        "signal_dbm": _signal_dbm(jack, charge, radio),
     }
+
+
+def _signal_dbm(jack: str, charge: _Charge, radio: JackRadio | None) -> int | None:
+    if charge.path is Path.GATT and radio is not None:
+        return radio.levels_dbm.get(jack)
+    return charge.wifi_dbm if charge.path is Path.WIFI else None

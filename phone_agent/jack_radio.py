@@ -61,6 +61,8 @@ class JackRadio:
         self._waiting: dict[asyncio.Future[Sighting], Callable[[Invitation], bool]] = {}
         self._last_call_s = 0
         self._called_at_s: dict[str, float] = {}
+        #: By jack, the level of the invitation that led to it last.
+        self.levels_dbm: dict[str, int] = {}
         #: Until when nobody is met at an address.
         self._left_alone_s: dict[str, float] = {}
 
@@ -203,7 +205,9 @@ class JackRadio:
             asyncio.timeout(CONVERSATION_S),
             JackClient(gatt_channel(link, pin), pin, timeout_s=_ANSWER_S) as client,
         ):
-            return await ask(client)
+            answer = await ask(client)
+        self.levels_dbm[pin.jack] = sighting.rssi_dbm
+        return answer
 
 
 @asynccontextmanager

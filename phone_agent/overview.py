@@ -22,13 +22,14 @@ def status_text(answer: dict[str, Any]) -> str:
             jack["address"] or "",
             f"clock {jack['clock'] or 'unknown'}",
             f"last by {_PATHS[jack['path']]}" if jack["path"] else "",
+            f"{jack['signal_dbm']} dBm" if jack["signal_dbm"] is not None else "",
         )
         for jack in answer["jacks"]
     ]
     lines = [
         f"Phone   {answer['phone']}",
         f"Server  {server['url']}  {'connected' if server['connected'] else 'NOT connected'}",
-        table(("jack", "Wi-Fi", "address", "", ""), rows, _NO_JACK),
+        table(("jack", "Wi-Fi", "address", "", "", ""), rows, _NO_JACK),
         *([f"Bluetooth: {answer['radio_problem']}"] if answer["radio_problem"] else []),
         *(f"Waits for you: {payment}" for payment in answer["waiting"]),
     ]

@@ -38,6 +38,16 @@ BY: Final[dict[DecidedBy, str]] = {
 }
 
 
+#: How well a jack is heard, by the least level in dBm: -67 is what Wi-Fi is planned with for calls
+#: (Cisco, "Site Survey Guidelines for WLAN Deployment"), and below -80 neither radio holds a link.
+SIGNALS: Final = ((-67, "good"), (-80, "weak"), (-1000, "very weak"))
+
+
+def signal_text(level_dbm: int) -> str:
+    """The level as a person would say it."""
+    return next(text for least_dbm, text in SIGNALS if level_dbm >= least_dbm)
+
+
 @dataclass(frozen=True, slots=True)
 class PaymentView:
     """A payment as a page shows it. Texts are for the catalogue; ``Any`` is None where not known.

@@ -9,6 +9,7 @@ from typing import Final
 from starlette.routing import BaseRoute
 
 from phone_agent.approval_page import ApprovalPage
+from phone_agent.cards_page import CardsPage
 from phone_agent.changes import QuestionChanges
 from phone_agent.database import Database, put_fact
 from phone_agent.settings_pages import SettingsPages
@@ -35,8 +36,8 @@ def serving_pages(
             put_fact(db, _FACT, text)
 
     def routes(doorway: Doorway, pages: Pages) -> list[BaseRoute]:
-        approvals, settings = ApprovalPage(agent, pages), SettingsPages(agent, pages)
-        return [*approvals.routes(doorway), *settings.routes(doorway)]
+        parts = ApprovalPage(agent, pages), CardsPage(agent, pages), SettingsPages(agent, pages)
+        return [route for part in parts for route in part.routes(doorway)]
 
     changes = QuestionChanges()
     agent.approvals.show_on(changes)

@@ -1,4 +1,4 @@
-"""The owner's limits, payment methods and jack: what they are, and forms to change them."""
+"""The owner's limits and jack: what they are, and forms to change them."""
 
 from __future__ import annotations
 
@@ -12,29 +12,24 @@ from starlette.routing import BaseRoute, Route
 
 from cigarjack.client import LabelError
 from phone_agent.consent import DAY_MS, Rules
+from phone_agent.owners_view import signal_text
 from phone_agent.pairing_errand import PAIRING_TEXTS
 from phone_agent.situation import PagedAgent, situation
 from phone_agent.wallet import Limit
-from server.client import ServerUnreachableError
 from twochannel.pages.door import Doorway, Form, form_route
 from twochannel.pages.rendering import Pages
-from twochannel.protocol.errors import CodedError, StatementError
+from twochannel.protocol.errors import StatementError
 from twochannel.protocol.money import DECIMALS, format_minor, parse_amount
 
-#: Cards of the simulated processor, as `phone-agent methods add` takes them.
-TEST_CARDS: Final = ("tok_success", "tok_decline")
 NOT_AN_AMOUNT: Final = (
     "That is not an amount in this currency. Write it like 20.00, without a sign."
 )
 NOT_A_LABEL: Final = "That is not a label. It begins with CJ1: and stands on the jack."
-NOT_TAKEN: Final = "The server did not take this card."
-SENT_LATER: Final = "The server cannot be reached. The card is kept, and sent as soon as it can be."
-_MAX_LABEL: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsPages:
-    """``/limits``, ``/methods``, ``/jack``."""
+    """``/limits``, ``/jack``."""
 
     agent: PagedAgent
     pages: Pages
@@ -46,8 +41,6 @@ class SettingsPages:
             form("/limits/rules", take=self._keep_rules),
             form("/limits/merchants", take=self._allow),
             form("/limits/merchants/forget", take=self._forget_merchant),
-            Route("/methods", self._methods),
-            form("/methods/add", take=self._add_method),
             Route("/jack", self._jack),
             form("/jack/pair", take=self._pair),
             form("/jack/forget", take=self._forget_jack),
@@ -106,39 +99,18 @@ class SettingsPages:
         self.agent.wallet.forget(form.get("merchant", ""))
         return RedirectResponse("/limits", 303)
 
-    # --- payment methods
-
-    async def _methods(self, request: Request, problem: str = "") -> Response:
-        wallet = self.agent.wallet
-        return self._rendered(
-            request,
-            "methods.html",
-            problem,
-            methods=wallet.methods(),
-            default=wallet.default_method(),
-            cards=TEST_CARDS,
-        )
-
-    async def _add_method(self, request: Request, form: Form) -> Response:
-        registration = self.agent.registration
-        token, label = form.get("card", ""), form.get("label", "").strip()[:_MAX_LABEL]
-        if token not in TEST_CARDS:
-            return await self._methods(request, NOT_TAKEN)
-        try:
-            await registration.register_method(registration.keep_method(token, label or token))
-        except CodedError:
-            return await self._methods(request, NOT_TAKEN)
-        except ServerUnreachableError:
-            return await self._methods(request, SENT_LATER)
-        return RedirectResponse("/methods", 303)
-
     # --- the jack
 
     async def _jack(self, request: Request, problem: str = "") -> Response:
         pairing = PAIRING_TEXTS.get(self.agent.pairing.state, "")
         radio_problem = self.agent.problem() or ""
         return self._rendered(
-            request, "jack.html", problem, pairing=pairing, radio_problem=radio_problem
+            request,
+            "jack.html",
+            problem,
+            pairing=pairing,
+            radio_problem=radio_problem,
+            signal=signal_text,
         )
 
     async def _pair(self, request: Request, form: Form) -> Response:

@@ -38,10 +38,12 @@ class PagedAgent(Protocol):
 
     async def refresh(self) -> None: ...
 
+    async def couple(self, method: str, jack: str) -> dict[str, Any]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """``version``: a name that differs whenever anything on a page would, time aside."""
+    """``version``: a name that differs whenever anything on a page would, time and levels aside."""
 
     line: WaitingLine
     connected: bool
@@ -53,7 +55,8 @@ class Situation:
     def version(self) -> str:
         line, front = self.line, self.line.front
         asked = (front.payment, front.reason, front.presence) if front else None
-        parts = (asked, line.behind, self.connected, self.jacks, self.recent, self.pairing)
+        jacks = [jack | {"signal_dbm": None} for jack in self.jacks]
+        parts = (asked, line.behind, self.connected, jacks, self.recent, self.pairing)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property

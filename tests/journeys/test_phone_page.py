@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -117,10 +118,12 @@ async def test_an_agent_that_is_restarted_in_the_middle_goes_on_asking(
         await expect(page.get_by_role("heading", name=MERCHANT)).to_be_visible()
         await stage.kill(phone)
         await expect(page.get_by_text("The agent does not answer.")).to_be_visible()
+        approve = page.get_by_role("button", name="Approve")
+        await expect(approve).to_be_disabled()
         await stage.restart(phone)
-        await expect(page.get_by_text("The agent does not answer.")).to_be_hidden()
         # The same browser, the same session, the same question: nobody had to log in again.
-        await page.get_by_role("button", name="Approve").click()
+        # It can be approved again once the jack has answered anew, and the page is not of before.
+        await approve.click()
         assert (await charging)["status"] == "captured"
     await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
     assert booked(stage, payment) == [Charge("captured", "EUR", 550, 550)]
@@ -174,7 +177,35 @@ async def test_a_limit_for_a_day_is_set_and_holds(stage: Stage, page: Page) -> N
         await expect(day).to_have_value("")
 
 
-async def test_cards(page: Page) -> None:
+async def test_a_card_is_chosen_coupled_and_revoked(stage: Stage, page: Page) -> None:
     await page.get_by_role("link", name="Cards").click()
-    await expect(page.get_by_role("listitem").first).to_contain_text("pays")
+    cards = page.get_by_role("main").get_by_role("listitem")
+    await expect(cards.first).to_contain_text("pays")
+    await page.get_by_label("What you call it").fill("Fuel card")
+    await page.get_by_role("button", name="Add").click()
+    fuel = cards.filter(has_text="Fuel card")
+    await expect(fuel).to_contain_text("in reserve")
+    await ordered(page, "Pay with this card")
+    await expect(cards.first).to_contain_text("Fuel card")
+    await expect(fuel).to_contain_text("pays")
+    await ordered(page, re.compile("^Couple to jack"))
+    await expect(fuel).to_contain_text("coupled to your jack")
+    await page.get_by_label("Change Fuel card").click()
     await judged(page, "the cards")
+    await arrive(stage, "lane-1")
+    assert (await charge(stage, "lane-1", "2.50"))["status"] == "captured"
+    await ordered(page, re.compile("^Uncouple from jack"))
+    await expect(fuel).not_to_contain_text("coupled to your jack")
+    await ordered(page, "Revoke this card")
+    await expect(fuel).to_have_count(0)
+    await expect(cards.first).to_contain_text("pays")
+    assert (await charge(stage, "lane-1", "2.60"))["status"] == "captured"
+
+
+async def ordered(page: Page, button: str | re.Pattern[str]) -> None:
+    """Have it done with the fuel card, on the page as it is then."""
+    await page.get_by_role("link", name="Cards").click()
+    await page.get_by_label("Change Fuel card").click()
+    row = page.get_by_role("main").get_by_role("listitem").filter(has_text="Fuel card")
+    async with page.expect_event("load"):
+        await row.get_by_role("button", name=button).click()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 
 import httpx
 import pytest
@@ -16,7 +16,9 @@ from tests.cigarjack.parties import Jack, served
 from tests.page_client import a_browser, opened, token_in
 from tests.phone_agent.owners_phone import OwnersPhone, eventually, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer
-from twochannel.protocol.errors import ErrorCode
+from twochannel.protocol.envelope import verify
+from twochannel.protocol.errors import ErrorCode, StatementError
+from twochannel.protocol.instructions import Instruction, MethodDefault, MethodRemoval
 from twochannel.protocol.money import Amount
 from twochannel.protocol.statements import DecidedBy, Decision, Merchant
 
@@ -179,6 +181,43 @@ async def test_a_card_is_added_on_a_page(server: ScriptedServer, phone: OwnersPh
         assert "did not take" in answer.text
 
 
+async def test_another_card_pays_and_one_is_revoked_on_a_page(
+    server: ScriptedServer, phone: OwnersPhone
+) -> None:
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        token = token_in((await browser.get("/methods")).text)
+        form = {"token": token, "card": "tok_success", "label": "Second card"}
+        await browser.post("/methods/add", data=form)
+        first, second = methods_of(phone)
+        order = {"token": token, "method": second}
+        assert (await browser.post("/methods/default", data=order)).status_code == 303
+        assert methods_of(phone) == [second, first]
+        await eventually(lambda: told(server, phone, MethodDefault, second), "the server knows")
+        assert (await browser.post("/methods/remove", data=order)).status_code == 303
+        assert methods_of(phone) == [first]
+        await eventually(lambda: told(server, phone, MethodRemoval, second), "the server knows")
+        for action in ("default", "remove"):
+            gone = await browser.post(f"/methods/{action}", data=order)
+            assert (gone.status_code, "That did not work" in gone.text) == (404, True)
+
+
+async def test_a_card_is_not_coupled_while_the_server_is_away(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    """With a server that couples: tests/journeys/test_phone_page.py."""
+    phone.pair(jack, server)
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        (method,) = methods_of(phone)
+        page = (await browser.get("/methods")).text
+        assert f"Couple to jack {jack.id[:8]}" in page
+        order = {"token": token_in(page), "method": method, "jack": jack.id}
+        answer = await browser.post("/methods/couple", data=order)
+        assert (answer.status_code, "cannot be reached now" in answer.text) == (400, True)
+        assert (await browser.post("/methods/uncouple", data=order)).status_code == 422
+
+
 async def test_a_jack_is_paired_and_revoked_on_a_page(
     server: ScriptedServer, jack: Jack, phone: OwnersPhone
 ) -> None:
@@ -200,6 +239,21 @@ async def test_a_jack_is_paired_and_revoked_on_a_page(
 def last_event(phone: OwnersPhone) -> str | None:
     with Database.open(phone.state / FILE_NAME) as database:
         return Ledger(database).last_event_id()
+
+
+def methods_of(phone: OwnersPhone) -> list[str]:
+    found: list[str] = []
+    phone.wallet(lambda wallet: found.extend(method.id for method in wallet.methods()))
+    return found
+
+
+def told(server: ScriptedServer, phone: OwnersPhone, model: type[Instruction], method: str) -> bool:
+    """Whether the server has such an order of the phone about ``method``."""
+    found = []
+    for compact in server.registered:
+        with suppress(StatementError):
+            found.append(verify(compact, model, phone.identity.signer.key).sub)
+    return method in found
 
 
 def rules_of(phone: OwnersPhone) -> Rules:

@@ -10,7 +10,14 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from payment_device import attendants_view
-from phone_agent import approval_page, consent, owners_view, pairing_errand, settings_pages
+from phone_agent import (
+    approval_page,
+    cards_page,
+    consent,
+    owners_view,
+    pairing_errand,
+    settings_pages,
+)
 from twochannel.pages.words import FOLDER
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +34,8 @@ GIVEN = [
     *owners_view.BY.values(),
     *pairing_errand.PAIRING_TEXTS.values(),
     *(settings_pages.NOT_AN_AMOUNT, settings_pages.NOT_A_LABEL),
-    *(settings_pages.NOT_TAKEN, settings_pages.SENT_LATER),
+    *(cards_page.NOT_TAKEN, cards_page.SENT_LATER, cards_page.NOT_COUPLED),
+    *cards_page.COUPLING_PROBLEMS.values(),
     *(text for _, text in attendants_view.OUTCOMES.values()),
     *attendants_view.UNDER_WAY.values(),
     *attendants_view.REASONS.values(),
@@ -41,6 +49,7 @@ GIVEN = [
     attendants_view.TOO_LITTLE,
     attendants_view.UNVERIFIED,
     attendants_view.SOMETHING_ELSE,
+    *(text for _, text in owners_view.SIGNALS),
     owners_view.SENDING,
     owners_view.NOBODY_ANSWERED,
     owners_view.NOT_TAKEN,

@@ -95,20 +95,39 @@
     return field && field.matches("input, select, textarea") && field.value !== field.defaultValue;
   }
 
+  // While the agent is away a form would lead to the browser's own page, which never comes back.
+  function close() {
+    find("#lost").hidden = false;
+    for (const button of document.querySelectorAll("main button:not([type=button]):not(:disabled)")) {
+      button.disabled = true;
+      button.dataset.lost = "";
+    }
+  }
+
+  function reopen() {
+    for (const button of document.querySelectorAll("[data-lost]")) {
+      button.disabled = false;
+      delete button.dataset.lost;
+    }
+  }
+
   function listen() {
     const source = new EventSource("/events");
     const heard = (event) => {
+      const wasLost = !find("#lost").hidden;
       find("#lost").hidden = true;
       const page = find("#main").dataset;
       const away = event.type === "asked" && (!("live" in page) || "follow" in page);
       if (away && !typing()) return location.assign("/");
-      if (event.data !== find("#main").dataset.version) refresh().catch(() => {});
+      // What is shown may be of before: nothing is to be pressed until it has been looked at again.
+      if (wasLost) refresh().then(reopen).catch(close);
+      else if (event.data !== find("#main").dataset.version) refresh().catch(() => {});
     };
     source.addEventListener("asked", heard);
     source.addEventListener("changed", heard);
     source.addEventListener("part", (event) => showPart(event.data));
     source.onerror = () => {
-      find("#lost").hidden = false;
+      close();
       if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
     };
   }
