@@ -181,6 +181,7 @@ class TerminalAgent:
                     new_id=new_id,
                     now_s=lambda: int(time.time()),
                     patience_s=self._settings.pump_patience_s,
+                    postpay_on_lift=self._settings.pump_postpay_on_lift,
                 )
                 running = tasks.create_task(forecourt.run(), name="pump")
                 yield forecourt

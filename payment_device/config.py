@@ -72,6 +72,8 @@ class TerminalSettings(Settings):
     pump_price: Annotated[str, AfterValidator(_price)] = ""
     #: A pump that was released is locked again if nobody fuels for so long.
     pump_patience_s: Annotated[int, Field(ge=5, le=3600)] = 180
+    #: Whoever lifts the nozzle and is recognised pays after; without it the attendant begins.
+    pump_postpay_on_lift: bool = False
     #: Where the signing key is: "file", or a pkcs11: URI (docs/keys.md).
     keys: str = FILE
     log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"

@@ -17,7 +17,16 @@ from typing import Any, Final
 
 from payment_device.answers import UnsettledError, not_chosen
 from payment_device.dispenser import Dispenser, DispenserError
-from payment_device.fuel import Fuelling, Kind, Phase, Price, Reading, is_over, most_without_limit
+from payment_device.fuel import (
+    Fuelling,
+    Kind,
+    Phase,
+    Price,
+    Reading,
+    fuelling_view,
+    is_over,
+    most_without_limit,
+)
 from payment_device.intents import OPEN
 from payment_device.lane_radio import LaneRadio
 from payment_device.orders import Charge, FuelBody, Order, read_amount
@@ -42,7 +51,10 @@ _DESCRIPTION: Final = "Fuel"
 
 @dataclass
 class Forecourt:
-    """Run ``run`` beside everything else. ``patience_s``: a released pump is locked after it."""
+    """Run ``run`` beside everything else. ``patience_s``: a released pump is locked after it.
+
+    ``postpay_on_lift``: a nozzle that is lifted begins a post-pay, once a jack is recognised.
+    """
 
     terminal: Terminal
     radio: LaneRadio
@@ -53,12 +65,15 @@ class Forecourt:
     new_id: Callable[[], str]
     now_s: Callable[[], int]
     patience_s: int
+    postpay_on_lift: bool = False
 
     def __post_init__(self) -> None:
         self._stepping = asyncio.Lock()
         self._reading: Reading | None = None
         self._pump_problem = ""
         self._step_problem = ""
+        #: The nozzle was seen in its place since the last fuelling: who lifts it now is the next.
+        self._nozzle_was_back = False
 
     async def run(self) -> None:
         """Take step after step, for ever."""
@@ -71,8 +86,8 @@ class Forecourt:
         try:
             fuelling = self.memory.active()
             self._see(await self.pump.reading())
-            if fuelling is not None and self._reading is not None:
-                await self._step(fuelling, self._reading)
+            if self._reading is not None:
+                await self._act(fuelling, self._reading)
         except DispenserError as error:
             self._lose(str(error))
         except UnsettledError:
@@ -111,20 +126,10 @@ class Forecourt:
         return self.view()
 
     async def _begin(self, asked: FuelBody) -> None:
-        kind = Kind(asked.kind)
-        fuelling = Fuelling(
-            id=self.new_id(),
-            kind=kind,
-            reference=asked.reference,
-            price=self.price,
-            most_minor=self._most_minor(asked),
-            phase=Phase.ASKED,
-            jack=asked.jack,
-        )
-        if kind is Kind.POSTPAY:
+        fuelling = self._made(asked)
+        if fuelling.kind is Kind.POSTPAY:
             code = await self._recognised(asked.jack)
-            fuelling = replace(fuelling, jack=handle_of(code), code=code.hex())
-            await self._open(fuelling, await self._read())
+            await self._open(_of(fuelling, code), await self._read())
         else:
             self.memory.keep(fuelling)
             try:
@@ -134,6 +139,17 @@ class Forecourt:
             except CodedError as error:
                 self.memory.keep(replace(fuelling, phase=Phase.FAILED, problem=error.code.value))
                 raise
+
+    def _made(self, asked: FuelBody) -> Fuelling:
+        return Fuelling(
+            id=self.new_id(),
+            kind=Kind(asked.kind),
+            reference=asked.reference,
+            price=self.price,
+            most_minor=self._most_minor(asked),
+            phase=Phase.ASKED,
+            jack=asked.jack,
+        )
 
     def _most_minor(self, asked: FuelBody) -> int:
         if asked.most is None:
@@ -153,11 +169,9 @@ class Forecourt:
             code = await self._recognised(jack)
             self.memory.keep(
                 replace(
-                    fuelling,
+                    _of(fuelling, code),
                     phase=Phase.CLOSED,
                     attempt=fuelling.attempt + 1,
-                    jack=handle_of(code),
-                    code=code.hex(),
                     payment=None,
                     problem="",
                 )
@@ -217,6 +231,22 @@ class Forecourt:
         return choice.jack.code
 
     # --- steps
+
+    async def _act(self, fuelling: Fuelling | None, reading: Reading) -> None:
+        if fuelling is not None:
+            self._nozzle_was_back = not reading.nozzle_lifted
+            await self._step(fuelling, reading)
+        elif not reading.nozzle_lifted:
+            self._nozzle_was_back = True
+        elif self.postpay_on_lift and self._nozzle_was_back:
+            await self._begin_by_nozzle(reading)
+
+    async def _begin_by_nozzle(self, reading: Reading) -> None:
+        """If it is plain whose it is; else the attendant has to pick."""
+        choice = self.radio.look()
+        if isinstance(choice, Chosen):
+            fuelling = self._made(FuelBody(kind="postpay", reference=f"lift-{self.new_id()}"))
+            await self._open(replace(_of(fuelling, choice.jack.code), by_nozzle=True), reading)
 
     async def _step(self, fuelling: Fuelling, reading: Reading) -> None:
         if fuelling.phase is Phase.ASKED:
@@ -356,24 +386,11 @@ class Forecourt:
         self.memory.keep(replace(fuelling, payment=payment))
 
 
+def _of(fuelling: Fuelling, code: bytes) -> Fuelling:
+    """Of the car whose jack has this code."""
+    return replace(fuelling, jack=handle_of(code), code=code.hex())
+
+
 def _why(told: dict[str, Any]) -> str:
     """Why a payment came to nothing: an error code, or its status."""
     return str(told["code"] or told["status"])
-
-
-def fuelling_view(fuelling: Fuelling) -> dict[str, Any]:
-    """A fuelling for till and page. ``cost_minor``: of what was pumped so far."""
-    return {
-        "id": fuelling.id,
-        "kind": fuelling.kind.value,
-        "reference": fuelling.reference,
-        "phase": fuelling.phase.value,
-        "jack": fuelling.jack,
-        "payment": fuelling.payment,
-        "most_minor": fuelling.most_minor,
-        "pumped_ml": fuelling.pumped_ml,
-        "cost_minor": fuelling.cost_minor,
-        "currency": fuelling.price.currency,
-        "price": str(fuelling.price),
-        "problem": fuelling.problem or None,
-    }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from twochannel.protocol.errors import ErrorCode, StatementError
 from twochannel.protocol.limits import MAX_AMOUNT_MINOR
@@ -94,8 +94,9 @@ class Fuelling:
     """One customer at the pump.
 
     ``most_minor``: at most so much is taken. ``code``: of the jack that was recognised, hex.
-    ``start_ml``: the pump's counter before. ``attempt``: how often the owner was asked.
-    ``problem``: why it does not go on by itself, as an ErrorCode's value; else empty.
+    ``start_ml``: the pump's counter before. ``by_nozzle``: begun by lifting it. ``attempt``: how
+    often the owner was asked. ``problem``: why it does not go on by itself, as an
+    ErrorCode's value; else empty.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Fuelling:
     attempt: int = 1
     opened_s: int = 0
     problem: str = ""
+    by_nozzle: bool = False
 
     @property
     def cost_minor(self) -> int:
@@ -144,7 +146,7 @@ def is_over(fuelling: Fuelling, reading: Reading, now_s: int, patience_s: int) -
     pumped_ml = reading.total_ml - fuelling.start_ml
     if pumped_ml >= fuelling.limit_ml:
         return True
-    if pumped_ml > 0:
+    if pumped_ml > 0 or fuelling.by_nozzle:
         return not reading.nozzle_lifted
     return not reading.nozzle_lifted and now_s - fuelling.opened_s >= patience_s
 
@@ -152,3 +154,21 @@ def is_over(fuelling: Fuelling, reading: Reading, now_s: int, patience_s: int) -
 def most_without_limit(price: Price, litres: int) -> int:
     """What ``litres`` cost: the most that a fuelling without a hold may come to."""
     return min(price.cost_minor(litres * _ML_PER_LITRE), MAX_AMOUNT_MINOR)
+
+
+def fuelling_view(fuelling: Fuelling) -> dict[str, Any]:
+    """A fuelling for till and page. ``cost_minor``: of what was pumped so far."""
+    return {
+        "id": fuelling.id,
+        "kind": fuelling.kind.value,
+        "reference": fuelling.reference,
+        "phase": fuelling.phase.value,
+        "jack": fuelling.jack,
+        "payment": fuelling.payment,
+        "most_minor": fuelling.most_minor,
+        "pumped_ml": fuelling.pumped_ml,
+        "cost_minor": fuelling.cost_minor,
+        "currency": fuelling.price.currency,
+        "price": str(fuelling.price),
+        "problem": fuelling.problem or None,
+    }

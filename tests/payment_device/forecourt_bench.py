@@ -61,7 +61,11 @@ async def pump_at(state: Path) -> AsyncIterator[SimulatedPump]:
 
 @asynccontextmanager
 async def forecourt_at(
-    lane: Bench, pump: SimulatedPump, state: Path, patience_s: int = 60
+    lane: Bench,
+    pump: SimulatedPump,
+    state: Path,
+    patience_s: int = 60,
+    postpay_on_lift: bool = False,
 ) -> AsyncIterator[ForecourtBench]:
     """The forecourt of ``lane``, taking its steps; on leaving it is cut off as by a crash."""
     with closing(PumpMemory(state / FILE_NAME, lane.changes.mark)) as memory:
@@ -76,6 +80,7 @@ async def forecourt_at(
                 new_id=new_id,
                 now_s=lambda: int(time.monotonic()) + bench.clock_ahead_s,
                 patience_s=patience_s,
+                postpay_on_lift=postpay_on_lift,
             )
             bench = ForecourtBench(forecourt, pump, memory, lane)
             running = asyncio.create_task(forecourt.run())

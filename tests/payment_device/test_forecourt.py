@@ -236,6 +236,60 @@ async def test_a_maximum_that_means_nothing_is_refused(
     assert bench.phase is None
 
 
+async def test_a_lifted_nozzle_begins_where_that_is_wanted_and_the_car_is_known(
+    lane: Bench, server: ScriptedServer, pump: SimulatedPump, tmp_path: Path
+) -> None:
+    async with forecourt_at(lane, pump, tmp_path, postpay_on_lift=True) as bench:
+        await until(lambda: bench.forecourt.view()["nozzle_lifted"] is False)
+        await until(lambda: all(jack.quiet for jack in lane.radio.nearby()))
+        pump.lift()
+        await until(lambda: bench.forecourt.view()["nozzle_lifted"])
+        # Nobody is recognised yet.
+        assert bench.phase is None
+        async with lane.air.standing((CODE, -55), seconds=0):
+            await bench.reach(Phase.OPEN)
+            await until(lambda: pump.released)
+            await bench.pumped(10_000)
+            pump.hang_up()
+            await bench.reach(Phase.PAID)
+            (held,) = server.payments.values()
+            assert (held.request.code, held.request.amount.value) == (CODE.hex(), 1799)
+            # Lifted and put back: the next car must not find the pump open for this one.
+            pump.lift()
+            await bench.reach(Phase.OPEN)
+            pump.hang_up()
+            await bench.reach(Phase.RELEASED)
+            assert not pump.released
+    assert len(server.payments) == 1
+
+
+async def test_a_nozzle_that_was_lifted_before_the_terminal_looked_begins_nothing(
+    lane: Bench, pump: SimulatedPump, tmp_path: Path
+) -> None:
+    """Nor does one that is still out when a fuelling has ended."""
+    pump.lift()
+    async with (
+        lane.air.standing((CODE, -55), seconds=0),
+        forecourt_at(lane, pump, tmp_path, postpay_on_lift=True) as bench,
+    ):
+        await until(lambda: bench.forecourt.view()["nozzle_lifted"])
+        await bench.forecourt.begin(POSTPAY)
+        await bench.reach(Phase.OPEN)
+        await bench.forecourt.stop()
+        await bench.reach(Phase.RELEASED)
+        # What it sees next it acts upon, if ever.
+        pump.total_ml += 1
+        await until(lambda: bench.memory.active() is None)
+        assert not pump.released
+
+
+async def test_a_lifted_nozzle_alone_begins_nothing(bench: ForecourtBench) -> None:
+    await until(lambda: bench.forecourt.view()["nozzle_lifted"] is False)
+    bench.pump.lift()
+    await until(lambda: bench.forecourt.view()["nozzle_lifted"])
+    assert bench.phase is None
+
+
 async def test_no_car_is_no_fuel(lane: Bench, pump: SimulatedPump, tmp_path: Path) -> None:
     async with forecourt_at(lane, pump, tmp_path) as bench:
         await until(lambda: all(jack.quiet for jack in lane.radio.nearby()))
