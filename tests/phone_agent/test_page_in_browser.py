@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
 from playwright.async_api import expect
 
@@ -11,7 +13,7 @@ from tests.phone_agent.owners_phone import OwnersPhone, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer
 from twochannel.protocol.limits import MAX_AMOUNT_MINOR
 from twochannel.protocol.money import Amount
-from twochannel.protocol.statements import Merchant
+from twochannel.protocol.statements import Decision, Merchant
 
 pytestmark = pytest.mark.chromium
 
@@ -63,6 +65,53 @@ async def test_a_question_takes_no_tap_that_was_meant_for_another(
             approve = page.get_by_role("button", name="Approve")
             await expect(approve).to_be_enabled()
             assert await page.evaluate("window.closed_ms") >= 600
+
+
+async def test_an_answer_that_came_too_early_can_be_given_again(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    phone.pair(jack, server)
+    hear_lane(jack)
+    async with phone.running(), chromium() as browser:
+        url = (await phone.command("POST", "/v1/page"))["url"]
+        async with opened(browser, url) as page:
+            server.ask(server.challenge(jack.id, phone.id, merchant=LONG))
+            approve = page.get_by_role("button", name="Approve")
+            await expect(approve).to_be_disabled()
+            # A page without its script lets it be pressed at any time.
+            await approve.evaluate("button => { button.disabled = false; }")
+            await approve.click()
+            await expect(page.get_by_text("Your jack has not answered yet")).to_be_visible()
+            async with served(jack):
+                await approve.click()
+                assert (await server.confirmation()).decision is Decision.APPROVE
+
+
+async def test_nothing_is_pressed_while_the_agent_is_away(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone
+) -> None:
+    phone.pair(jack, server)
+    hear_lane(jack)
+    async with served(jack), chromium() as browser, AsyncExitStack() as stack:
+        async with phone.running():
+            url = (await phone.command("POST", "/v1/page"))["url"]
+            page = await stack.enter_async_context(opened(browser, url))
+            await page.evaluate("""new MutationObserver(() => {
+              if (document.querySelector('.approve')) window.since ??= performance.now();
+            }).observe(document.body, {childList: true, subtree: true})""")
+            server.ask(server.challenge(jack.id, phone.id, merchant=LONG))
+            approve = page.get_by_role("button", name="Approve")
+            await expect(approve).to_be_visible()
+        await expect(page.get_by_text("The agent does not answer.")).to_be_visible()
+        # Past the time in which a new question takes no tap.
+        await page.evaluate("""new Promise((done) => {
+              setTimeout(done, window.since + 1000 - performance.now());
+            })""")
+        await expect(approve).to_be_disabled()
+        await expect(page.get_by_role("button", name="Decline")).to_be_disabled()
+        async with phone.running():
+            await approve.click()
+            assert (await server.confirmation()).decision is Decision.APPROVE
 
 
 async def test_whoever_is_not_let_in_is_told_how(phone: OwnersPhone) -> None:

@@ -26,7 +26,10 @@
     if (left <= 0) return;
     for (const button of document.querySelectorAll(".answers button:not([data-wait])")) {
       button.disabled = true;
-      setTimeout(() => { button.disabled = false; }, left);
+      setTimeout(() => {
+        if (find("#lost").hidden) button.disabled = false;
+        else button.dataset.lost = "";
+      }, left);
     }
   }
 
@@ -82,8 +85,10 @@
     }
   }
 
+  // A page that answers a form, to say that it was not taken, is looked at where it is at home.
   async function refresh() {
-    const answer = await fetch(location.pathname, { headers: { accept: "text/html" } });
+    const path = find("#main").dataset.at || location.pathname;
+    const answer = await fetch(path, { headers: { accept: "text/html" } });
     if (answer.status === 401) return location.reload();
     // Some pages lead on to what is the case now.
     if (answer.redirected) history.replaceState(null, "", answer.url);
