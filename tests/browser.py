@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ CHROMIUM: Final = Path("/usr/bin/chromium")
 SIZES: Final = {"phone": (360, 640), "touch": (800, 480), "desk": (1280, 800)}
 #: A machine that is busy with seven agents and a browser.
 PATIENCE_MS: Final = 20_000
+#: A folder for pictures of every page that is judged, where somebody wants to look at them.
+PICTURES: Final = os.environ.get("CIGARJACK_PICTURES", "")
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -56,6 +59,8 @@ async def judged(page: Page, where: str) -> None:
         await page.set_viewport_size({"width": width, "height": height})
         for scheme in ("light", "dark"):
             await page.emulate_media(color_scheme=scheme)
+            if PICTURES:
+                await page.screenshot(path=Path(PICTURES, f"{where}, {size}, {scheme}.png"))
             found = await Axe().run(page)
             assert found.violations_count == 0, (where, size, scheme, found.generate_report())
         overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
