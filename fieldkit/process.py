@@ -48,6 +48,9 @@ class CommandFailedError(StageError):
 class Process:
     """A long-running process that prints one JSON line on standard output when it is ready."""
 
+    #: What runs its arguments.
+    interpreter = sys.executable
+
     def __init__(
         self,
         name: str,
@@ -130,7 +133,7 @@ class Process:
         self, environment: Mapping[str, str], log: IO[bytes]
     ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *(*self._prefix, sys.executable, *self._arguments),
+            *(*self._prefix, self.interpreter, *self._arguments),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Connections at once: every phone holds one for its events.
-_CONNECTIONS: Final = 4096
 #: What is being answered when the server stops has this long; waits and streams end at once.
 _GRACE_S: Final = 5
 
@@ -96,7 +94,7 @@ async def _serve(
             app,
             address,
             tls if settings.tls else None,
-            connections=_CONNECTIONS,
+            connections=settings.connections,
             grace_s=_GRACE_S,
         ) as served,
     ):

@@ -51,7 +51,8 @@ class ServerSettings(Settings):
     is instead. ``webhook_timeout_s``: after it a merchant's server has not answered;
     ``webhook_loopback``: whether it may be on this machine, also without TLS; ``webhook_ca``: a
     file of certificates to trust there besides the machine's own (PEM). ``keep_days``: after
-    so many days what phones and merchants were told is forgotten, 0: never; ``tls``: false behind a
+    so many days what phones and merchants were told is forgotten, 0: never; ``connections``: at
+    once, and every phone holds one for its events; ``tls``: false behind a
     proxy that has the server's certificate; ``trusted_proxies``: addresses and networks, with
     commas, whose X-Forwarded-For is believed; ``drain_s``: how long it goes on after SIGTERM while
     /readyz says that it stops; ``metrics_port``: for Prometheus, of none unless it is set;
@@ -85,6 +86,7 @@ class ServerSettings(Settings):
     webhook_loopback: bool = False
     webhook_ca: Path | None = None
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    connections: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
     tls: bool = True
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0

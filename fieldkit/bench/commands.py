@@ -18,15 +18,18 @@ from rich.console import Console, Group
 from fieldkit.bench import (
     agent_footprint,
     bytecode,
+    ciba_peer,
     latency,
     machine,
     neighbours,
+    phone_streams,
     registered_jacks,
     server_load,
     tables,
 )
 from fieldkit.bench.machine import Machine
 from fieldkit.bench.progress import BenchProgress
+from fieldkit.bench.server_load import Site
 from fieldkit.cast import DEMO_CAST, CastError, load
 from fieldkit.journeys import JourneyFailedError
 from fieldkit.process import StageError
@@ -92,13 +95,51 @@ def latency_command(payments: int, folder: Path | None, json_file: Path | None) 
 @bench.command("server")
 @click.option("--payments", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--concurrency", type=click.IntRange(1, 64), default=16, show_default=True)
+@click.option(
+    "--servers",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="So many over one database, which --database must name.",
+)
+@click.option("--database", default="", help="URL of an empty PostgreSQL.  [default: SQLite]")
+@click.option(
+    "--peer",
+    type=click.Choice([ciba_peer.NAME]),
+    help="Measure this in the same run: OpenID CIBA, installed with npm into ~/.cache.",
+)
 @folder_option
 @json_option
 def server_command(
-    payments: int, concurrency: int, folder: Path | None, json_file: Path | None
+    payments: int,
+    concurrency: int,
+    servers: int,
+    database: str,
+    peer: str | None,
+    folder: Path | None,
+    json_file: Path | None,
 ) -> None:
     """What a whole payment costs the server, and how many it does in a second."""
-    perform([server_bench(payments, concurrency)], folder, json_file)
+    if servers > 1 and not database.startswith("postgresql"):
+        raise click.UsageError("Several servers share a PostgreSQL: name it with --database.")
+    site = Site(payments, concurrency, servers, database, peer is not None)
+    perform([server_bench(site)], folder, json_file)
+
+
+@bench.command("streams")
+@click.option("--phones", type=click.IntRange(1, 100_000), default=5_000, show_default=True)
+@click.option(
+    "--idle-s",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="For so long nothing happens; the server's longest round is 15 s.",
+)
+@folder_option
+@json_option
+def streams_command(phones: int, idle_s: int, folder: Path | None, json_file: Path | None) -> None:
+    """What connected phones cost the server: memory, and processor time while nothing happens."""
+    perform([streams_bench(phones, idle_s)], folder, json_file)
 
 
 @bench.command("agents")
@@ -134,7 +175,12 @@ def jacks_command(jacks: tuple[int, ...], folder: Path | None, json_file: Path |
 @json_option
 def all_command(folder: Path | None, json_file: Path | None) -> None:
     """All measurements, each as often as it does by itself."""
-    benches = [latency_bench(50), server_bench(500, 16), agents_bench(100, 5), jacks_bench(JACKS)]
+    benches = [
+        latency_bench(50),
+        server_bench(Site(500, 16)),
+        agents_bench(100, 5),
+        jacks_bench(JACKS),
+    ]
     perform(benches, folder, json_file)
 
 
@@ -148,13 +194,26 @@ def latency_bench(payments: int) -> Bench:
     )
 
 
-def server_bench(payments: int, concurrency: int) -> Bench:
-    """``fieldkit bench server``."""
+def server_bench(site: Site) -> Bench:
+    """``fieldkit bench server``. The database's address is the machine's own affair."""
     return Bench(
         "server",
-        f"fieldkit bench server --payments {payments} --concurrency {concurrency}",
-        lambda folder, progress: server_load.measure(folder, payments, concurrency, progress),
+        f"fieldkit bench server --payments {site.payments} --concurrency {site.concurrency}"
+        + (f" --servers {site.servers}" if site.servers > 1 else "")
+        + (" --database URL" if site.database else "")
+        + (f" --peer {ciba_peer.NAME}" if site.peer else ""),
+        lambda folder, progress: server_load.measure(folder, site, progress),
         tables.server_tables,
+    )
+
+
+def streams_bench(phones: int, idle_s: int) -> Bench:
+    """``fieldkit bench streams``."""
+    return Bench(
+        "streams",
+        f"fieldkit bench streams --phones {phones} --idle-s {idle_s}",
+        lambda folder, progress: phone_streams.measure(folder, phones, idle_s, progress),
+        tables.streams_tables,
     )
 
 

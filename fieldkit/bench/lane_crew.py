@@ -12,7 +12,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import uuid6
@@ -102,9 +102,9 @@ class LaneCrew:
     A lane has one open payment at a time, as terminals and jacks do.
     """
 
-    def __init__(self, pin: ServerPin) -> None:
+    def __init__(self, pin: ServerPin, phones_url: str) -> None:
         self._terminal = Device(pin, _signer())
-        self._phone = Device(pin, _signer())
+        self._phone = Device(replace(pin, url=phones_url), _signer())
         beacon_key = FileAgreement(ec.generate_private_key(ec.SECP256R1()))
         self._jack = VirtualJack(_signer(), beacon_key)
         self._pin = pin
@@ -114,10 +114,20 @@ class LaneCrew:
         self._challenges: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self._open = contextlib.AsyncExitStack()
 
+    @property
+    def server(self) -> str:
+        """The id of its server."""
+        return self._pin.server
+
     @classmethod
-    async def hire(cls, url: str, terminal_code: str, phone_code: str) -> Self:
-        """Enrol terminal and phone with the operator's codes, pair the jack, add a card."""
-        crew = cls(await meet(url, EnrolmentCode.parse(phone_code)))
+    async def hire(
+        cls, url: str, terminal_code: str, phone_code: str, phones_url: str | None = None
+    ) -> Self:
+        """Enrol terminal and phone with the operator's codes, pair the jack, add a card.
+
+        ``phones_url``: of another server over the same database, where the phone asks.
+        """
+        crew = cls(await meet(url, EnrolmentCode.parse(phone_code)), phones_url or url)
         terminal, phone = crew._terminal, crew._phone
         enrolled = await terminal.enrol(Role.TERMINAL, EnrolmentCode.parse(terminal_code).code)
         crew._lane = str(enrolled["lane"])

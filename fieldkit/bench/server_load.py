@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
+import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import httpx
 
-from fieldkit.bench import consumption
+from fieldkit.bench import ciba_peer, consumption
+from fieldkit.bench.affinity import apart, pinned_to_core
+from fieldkit.bench.ciba_peer import PeerFigures
 from fieldkit.bench.consumption import Memory, ProcessorTime
 from fieldkit.bench.crypto_floor import CryptoFloor, CryptoGauge
 from fieldkit.bench.lane_crew import LaneCrew, LaneError, LanePayment
@@ -47,6 +51,8 @@ class ServerFigures:
 
     ``outcomes``: payments by status, or by why they failed. ``server_busy``, ``bench_busy``:
     share of one core that each process used: the one near 1 is what limited the rate.
+    ``servers``: so many over one database; then ``cpu``, ``server_busy`` and what is written are
+    of all of them, without the database's own. ``peer``: what a flow costs it, on the same core.
     ``crypto_floor_ms``: three verifications and two signatures, bare; ``statements_floor_ms``:
     the same as whole statements. ``healthz_cpu_ms``: of one bare request.
     """
@@ -71,6 +77,10 @@ class ServerFigures:
     cpu_to_statements_floor: float | None
     cpu_to_bare_exchanges: float | None
     server_memory: Memory
+    servers: int = 1
+    database: str = "sqlite"
+    peer: PeerFigures | None = None
+    cpu_to_peer: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +93,13 @@ class _Used:
     written_bytes: int
 
     @classmethod
-    def now(cls, pid: int) -> _Used:
+    def now(cls, servers: Sequence[Process]) -> _Used:
+        times = [consumption.processor_time(each.pid) for each in servers]
         return cls(
             time.perf_counter(),
-            consumption.processor_time(pid),
+            ProcessorTime(sum(t.user_ms for t in times), sum(t.system_ms for t in times)),
             time.process_time(),
-            consumption.written_bytes(pid),
+            sum(consumption.written_bytes(each.pid) for each in servers),
         )
 
 
@@ -126,29 +137,79 @@ class _Load:
         }
 
 
-async def measure(
-    folder: Path, payments: int, concurrency: int, progress: BenchProgress
-) -> ServerFigures:
-    """Run ``payments`` on ``concurrency`` lanes of a fresh server in ``folder``.
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is measured. ``database``: a URL; empty: SQLite. ``peer``: whether beside its peer."""
 
-    Raises StageError if the server cannot be set up; payments that fail are counted.
+    payments: int
+    concurrency: int
+    servers: int = 1
+    database: str = ""
+    peer: bool = False
+
+
+async def measure(folder: Path, site: Site, progress: BenchProgress) -> ServerFigures:
+    """Run the payments on that many lanes of fresh servers in ``folder``.
+
+    On a machine with two cores or more a single server has one of its own, and its load another.
+    Raises StageError if a server cannot be set up; payments that fail are counted.
     """
-    lanes = min(concurrency, payments)
-    codes = await _set_up(folder, lanes, progress)
-    server = Process("server", _run(folder), folder / "server.log", _settings())
-    await server.start()
+    with apart() if site.servers == 1 else contextlib.nullcontext() as core:
+        figures = await _measure_servers(folder, site, core, progress)
+        if not site.peer:
+            return figures
+        peer = await ciba_peer.measure(folder, site.payments, site.concurrency, core, progress)
+    times = ratio(figures.cpu_per_payment_ms, peer.cpu_per_flow_ms)
+    return dataclasses.replace(figures, peer=peer, cpu_to_peer=times)
+
+
+async def _measure_servers(
+    folder: Path, site: Site, core: int | None, progress: BenchProgress
+) -> ServerFigures:
+    lanes = min(site.concurrency, site.payments)
+    codes = await set_up(folder, lanes, progress, site.database)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(server.stop)
-        crews = await _hire(str(server.ready["url"]), codes, stack, progress)
+        servers = [
+            await start_server(folder, core, stack, number) for number in range(site.servers)
+        ]
+        crews = await hire([str(each.ready["url"]) for each in servers], codes, stack, progress)
         progress.step("warming up", len(crews))
-        await _load(server, crews, len(crews), progress)
-        progress.step("payments", payments)
+        await _load(servers, crews, len(crews), progress)
+        progress.step("payments", site.payments)
         async with _gauging() as gauge:
-            load = await _load(server, crews, payments, progress)
+            load = await _load(servers, crews, site.payments, progress)
         progress.step("bare requests")
-        healthz_ms = await _bare_request_ms(server, lanes)
-        memory = consumption.memory(server.pid)
-    return _figures(load, lanes, gauge.floor(), healthz_ms, memory)
+        healthz_ms = await _bare_request_ms(servers[0], lanes)
+        memory = consumption.memory(servers[0].pid)
+    figures = _figures(load, lanes, gauge.floor(), healthz_ms, memory)
+    database = site.database.partition("+")[0].partition(":")[0] or "sqlite"
+    return dataclasses.replace(figures, servers=site.servers, database=database)
+
+
+async def start_server(
+    folder: Path,
+    core: int | None,
+    stack: contextlib.AsyncExitStack,
+    number: int = 0,
+    settings: Mapping[str, str] | None = None,
+) -> Process:
+    """One server; all but the first on a copy of its folder, with the same processor's books."""
+    name = _state_name(number)
+    if number:
+        shutil.copytree(folder / _state_name(0), folder / name)
+        books = folder / name / "processor.sqlite3"
+        books.unlink(missing_ok=True)
+        books.symlink_to(folder / _state_name(0) / books.name)
+    line = ["-m", "server", "--state", str(folder / name), "run"]
+    server = Process(name, line, folder / f"{name}.log", _settings() | dict(settings or {}))
+    await server.start()
+    stack.push_async_callback(server.stop)
+    pinned_to_core(server.pid, core)
+    return server
+
+
+def _state_name(number: int) -> str:
+    return f"server-{number + 1}" if number else "server"
 
 
 def _figures(
@@ -199,11 +260,14 @@ async def _operate(folder: Path, *arguments: str) -> dict[str, Any]:
     return printed
 
 
-async def _set_up(folder: Path, lanes: int, progress: BenchProgress) -> list[tuple[str, str]]:
+async def set_up(
+    folder: Path, lanes: int, progress: BenchProgress, database: str = ""
+) -> list[tuple[str, str]]:
     """Make the server, its merchants, and for each lane codes for a terminal and a phone."""
     merchants = min(_MERCHANTS, lanes)
     progress.step("server", 1 + merchants + 2 * lanes)
-    await _operate(folder, "init", "--host", _LOOPBACK, "--port", "0")
+    where = ("--database", database) if database else ()
+    await _operate(folder, "init", "--host", _LOOPBACK, "--port", "0", *where)
     for number in range(merchants):
         name, shop = f"Bench merchant {number}", f"bench-{number}"
         await _operate(folder, "merchants", "add", name, "--presence", "prefer", "--id", shop)
@@ -243,16 +307,18 @@ async def finish_all(steps: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return results
 
 
-async def _hire(
-    url: str,
+async def hire(
+    urls: list[str],
     codes: list[tuple[str, str]],
     stack: contextlib.AsyncExitStack,
     progress: BenchProgress,
 ) -> list[LaneCrew]:
     progress.step("lanes", len(codes))
     crews = []
-    for terminal_code, phone_code in codes:
-        crew = await LaneCrew.hire(url, terminal_code, phone_code)
+    for number, (terminal_code, phone_code) in enumerate(codes):
+        # A lane's phone listens at the next server: what it is told has to get there.
+        url, phones_url = (urls[(number + step) % len(urls)] for step in (0, 1))
+        crew = await LaneCrew.hire(url, terminal_code, phone_code, phones_url)
         crews.append(await stack.enter_async_context(crew))
         progress.advance()
     return crews
@@ -281,7 +347,7 @@ async def _gauging() -> AsyncIterator[CryptoGauge]:
 
 
 async def _load(
-    server: Process, crews: list[LaneCrew], payments: int, progress: BenchProgress
+    servers: Sequence[Process], crews: list[LaneCrew], payments: int, progress: BenchProgress
 ) -> _Load:
     """Every crew takes the next payment when it is done with its last."""
     turns = iter(range(payments))
@@ -301,9 +367,9 @@ async def _load(
                 done.append(payment)
             progress.advance()
 
-    before = _Used.now(server.pid)
+    before = _Used.now(servers)
     await asyncio.gather(*(work(crew) for crew in crews))
-    return _Load(before, _Used.now(server.pid), done, outcomes)
+    return _Load(before, _Used.now(servers), done, outcomes)
 
 
 async def _bare_request_ms(server: Process, lanes: int) -> float:

@@ -11,7 +11,9 @@ from rich.text import Text
 
 from fieldkit import legs
 from fieldkit.bench.agent_footprint import AgentFigures
+from fieldkit.bench.ciba_peer import PeerFigures
 from fieldkit.bench.latency import LANE_INTERVAL_MS, LatencyFigures, LatencyFloors
+from fieldkit.bench.phone_streams import StreamFigures
 from fieldkit.bench.quantiles import Summary
 from fieldkit.bench.registered_jacks import JacksFigures
 from fieldkit.bench.server_load import EXCHANGES, ServerFigures
@@ -20,6 +22,8 @@ from fieldkit.bench.server_load import EXCHANGES, ServerFigures
 LATENCY_TARGET_MS: Final = 150
 FIRST_ADVERT_TARGET_MS: Final = 1000
 JACK_RSS_TARGET_MIB: Final = 70
+#: Processor time of a payment to that of a flow of the peer.
+PEER_TARGET: Final = 0.5
 
 #: What happens in each leg.
 _LEGS: Final = {
@@ -39,7 +43,13 @@ def latency_tables(figures: LatencyFigures) -> list[Group]:
 
 def server_tables(figures: ServerFigures) -> list[Group]:
     """Cost of a payment beside its floors, and what its parties see."""
-    return [_server_cost(figures), _server_speed(figures)]
+    tables = [_server_cost(figures), _server_speed(figures)]
+    return tables + ([_peer(figures, figures.peer)] if figures.peer else [])
+
+
+def streams_tables(figures: StreamFigures) -> list[Group]:
+    """What connected phones cost the server."""
+    return [_streams(figures)]
 
 
 def agent_tables(figures: AgentFigures) -> list[Group]:
@@ -217,6 +227,47 @@ def _server_speed(figures: ServerFigures) -> Group:
         f"Server's memory: {figures.server_memory.rss_mib:.0f} MiB."
     )
     return Group(_titled(title, table), Text(beside))
+
+
+def _peer(figures: ServerFigures, peer: PeerFigures) -> Group:
+    title = f"The peer: {peer.name} {peer.version}, OpenID CIBA in poll mode, nothing on disk"
+    table = _table("what", "processor ms", "in a second", "own core", "bench's core")
+    table.add_row(
+        "one flow of the peer",
+        _number(peer.cpu_per_flow_ms, 2),
+        _number(peer.flows_per_s),
+        _number(peer.peer_busy, 2),
+        _number(peer.bench_busy, 2),
+    )
+    table.add_row(
+        "one whole payment",
+        _number(figures.cpu_per_payment_ms, 2),
+        _number(figures.payments_per_s),
+        _number(figures.server_busy, 2),
+        _number(figures.bench_busy, 2),
+    )
+    text = f"A payment is {_times(figures.cpu_to_peer)} a flow; the target is {PEER_TARGET:g} x."
+    return Group(_titled(title, table), Text(text))
+
+
+# --- streams
+
+
+def _streams(figures: StreamFigures) -> Group:
+    table = _table(
+        "phones", "resident MiB", "KiB a phone", "idle: share of a core", "connects in s"
+    )
+    table.add_row("none", _number(figures.before.rss_mib), "", "", "")
+    table.add_row(
+        f"{figures.phones:,}",
+        _number(figures.after.rss_mib),
+        _number(figures.kib_per_phone),
+        _number(figures.idle_busy, 3),
+        _number(figures.connected_s),
+    )
+    told = figures.told_ms
+    text = f"A challenge reaches one of them in {_number(told.median)} ms (median of {told.count})."
+    return Group(_titled("Phones that listen for events", table), Text(text))
 
 
 # --- agents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fieldkit.bench import commands
+from fieldkit.bench.server_load import Site
 from fieldkit.cli import main
 from fieldkit.legs import ENDS
+from tests.postgresql import Postgresql
 
 _SUMMARY = {"count", "least", "median", "p90", "p95", "most"}
 
@@ -76,6 +79,44 @@ def test_server_tells_the_cost_beside_its_floors(folder: Path) -> None:
     assert figures["server_memory"]["rss_mib"] > 0
 
 
+@pytest.mark.node
+def test_server_is_measured_beside_its_peer(folder: Path) -> None:
+    asked = ("--payments", "3", "--concurrency", "1", "--peer", "oidc-provider")
+    before = os.sched_getaffinity(0)
+    printed, told = small(folder, "server", *asked)
+    assert os.sched_getaffinity(0) == before
+    assert told["command"].endswith("--peer oidc-provider")
+    peer = told["figures"]["peer"]
+    assert (peer["name"], peer["flows"]) == ("oidc-provider", 3)
+    assert peer["rss_mib"] > 0
+    assert peer["version"] in printed
+
+
+@pytest.mark.postgresql
+def test_servers_share_a_database(folder: Path, postgresql: Postgresql) -> None:
+    url = postgresql.new_database()
+    asked = ("--payments", "6", "--concurrency", "2", "--servers", "2", "--database", url)
+    printed, told = small(folder, "server", *asked)
+    assert told["figures"]["outcomes"] == {"captured": 6}
+    assert (told["figures"]["servers"], told["figures"]["database"]) == (2, "postgresql")
+    assert postgresql.password not in printed + json.dumps(told)
+
+
+def test_several_servers_need_a_database_to_share() -> None:
+    refused = run("server", "--servers", "2")
+    assert refused.exit_code == 2
+    assert "--database" in refused.output
+
+
+def test_streams_tell_memory_of_each_phone(folder: Path) -> None:
+    printed, told = small(folder, "streams", "--phones", "20", "--idle-s", "1")
+    assert told["command"] == "fieldkit bench streams --phones 20 --idle-s 1"
+    figures = told["figures"]
+    assert figures["after"]["rss_mib"] >= figures["before"]["rss_mib"]
+    assert figures["told_ms"]["count"] == 20
+    assert "A challenge reaches one of them" in printed
+
+
 def test_agents_tell_starts_memory_and_imports(folder: Path) -> None:
     printed, told = small(folder, "agents", "--payments", "1", "--restarts", "1")
     assert told["command"] == "fieldkit bench agents --payments 1 --restarts 1"
@@ -116,7 +157,7 @@ def test_a_size_that_cannot_be_measured_is_a_plain_sentence(
 
 
 def test_all_repeats_every_bench_as_it_is_by_itself() -> None:
-    asked = [commands.latency_bench(50), commands.server_bench(500, 16)]
+    asked = [commands.latency_bench(50), commands.server_bench(Site(500, 16))]
     asked += [commands.agents_bench(100, 5), commands.jacks_bench(commands.JACKS)]
     for one in asked:
         arguments = one.command.removeprefix("fieldkit bench ").split()

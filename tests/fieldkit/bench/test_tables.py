@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from io import StringIO
 
 from rich.console import Console, Group
 
 from fieldkit.bench import tables
 from fieldkit.bench.agent_footprint import AgentFigures, ImportFigures
+from fieldkit.bench.ciba_peer import PeerFigures
 from fieldkit.bench.consumption import Memory
 from fieldkit.bench.crypto_floor import CryptoFloor
 from fieldkit.bench.import_times import PackageImport
@@ -98,6 +100,13 @@ def test_the_server_is_compared_with_its_floors() -> None:
     assert "50.0 x" in told
     assert "100.0 payments/s on 16 lanes" in told
     assert "Cores used: server 0.95, bench 0.40" in told
+
+
+def test_the_peer_stands_beside_the_payment() -> None:
+    peer = PeerFigures("oidc-provider", "9.13.3", 500, 700.0, 1.7, 0.99, 0.8, 120.0)
+    told = text(tables.server_tables(dataclasses.replace(server(1.0), peer=peer, cpu_to_peer=5.6)))
+    assert "oidc-provider 9.13.3" in told
+    assert "A payment is 5.6 x a flow; the target is 0.5 x" in told
 
 
 def test_a_ratio_that_is_not_there_is_a_dash() -> None:
