@@ -7,12 +7,12 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from fieldkit.bench import ciba_peer
 from tests.browser import CHROMIUM
 from tests.networks import networks_can_be_made, own_network
 from tests.postgresql import INITDB, Postgresql, postgresql_server
@@ -43,12 +43,16 @@ class Wanted:
 
 WANTED = {
     "chromium": Wanted(CHROMIUM, "tests of pages", "Chromium", "chromium"),
-    "node": Wanted(
-        Path(which("npm") or "/usr/bin/npm"), "tests of the peer", "Node.js", "nodejs npm"
-    ),
     "postgresql": Wanted(INITDB, "tests on PostgreSQL", "PostgreSQL", "postgresql"),
     "softhsm": Wanted(MODULE, "tests of keys in tokens", "SoftHSM", "softhsm2"),
     "sshd": Wanted(SSHD, "tests with machines over SSH", "an SSH server", "openssh-server"),
+    # Workers have no network to install it from.
+    "peer": Wanted(
+        ciba_peer.installed_file(),
+        "tests beside the peer",
+        "oidc-provider",
+        "nodejs npm && .venv/bin/python -m fieldkit.bench.ciba_peer",
+    ),
 }
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 

@@ -56,18 +56,30 @@ class PeerFigures:
     rss_mib: float
 
 
+def _version() -> str:
+    manifest = json.loads((_HERE / "package.json").read_text(encoding="utf-8"))
+    return str(manifest["dependencies"][NAME])
+
+
+def _folder() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "cigarjack" / f"{NAME}-{_version()}"
+
+
+def installed_file() -> Path:
+    """Where this stands, the peer is installed in the version that is measured."""
+    return _folder() / "node_modules" / NAME / "package.json"
+
+
 async def installed() -> Path:
     """The folder with the peer and its packages, installed if need be. Raises StageError."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise StageError("the peer needs Node.js; run: apt install nodejs npm")
-    manifest = json.loads((_HERE / "package.json").read_text(encoding="utf-8"))
-    version = manifest["dependencies"][NAME]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "cigarjack" / f"{NAME}-{version}"
+    folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "peer.mjs"):
         shutil.copyfile(_HERE / name, folder / name)
-    if not (folder / "node_modules" / NAME / "package.json").exists():
+    if not installed_file().exists():
         line = ("npm", "install", "--prefix", str(folder))
         quiet = ("--no-audit", "--no-fund", "--ignore-scripts")
         await command("npm install", quiet, line=line, deadline_s=_INSTALL_DEADLINE_S)
@@ -99,7 +111,7 @@ async def measure(
         await peer.stop()
     return PeerFigures(
         name=NAME,
-        version=folder.name.removeprefix(f"{NAME}-"),
+        version=_version(),
         flows=flows,
         flows_per_s=round(flows / wall_s, 1),
         cpu_per_flow_ms=round(cpu_ms / flows, _DECIMALS),
@@ -193,3 +205,8 @@ def _said(answer: httpx.Response) -> dict[str, object]:
         raise StageError(f"{NAME} answered {answer.status_code}: {answer.text[:200]}")
     said: dict[str, object] = answer.json()
     return said
+
+
+if __name__ == "__main__":
+    # Beforehand, where the bench itself will have no network.
+    print(asyncio.run(installed()))

@@ -79,7 +79,7 @@ def test_server_tells_the_cost_beside_its_floors(folder: Path) -> None:
     assert figures["server_memory"]["rss_mib"] > 0
 
 
-@pytest.mark.node
+@pytest.mark.peer
 def test_server_is_measured_beside_its_peer(folder: Path) -> None:
     asked = ("--payments", "3", "--concurrency", "1", "--peer", "oidc-provider")
     before = os.sched_getaffinity(0)
