@@ -105,6 +105,9 @@ async def test_a_running_server_takes_the_key_up_and_its_books_hold(
         before, _, challenge = await bench.pending()
         kept: list[ServerPin] = []
         async with ServerClient(pin_of(bench), devices.phone, keep_pin=kept.append) as client:
+            checkpoint = tmp_path / "checkpoint.jwt"
+            signed = command(folder.path, "evidence", "checkpoint", "--out", str(checkpoint))
+            assert signed.returncode == 0, signed.stderr
             coupling = await client.coupling_challenge(devices.method_id, devices.jack.key.kid)
             key = announce(folder)
             await until_told(client, key)
@@ -139,7 +142,11 @@ async def test_a_running_server_takes_the_key_up_and_its_books_hold(
     journal = tmp_path / "journal.json"
     period = ("--from", "2020-01-01", "--out", str(journal))
     assert command(folder.path, "evidence", "export", *period).returncode == 0
-    assert command(folder.path, "evidence", "verify", str(journal)).returncode == 0
+    # What the old key signed for the journal agrees with what the new one has signed.
+    beside = ("--checkpoint", str(checkpoint))
+    verified = command(folder.path, "evidence", "verify", str(journal), *beside)
+    assert verified.returncode == 0, verified.stderr
+    assert read_header(checkpoint.read_text().strip()).kid == devices.server_id
     audited = command(folder.path, "audit")
     assert audited.returncode == 0, audited.stdout + audited.stderr
 

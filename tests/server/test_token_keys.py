@@ -9,9 +9,11 @@ import pytest
 from server.agent import new_id
 from server.config import ServerSettings
 from server.state import StateFolder, initialise
+from server.succession import retire, rotate
 from tests.softhsm import SoftHsm
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.statements import Identity
+from twochannel.state_folder import StateFolderError
 
 pytestmark = pytest.mark.softhsm
 
@@ -20,6 +22,16 @@ pytestmark = pytest.mark.softhsm
 def hsm(softhsm: SoftHsm) -> SoftHsm:
     softhsm.make_token("server")
     return softhsm
+
+
+def test_the_next_key_is_made_in_the_token(hsm: SoftHsm, tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path / "server")
+    initialise(folder, ServerSettings(keys=hsm.uri("server")), new_id, 1)
+    key = rotate(folder, new_id, (100, 100, 200)).key
+    assert folder.issuer(new_id, now_s=100).signer.key == key
+    assert not folder.keys.holds("signing-2")
+    with pytest.raises(StateFolderError, match="destroy signing with the token's own tool"):
+        retire(folder, 200, early=False)
 
 
 @pytest.mark.parametrize("beacon_keys", [None, "file"])
