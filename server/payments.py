@@ -305,8 +305,10 @@ def _issue_receipt(
     issuer: Issuer,
 ) -> str:
     receipt = _receipt(row, values, cause, at_ms, issuer)
-    compact = sign(receipt, issuer.signer)
-    add_statement(connection, row.id, receipt, issuer.signer.key.kid, compact)
+    # Once: it may be another one a moment later.
+    signer = issuer.signer
+    compact = sign(receipt, signer)
+    add_statement(connection, row.id, receipt, signer.key.kid, compact)
     return compact
 
 

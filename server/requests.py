@@ -116,8 +116,10 @@ def accept_request(
     row = _insert_payment(connection, request, jack, merchant, fresh, expires_s)
     add_statement(connection, request.jti, request, signed.kid, signed.compact)
     challenge = _challenge(signed, jack, merchant, fresh, issuer, expires_s)
-    compact = sign(challenge, issuer.signer)
-    add_statement(connection, request.jti, challenge, issuer.signer.key.kid, compact)
+    # Once: it may be another one a moment later.
+    signer = issuer.signer
+    compact = sign(challenge, signer)
+    add_statement(connection, request.jti, challenge, signer.key.kid, compact)
     tell_phone(connection, jack.phone_id, request.jti, PhoneEventKind.CHALLENGE, fresh.now_ms)
     return Requested(view(row), True, (*changes, Change(row)))
 
