@@ -30,7 +30,7 @@ from twochannel.radio.port import Radio, RadioError, Sighting
 from twochannel.radio.watch import RadioWatch, all_of
 from twochannel.state_folder import held
 from twochannel.supervisor import supervised
-from twochannel.trace import ClockTrust, Trace, boot_id, wall_ms
+from twochannel.trace import ClockTrust, Trace, boot_id, software, wall_ms
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -60,7 +60,12 @@ class JackAgent:
         boot = settings.boot_id or boot_id()
         self._clock = JackClock(memory, boot, boottime_ms)
         self._trace = Trace(
-            "jack", folder.trace, boot=boot, wall=self._wall_source(), trust=self._clock_trust
+            "jack",
+            folder.trace,
+            boot=boot,
+            keep=settings.trace_keep,
+            wall=self._wall_source(),
+            trust=self._clock_trust,
         )
         self._ear = LaneEar(self._trace)
         self._beaconing = Beaconing(
@@ -90,7 +95,7 @@ class JackAgent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        self._trace.event("agent_started")
+        self._trace.event("agent_started", **software())
         if self._clock.trusted:
             self._trace.event("clock_restored")
         with self._trace, _failure_alone():

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 from twochannel.control import SOCKET_NAME
 from twochannel.keystore.port import FILE
 from twochannel.protocol.beacon import MAX_TX_POWER_DBM, MIN_TX_POWER_DBM
-from twochannel.settings import Settings
+from twochannel.settings import AgentSettings
 from twochannel.supervisor import PATIENCE_S
 
 COMMAND: Final = "cigarjack"
@@ -25,7 +25,7 @@ def _listed(value: object) -> object:
     return value
 
 
-class JackSettings(Settings):
+class JackSettings(AgentSettings):
     """What a jack may be told in config.toml, CIGARJACK_… variables and flags."""
 
     #: The adapter that broadcasts and listens.

@@ -1,4 +1,4 @@
-"""Reading the traces that agents write (docs/trace.md), finished or still growing.
+"""Reading the traces that agents write (docs/trace.md), finished or still growing, all pieces.
 
 A growing trace is read as far as its last whole line; the rest is read when it is there.
 """
@@ -6,6 +6,7 @@ A growing trace is read as far as its last whole line; the rest is read when it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from twochannel.ring import older, pieces
 from twochannel.trace import SCHEMA_VERSION
 
 FILE_NAME: Final = "trace.jsonl"
@@ -73,20 +75,29 @@ class TraceFile:
         self.agent = agent
         self._path = path
         self._shift_ns = shift_ns
-        self._offset = 0
+        #: How far each piece, by its number, has been read.
+        self._read: dict[int, int] = {}
         self._events: list[TraceEvent] = []
 
     def events(self) -> list[TraceEvent]:
         """All events so far, oldest first. Raises TraceError."""
-        if self._path.exists():
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-            whole = data[: data.rfind(b"\n") + 1]
-            self._offset += len(whole)
-            lines = whole.decode("utf-8").splitlines()
-            self._events += (parse_line(self.agent, line, self._shift_ns) for line in lines)
+        for number, path in pieces(self._path):
+            with contextlib.suppress(FileNotFoundError):
+                lines = self._rest(number, path)
+                self._events += (parse_line(self.agent, line, self._shift_ns) for line in lines)
         return self._events
+
+    def _rest(self, number: int, path: Path) -> list[str]:
+        """The whole lines of a piece that were not there before."""
+        offset = self._read.get(number, 0)
+        with path.open("rb") as file:
+            if path == self._path and older(path, number).exists():
+                return []  # it was turned since it was numbered, and is another piece now
+            file.seek(offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read[number] = offset + len(whole)
+        return whole.decode("utf-8").splitlines()
 
     def find(
         self,

@@ -39,7 +39,7 @@ from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.state_folder import held
 from twochannel.supervisor import supervised
-from twochannel.trace import Trace, boot_id, wall_ms
+from twochannel.trace import Trace, boot_id, software, wall_ms
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,9 @@ class TerminalAgent:
         self._state_folder = state
         self._changes = Changes()
         self._intents = Intents(state / FILE_NAME, self._mark_change)
-        self._trace = Trace("terminal", state / TRACE_NAME, boot=boot_id())
+        self._trace = Trace(
+            "terminal", state / TRACE_NAME, boot=boot_id(), keep=settings.trace_keep
+        )
         pin = self._enrolled.pin
         self._client = ServerClient(
             pin,
@@ -133,7 +135,7 @@ class TerminalAgent:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, stop.set)
-        self._trace.event("agent_started")
+        self._trace.event("agent_started", **software())
         with contextlib.closing(self._intents), self._trace:
             async with (
                 self._client,

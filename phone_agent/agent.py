@@ -37,7 +37,7 @@ from twochannel.protocol.statements import Decision
 from twochannel.serving import Address, serve
 from twochannel.state_folder import held
 from twochannel.supervisor import supervised
-from twochannel.trace import Trace, boot_id, wall_ms
+from twochannel.trace import Trace, boot_id, software, wall_ms
 
 _log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ async def run(state: Path, settings: PhoneSettings, ready: Callable[[str], None]
             supervised(agent.state, agent.problem, settings.radio_patience_s),
         ):
             await agent.jacks.take_on(agent.wallet.jacks())
-            agent.trace.event("agent_started")
+            agent.trace.event("agent_started", **software())
             ready(agent.identity.phone)
             await _until_stopped(stop, agent, served.ended)
 
@@ -220,7 +220,9 @@ async def _until_stopped(stop: asyncio.Event, agent: Agent, served: asyncio.Task
 async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]:
     async with AsyncExitStack() as stack:
         database = stack.enter_context(Database.open(state / FILE_NAME))
-        trace = stack.enter_context(Trace("phone", state / "trace.jsonl", boot=boot_id()))
+        trace = stack.enter_context(
+            Trace("phone", state / "trace.jsonl", boot=boot_id(), keep=settings.trace_keep)
+        )
         wallet = Wallet(database)
         pin = pinned_server(wallet)
         identity = load(state, settings.keys)

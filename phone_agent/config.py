@@ -7,11 +7,11 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from twochannel.keystore.port import FILE
-from twochannel.settings import Settings
+from twochannel.settings import AgentSettings
 from twochannel.supervisor import PATIENCE_S
 
 
-class PhoneSettings(Settings):
+class PhoneSettings(AgentSettings):
     """``interfaces``: addresses of the interfaces on which jacks are looked for; empty: all.
 
     ``radio``: the Bluetooth adapter for jacks that Wi-Fi does not reach; None: Wi-Fi alone.

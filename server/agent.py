@@ -36,7 +36,7 @@ from twochannel.protocol.statements import Identity
 from twochannel.serving import Address, serve
 from twochannel.supervisor import supervised
 from twochannel.tls import server_context
-from twochannel.trace import Trace, boot_id, wall_ms
+from twochannel.trace import Trace, boot_id, software, wall_ms
 
 if TYPE_CHECKING:
     from server.metrics import Metrics
@@ -63,7 +63,8 @@ async def run(
 
     Raises StateFolderError, DatabaseError, KeyStoreError, SettingsError, OSError.
     """
-    with folder.locked(), Trace("server", folder.path / "trace.jsonl", boot=boot_id()) as trace:
+    path, keep = folder.path / "trace.jsonl", settings.trace_keep
+    with folder.locked(), Trace("server", path, boot=boot_id(), keep=keep) as trace:
         try:
             async with _services(folder, settings, trace) as services:
                 await _serve(folder, settings, services, ready, stop)
@@ -98,7 +99,7 @@ async def _serve(
             grace_s=_GRACE_S,
         ) as served,
     ):
-        services.trace.event("agent_started", server=server)
+        services.trace.event("agent_started", server=server, **software())
         url = f"{'https' if settings.tls else 'http'}://{settings.host}:{served.port}"
         async with supervised(lambda: f"Serving {url}."):
             ready({"event": "ready", "url": url, "server": server})

@@ -19,7 +19,7 @@ from twochannel.protocol.limits import (
     MAX_PROMPTS,
     MAX_UNKNOWN_CODES,
 )
-from twochannel.settings import Settings, SettingsError
+from twochannel.settings import AgentSettings, SettingsError
 
 PREFIX: Final = "CIGARJACK_SERVER"
 CONFIG_NAME: Final = "config.toml"
@@ -38,7 +38,7 @@ def _networks(proxies: str) -> str:
     return proxies
 
 
-class ServerSettings(Settings):
+class ServerSettings(AgentSettings):
     """What an operator may set. ``port`` 0 takes any free one.
 
     ``database``: ``sqlite:///<path>`` or ``postgresql+psycopg://<user>:<password>@<host>/<name>``

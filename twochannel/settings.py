@@ -8,9 +8,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from twochannel.ring import USUAL, Keep
 
 
 class SettingsError(Exception):
@@ -21,6 +23,19 @@ class Settings(BaseModel):
     """Base of every party's settings. Unknown names are refused: a typing error must show."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AgentSettings(Settings):
+    """What every agent may be told."""
+
+    #: How much of the trace stays on disk, in MiB.
+    trace_mib: Annotated[int, Field(ge=1, le=1_048_576)] = USUAL.mib
+    #: For how long.
+    trace_days: Annotated[int, Field(ge=1, le=36_500)] = USUAL.days
+
+    @property
+    def trace_keep(self) -> Keep:
+        return Keep(self.trace_mib, self.trace_days)
 
 
 M = TypeVar("M", bound=Settings)

@@ -5,8 +5,8 @@ Each line: ``v`` schema version, ``party``, ``event``, ``payment`` (id or null),
 ``clock`` (how far the wall clock is trusted), then fields of the event. Never keys, claim
 secrets, auth codes or whole beacon codes.
 
-A trace is for looking back. Where the disk is full lines are lost, which the log tells, and the
-payment goes on.
+A trace is for looking back: a ring of files (twochannel/ring.py). Where the disk is full lines are
+lost, which the log tells, and the payment goes on.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from twochannel.ring import USUAL, Keep, Ring
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +52,19 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+def software() -> dict[str, str]:
+    """What runs here, for the first line of an agent: our version, Python's, the kernel's."""
+    system = os.uname()
+    return {
+        "version": version("cigarjack"),
+        "python": platform.python_version(),
+        "kernel": system.release,
+        "machine": system.machine,
+    }
+
+
 class Trace:
-    """Appends events to a file; each line is handed to the operating system at once."""
+    """Appends events to a ring of files; each line is handed to the operating system at once."""
 
     def __init__(
         self,
@@ -57,6 +72,7 @@ class Trace:
         path: Path | None,
         *,
         boot: str,
+        keep: Keep = USUAL,
         wall: Callable[[], int] = wall_ms,
         trust: Callable[[], ClockTrust] = lambda: ClockTrust.SYSTEM,
     ) -> None:
@@ -65,13 +81,13 @@ class Trace:
         self._boot = boot
         self._wall = wall
         self._trust = trust
-        self._descriptor = _open(path) if path else None
+        self._ring = Ring(path, keep) if path else None
         #: Whether the last line is not, or not wholly, in the file.
         self._losing = False
 
     def event(self, event: str, payment: str | None = None, **fields: object) -> None:
         """Write one line. ``fields`` are JSON values; names end in their unit."""
-        if self._descriptor is None:
+        if self._ring is None:
             return
         line: dict[str, object] = {
             "v": SCHEMA_VERSION,
@@ -83,14 +99,14 @@ class Trace:
             "boot": self._boot,
             "clock": self._trust().value,
         }
-        self._append(self._descriptor, _ENCODER.encode(line | fields) + "\n")
+        self._append(self._ring, _ENCODER.encode(line | fields) + "\n")
 
-    def _append(self, descriptor: int, line: str) -> None:
+    def _append(self, ring: Ring, line: str) -> None:
         """One write for each line, so that a killed agent leaves whole ones."""
         # What a full disk has cut short ends here, or it would spoil the next line too.
         data = (("\n" if self._losing else "") + line).encode()
         try:
-            whole, reason = os.write(descriptor, data) == len(data), "the disk is full"
+            whole, reason = ring.write(data), "the disk is full"
         except OSError as error:
             whole, reason = False, str(error)
         if not whole and not self._losing:
@@ -98,9 +114,9 @@ class Trace:
         self._losing = not whole
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
 
     def __enter__(self) -> Self:
         return self
@@ -112,9 +128,3 @@ class Trace:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _open(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Who paid where and when is nobody else's business.
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fieldkit.trace import TraceError, TraceFile, of_payment, parse_line
+from twochannel.ring import Keep, pieces
 from twochannel.trace import SCHEMA_VERSION, ClockTrust, Trace
 
 PAYMENT = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -65,6 +66,19 @@ def test_refuses_another_schema(tmp_path: Path) -> None:
     members = json.loads(path.read_text()) | {"v": SCHEMA_VERSION + 1}
     with pytest.raises(TraceError, match="schema"):
         parse_line("car", json.dumps(members))
+
+
+def test_a_trace_is_followed_from_piece_to_piece(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    followed = TraceFile("car", path)
+    with Trace("jack", path, boot="boot-1", keep=Keep(mib=1)) as trace:
+        for counter in range(4000):
+            trace.event("auth_code_signed", PAYMENT, counter=counter)
+            if counter % 500 == 0:
+                followed.events()
+    assert len(pieces(path)) > 2
+    for file in (followed, TraceFile("car", path)):
+        assert [event.fields["counter"] for event in file.events()] == list(range(4000))
 
 
 async def test_waits_until_the_event_is_written(tmp_path: Path) -> None:
