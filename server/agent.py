@@ -7,6 +7,7 @@ import logging
 import random
 import secrets
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,7 @@ from server.sweeper import run_sweeper
 from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.statements import Identity
 from twochannel.serving import Address, serve
+from twochannel.settings import SettingsError
 from twochannel.supervisor import supervised
 from twochannel.tls import server_context
 from twochannel.trace import Trace, boot_id, software, wall_ms
@@ -88,13 +90,15 @@ async def _serve(
         observers=observers_of(settings, services),
     )
     address, server = Address(settings.host, settings.port), services.issuer.server_id
+    encrypted = tls if settings.tls else None
     async with (
         _working(settings, services),
         keeping(settings, services),
+        _dashboard(folder, settings, services, encrypted),
         serve(
             app,
             address,
-            tls if settings.tls else None,
+            encrypted,
             connections=settings.connections,
             grace_s=_GRACE_S,
         ) as served,
@@ -164,6 +168,29 @@ async def _services(
         await store.close()
 
 
+@asynccontextmanager
+async def _dashboard(
+    folder: StateFolder, settings: ServerSettings, services: Services, tls: ssl.SSLContext | None
+) -> AsyncIterator[None]:
+    """For its operators, if a port is set. Raises SettingsError, OSError."""
+    if settings.dashboard_port is None:
+        yield
+        return
+    try:
+        from server.dashboard.listener import serving
+    except ImportError:
+        raise SettingsError(
+            "dashboard_port is set and the dashboard is missing; run: pip install"
+            ' "cigarjack[dashboard]"'
+        ) from None
+    store = folder.open_store(settings)
+    try:
+        async with serving(services, store, settings, tls):
+            yield
+    finally:
+        await store.close()
+
+
 def _metrics(settings: ServerSettings) -> Metrics | None:
     """If somebody asks for them."""
     if settings.metrics_port is None:
@@ -190,6 +217,7 @@ def _allowances(settings: ServerSettings) -> Allowances:
             FailureKind.CODE: settings.unknown_codes_per_terminal,
             FailureKind.CONFIRMATION: settings.failed_confirmations_per_phone,
             FailureKind.ENROLMENT: settings.failed_enrolments_per_address,
+            FailureKind.LOGIN: settings.failed_logins,
         },
     )
 

@@ -23,6 +23,7 @@ from twochannel.protocol.limits import (
     MAX_DENIALS,
     MAX_FAILED_CONFIRMATIONS,
     MAX_FAILED_ENROLMENTS,
+    MAX_FAILED_LOGINS,
     MAX_PROMPTS,
     MAX_UNKNOWN_CODES,
     PROMPT_WINDOW_S,
@@ -97,6 +98,7 @@ class Allowances:
             FailureKind.CODE: MAX_UNKNOWN_CODES,
             FailureKind.CONFIRMATION: MAX_FAILED_CONFIRMATIONS,
             FailureKind.ENROLMENT: MAX_FAILED_ENROLMENTS,
+            FailureKind.LOGIN: MAX_FAILED_LOGINS,
         }
     )
 
@@ -124,7 +126,7 @@ class Allowances:
         self, connection: Connection, kind: FailureKind, subject: str, now_ms: int
     ) -> None:
         """The subject has not failed too often. Raises LimitError."""
-        full_ms = self._failed_until_ms(connection, kind, subject, now_ms)
+        full_ms = self.failed_until_ms(connection, kind, subject, now_ms)
         if full_ms is not None:
             raise LimitError(_REFUSED_WITH[kind], _seconds(full_ms - now_ms))
 
@@ -132,14 +134,15 @@ class Allowances:
         self, connection: Connection, kind: FailureKind, subject: str, now_ms: int
     ) -> bool:
         """Count a refusal, unless the window is full; whether it is now."""
-        if self._failed_until_ms(connection, kind, subject, now_ms) is None:
+        if self.failed_until_ms(connection, kind, subject, now_ms) is None:
             values = {"kind": kind.value, "subject": subject, "at_ms": now_ms}
             connection.execute(_ADD, values)
-        return self._failed_until_ms(connection, kind, subject, now_ms) is not None
+        return self.failed_until_ms(connection, kind, subject, now_ms) is not None
 
-    def _failed_until_ms(
+    def failed_until_ms(
         self, connection: Connection, kind: FailureKind, subject: str, now_ms: int
     ) -> int | None:
+        """When a subject that has failed too often may try again; None: now."""
         return _full_until_ms(
             connection,
             _FAILURES,

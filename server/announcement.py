@@ -5,7 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from server.notifications import OUTBOX, WEBHOOKS, Notifications, payment_topic, phone_topic
+from server.notifications import (
+    OUTBOX,
+    PAYMENTS,
+    WEBHOOKS,
+    Notifications,
+    payment_topic,
+    phone_topic,
+)
 from server.payments import Change
 from twochannel.trace import Trace
 
@@ -40,7 +47,7 @@ class Announcer:
         if self._count is not None:
             self._count(row.status)
         _log.info("payment_status", extra={"payment": row.id, **fields})
-        for topic in (payment_topic(row.id), phone_topic(row.phone_id)):
+        for topic in (payment_topic(row.id), phone_topic(row.phone_id), PAYMENTS):
             self._notifications.wake(topic)
             if self._relay is not None:
                 self._relay(topic)

@@ -17,6 +17,7 @@ _COMMAND: Final = "cigarjack-server"
 
 #: Commands in modules of their own, loaded when they are used.
 _ELSEWHERE: Final = {
+    "admin": "server.admin_commands:admin",
     "audit": "server.audit_command:audit",
     "backup": "server.backup_commands:backup",
     "db": "server.database_commands:db",

@@ -16,6 +16,7 @@ from twochannel.protocol.limits import (
     MAX_DENIALS,
     MAX_FAILED_CONFIRMATIONS,
     MAX_FAILED_ENROLMENTS,
+    MAX_FAILED_LOGINS,
     MAX_PROMPTS,
     MAX_UNKNOWN_CODES,
 )
@@ -56,6 +57,8 @@ class ServerSettings(AgentSettings):
     proxy that has the server's certificate; ``trusted_proxies``: addresses and networks, with
     commas, whose X-Forwarded-For is believed; ``drain_s``: how long it goes on after SIGTERM while
     /readyz says that it stops; ``metrics_port``: for Prometheus, of none unless it is set;
+    ``dashboard_port``: of the dashboard, of none unless it is set; ``failed_logins``: of a name and
+    of an address, within ten minutes (docs/dashboard.md);
     ``request_log``: one line for each request. ``…_per_…``: how often something may be done in its
     window (docs/protocol.md, Limits). docs/operations.md says more.
     """
@@ -92,6 +95,9 @@ class ServerSettings(AgentSettings):
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    dashboard_host: str = "127.0.0.1"
+    dashboard_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    failed_logins: Annotated[int, Field(ge=1)] = MAX_FAILED_LOGINS
     request_log: bool = False
     log_format: Literal["json", "plain"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -68,11 +68,12 @@ class DeliveryState(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """What is counted by ``subject``: a terminal, a phone, an address."""
+    """What is counted by ``subject``: a terminal, a phone, an address, a name to log in by."""
 
     CODE = "code"
     CONFIRMATION = "confirmation"
     ENROLMENT = "enrolment"
+    LOGIN = "login"
 
 
 class PhoneEventKind(StrEnum):

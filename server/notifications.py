@@ -16,6 +16,8 @@ from typing import Final
 OUTBOX: Final = "outbox"
 #: Of those who wait for something to tell a merchant.
 WEBHOOKS: Final = "webhooks"
+#: Of those who watch all payments.
+PAYMENTS: Final = "payments"
 
 
 def payment_topic(payment_id: str) -> str:
@@ -78,6 +80,10 @@ class Notifications:
     def listening(self, prefix: str) -> int:
         """How many listen to topics that begin so."""
         return sum(len(held) for topic, held in self._listeners.items() if topic.startswith(prefix))
+
+    def listened(self, topic: str) -> bool:
+        """Whether anybody listens to it here."""
+        return topic in self._listeners
 
     def close(self) -> None:
         """The server stops: whoever waits looks again, finds it ``closed``, and goes."""

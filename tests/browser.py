@@ -12,8 +12,13 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
-#: A small phone, the 5-inch touch screen of a Pi, a desk.
-SIZES: Final = {"phone": (360, 640), "touch": (800, 480), "desk": (1280, 800)}
+#: A small phone, the 5-inch touch screen of a Pi, a tablet, a desk.
+SIZES: Final = {
+    "phone": (360, 640),
+    "touch": (800, 480),
+    "tablet": (820, 1180),
+    "desk": (1280, 800),
+}
 #: A machine that is busy with seven agents and a browser.
 PATIENCE_MS: Final = 20_000
 #: A folder for pictures of every page that is judged, where somebody wants to look at them.

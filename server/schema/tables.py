@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from server.schema import journal, notices, orders, parties, payments, reviews, webhooks
+from server.schema import admins, journal, notices, orders, parties, payments, reviews, webhooks
 from server.schema.columns import metadata
 
-__all__ = ["journal", "metadata", "notices", "orders", "parties", "payments", "reviews", "webhooks"]
+__all__ = [
+    "admins",
+    "journal",
+    "metadata",
+    "notices",
+    "orders",
+    "parties",
+    "payments",
+    "reviews",
+    "webhooks",
+]

@@ -85,7 +85,7 @@ class PageDoor:
             await self._app(scope, receive, send)
             return
         answer = self._answer(Request(scope))
-        await (answer or self._app)(scope, receive, _guarded(send))
+        await (answer or self._app)(scope, receive, guarded(send))
 
     def _answer(self, request: Request) -> Response | None:
         """What the door says itself; None: go on."""
@@ -136,12 +136,14 @@ def form_route(
     return Route(path, endpoint, methods=["POST"])
 
 
-def _guarded(send: Send) -> Send:
-    async def guarded(message: Message) -> None:
+def guarded(send: Send) -> Send:
+    """``send``, with the headers that forbid what no page uses."""
+
+    async def with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers[name] = value
         await send(message)
 
-    return guarded
+    return with_headers
