@@ -16,6 +16,7 @@ from server.payment_history import show_payment
 from server.payments import get_payment
 from server.schema.payments import statements
 from twochannel.protocol.envelope import unverified_claims
+from twochannel.protocol.succession import Lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +45,16 @@ class Proven:
     problem: str
 
 
-def prove(connection: Connection, payment_id: str, identity: str, server_kid: str) -> Proven:
-    """``server_kid``: of the key that the statements are to be trusted by.
+def prove(connection: Connection, payment_id: str, lineage: Lineage) -> Proven:
+    """``lineage``: the server's keys, which are trusted, and none that the file alone knows.
 
     Raises PaymentError (``payment_unknown``).
     """
     row = get_payment(connection, payment_id)
-    evidence = gather(connection, payment_id, identity)
+    evidence = gather(connection, payment_id, lineage.text)
     steps, problem = tuple[Step, ...](), ""
     try:
-        steps = verify_evidence(evidence, server_kid).steps
+        steps = verify_evidence(evidence, lineage.server).steps
     except EvidenceError as error:
         problem = f"{error.place}: {error.detail}"
     whole = show_payment(connection, payment_id)

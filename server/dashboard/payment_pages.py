@@ -54,15 +54,13 @@ class PaymentPages:
         )
 
     async def _show(self, request: Request) -> Response:
-        payment, issuer = request.path_params["payment"], self.services.issuer
-        proven = await self.reader.read(
-            lambda c: prove(c, payment, self.services.identity, issuer.signer.key.kid)
-        )
+        payment, lineage = request.path_params["payment"], self.services.reign.lineage
+        proven = await self.reader.read(lambda c: prove(c, payment, lineage))
         return self.templates.page(request, "payment.html", proven=proven, chain=CHAIN)
 
     async def _download(self, request: Request) -> Response:
-        payment = request.path_params["payment"]
-        evidence = await self.reader.read(lambda c: gather(c, payment, self.services.identity))
+        payment, lineage = request.path_params["payment"], self.services.reign.lineage
+        evidence = await self.reader.read(lambda c: gather(c, payment, lineage.text))
         name = f'attachment; filename="evidence-{evidence.payment}.json"'
         return Response(write(evidence), 200, {"content-disposition": name}, "application/json")
 
