@@ -102,6 +102,38 @@ async def test_postpay(stage: Stage, browser: Browser, pump: Process) -> None:
     assert await booked(stage) == Charge("captured", "EUR", 1799, 1799)
 
 
+async def test_the_nozzle_is_enough_and_the_owner_approves_on_the_phone(
+    stage: Stage, browser: Browser, pump: Process
+) -> None:
+    await stage.processes[LANE].stop()
+    await stage.restart(LANE, SETTINGS | {"PAYMENT_DEVICE_PUMP_POSTPAY_ON_LIFT": "true"})
+    _, answer = await stage.cli(stage.cast.phone.name, "page")
+    async with attendant(stage, browser) as page, opened(browser, answer["url"]) as phone:
+        await automatic(phone, allowed=False)
+        await phone.get_by_role("link", name="Now").click()
+        await driver(stage, "lift")
+        await expect(page.get_by_role("heading", name="Fuel now")).to_be_visible()
+        await driver(stage, "fuel", "10")
+        await expect(page.locator(".volume")).to_have_text("10.00 L")
+        await driver(stage, "hang-up")
+        await expect(phone.get_by_role("heading", name="Hanbit Fuel")).to_be_visible()
+        await expect(phone.locator(".question .amount")).to_have_text("€17.99")
+        await judged(phone, "fuel to be paid")
+        await phone.get_by_role("button", name="Approve").click()
+        await expect(phone.get_by_role("heading", name="Paid")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Paid", exact=True)).to_be_visible()
+        await automatic(phone, allowed=True)
+    assert await booked(stage) == Charge("captured", "EUR", 1799, 1799)
+
+
+async def automatic(phone: Page, *, allowed: bool) -> None:
+    """Whether the phone may approve by itself."""
+    await phone.get_by_role("link", name="Limits").click()
+    await phone.get_by_label("Approve without asking me").set_checked(allowed)
+    async with phone.expect_event("load"):
+        await phone.get_by_role("button", name="Save").click()
+
+
 async def test_a_terminal_that_is_killed_while_fuel_runs_takes_what_was_pumped(
     stage: Stage, browser: Browser, pump: Process
 ) -> None:

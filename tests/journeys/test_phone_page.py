@@ -15,12 +15,17 @@ from fieldkit.journeys import arrive, charge, owner_asked, resource
 from fieldkit.processor_books import Charge
 from fieldkit.stage import SERVER, Stage
 from tests.browser import chromium, judged, opened
+from twochannel.protocol import beacon
+from twochannel.radio.backends import open_radio
+from twochannel.radio.port import Broadcast
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.chromium]
 
 #: Here the owner is always asked.
 LANE, MERCHANT = "wash-1", "Wash'n'Go"
 DECLINED = 3
+AMBIGUOUS = 1
+STRANGER = bytes.fromhex("fedcba9876543210")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -127,6 +132,29 @@ async def test_an_agent_that_is_restarted_in_the_middle_goes_on_asking(
         assert (await charging)["status"] == "captured"
     await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
     assert booked(stage, payment) == [Charge("captured", "EUR", 550, 550)]
+
+
+async def test_of_several_cars_the_picked_one_is_asked(stage: Stage, page: Page) -> None:
+    """Above the limit at lane 1, while another jack is as near."""
+    await arrive(stage, "lane-1")
+    listed = (await stage.ask("lane-1", "GET", "/v1/jacks"))["items"]
+    (mine,) = [jack["handle"] for jack in listed if jack["state"] == "chosen"]
+    frame = beacon.BeaconFrame(0, STRANGER).encode()
+    async with open_radio(stage.radio("thief-ear")) as radio:
+        await radio.advertiser.broadcast(Broadcast(beacon.SERVICE_UUID, frame, 100))
+        other = {"jack": STRANGER.hex()[:4]}
+        await stage.seen(
+            "lane-1", "code_heard", where=lambda fields: other.items() <= fields.items()
+        )
+        await charge(stage, "lane-1", "25.00", expect=(AMBIGUOUS,))
+        await expect(page.get_by_role("heading", name="Nothing to approve")).to_be_visible()
+        picked = ("--jack", mine)
+        async with owner_asked(stage, "lane-1", "25.00", options=picked) as (payment, charging):
+            await expect(page.get_by_text("above your limit for this merchant")).to_be_visible()
+            await page.get_by_role("button", name="Approve").click()
+            assert (await charging)["status"] == "captured"
+    await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
+    assert booked(stage, payment) == [Charge("captured", "EUR", 2500, 2500)]
 
 
 async def test_what_the_limits_approve_is_seen_without_a_question(stage: Stage, page: Page) -> None:
