@@ -53,6 +53,11 @@ def totp_uri(name: str, secret: str) -> str:
     return pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=_ISSUER)
 
 
+def is_name(text: str) -> bool:
+    """Whether an admin can be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
 def password_holds(kept: str | None, password: str) -> bool:
     """Whether it is the one of ``kept``; None, which is nobody's, takes as long. 50 to 200 ms."""
     try:
@@ -94,7 +99,7 @@ def any_admin(connection: Connection) -> bool:
 
 def add_admin(connection: Connection, name: str, credentials: Credentials, at_ms: int) -> None:
     """Raises RegistryError."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise RegistryError("a name has 1 to 32 of a-z, 0-9, dot, hyphen and underscore")
     if find_admin(connection, name) is not None:
         raise RegistryError(f"there is an admin {name!r} already; see: cigarjack-server admin list")

@@ -13,6 +13,7 @@ from server.allowances import lift
 from server.dashboard.admins import (
     MAX_PASSWORD,
     find_admin,
+    is_name,
     note_action,
     password_holds,
     step_of,
@@ -24,7 +25,6 @@ from server.services import Services
 
 #: Each takes 64 MiB while it is verified, and a core that payments want.
 _AT_ONCE: Final = 2
-_LONGEST_NAME: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Attempt:
 
     def subjects(self) -> tuple[str, str]:
         """What it is counted by: a name that is guessed at, and an address that guesses."""
-        return f"admin:{self.name[:_LONGEST_NAME]}", f"admin-from:{self.address}"
+        name = self.name if is_name(self.name) else "?"
+        return f"admin:{name}", f"admin-from:{self.address}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class Login:
         wait_ms = await self.services.store.write(lambda c: self._count(c, attempt, now_ms))
         if wait_ms:
             return TurnedAway(-(-wait_ms // 1000))
-        known = await self.services.store.read(lambda c: find_admin(c, attempt.name))
+        name = attempt.name if is_name(attempt.name) else ""
+        known = await self.services.store.read(lambda c: find_admin(c, name))
         kept = known.password if known is not None else None
         async with self._turns:
             typed = attempt.password[: MAX_PASSWORD + 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from server.services import Services
 
 _LONGEST_SEARCH: Final = 100
 _LONGEST_PLACE: Final = 15
+_ID: Final = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,23 @@ class PaymentPages:
         )
 
     async def _show(self, request: Request) -> Response:
-        payment, lineage = request.path_params["payment"], self.services.reign.lineage
+        payment, lineage = _payment(request), self.services.reign.lineage
         proven = await self.reader.read(lambda c: prove(c, payment, lineage))
         return self.templates.page(request, "payment.html", proven=proven, chain=CHAIN)
 
     async def _download(self, request: Request) -> Response:
-        payment, lineage = request.path_params["payment"], self.services.reign.lineage
+        payment, lineage = _payment(request), self.services.reign.lineage
         evidence = await self.reader.read(lambda c: gather(c, payment, lineage.text))
         name = f'attachment; filename="evidence-{evidence.payment}.json"'
         return Response(write(evidence), 200, {"content-disposition": name}, "application/json")
+
+
+def _payment(request: Request) -> str:
+    """Which payment is asked for. Raises HTTPException."""
+    payment: str = request.path_params["payment"]
+    if not _ID.fullmatch(payment):
+        raise HTTPException(404, "There is no such payment.")
+    return payment
 
 
 def _place(text: str | None) -> int | None:

@@ -187,7 +187,10 @@ async def test_nonsense_is_refused(desk: AdminDesk) -> None:
     answer = await desk.http.post("/login", content=b"\xff\x00", headers={"origin": desk.url})
     assert answer.status_code == 401
     assert (await desk.log_in(name="x" * 5000, password="y" * 5000)).status_code == 401
-    # Full-width digits, and no code at all.
+    assert (await desk.log_in(name="a\0b", code="123456")).status_code == 401
+
+
+async def test_digits_of_other_scripts_are_no_code(desk: AdminDesk) -> None:
     assert (await desk.log_in(code="１２３４５６")).status_code == 401
 
 

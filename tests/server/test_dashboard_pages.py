@@ -19,10 +19,11 @@ from server.reviews import NEEDS_REVIEW, open_review
 from server.schema.orders import outbox
 from server.schema.payments import payments, statements
 from server.state import StateFolder
+from server.succession import rotate
 from tests.postgresql import Postgresql
 from tests.server.admin_desk import NAME, AdminDesk, dashboard
 from tests.server.bench import MERCHANT, copied, make_folder
-from tests.server.devices import Devices
+from tests.server.devices import Devices, new_id
 from twochannel.protocol.payment import Status
 from twochannel.trace import wall_ms
 
@@ -116,6 +117,18 @@ async def test_the_evidence_of_a_payment(desk: AdminDesk) -> None:
     assert verify_document(download.content, key).status is Status.CAPTURED
 
 
+async def test_evidence_of_a_key_that_was_replaced_holds(desk: AdminDesk) -> None:
+    payment = await paid(desk)
+    at_s = wall_ms() // 1000
+    rotate(desk.bench.folder, new_id, (at_s, at_s, at_s + 3600))
+    async with asyncio.timeout(20):
+        while "Its key was replaced" not in (
+            page := (await desk.page(f"/payments/{payment}")).text
+        ):
+            await desk.bench.http.get("/healthz")
+    assert "Every signature, link and amount was verified just now" in page
+
+
 async def test_evidence_that_does_not_hold_is_said_so(desk: AdminDesk) -> None:
     payment = await paid(desk)
     receipt = statements.c.typ == "receipt+jwt"
@@ -128,7 +141,13 @@ async def test_evidence_that_does_not_hold_is_said_so(desk: AdminDesk) -> None:
 
 
 async def test_what_is_not_there_is_said_plainly(desk: AdminDesk) -> None:
-    for path in ("/payments/none", "/payments/none/evidence.json", "/nowhere"):
+    for path in (
+        "/payments/none",
+        "/payments/%00",
+        "/payments/01a217a6-c6cb-7658-a97e-1a3fcb6b2f9b",
+        "/payments/none/evidence.json",
+        "/nowhere",
+    ):
         answer = await desk.http.get(path)
         assert answer.status_code == 404
         assert "That was not possible" in answer.text
@@ -287,3 +306,6 @@ async def test_another_server_of_the_database_knows_the_session_and_the_payment(
             assert "Request → captured 1" in seen((await other.page("/timing")).text)
             assert payment[:8] in (await other.page(f"/?q={payment}")).text
             assert "1 known" in seen((await other.page("/devices")).text)
+            for path in ("/payments/%00", "/?q=%00"):
+                assert (await other.http.get(path)).status_code in (200, 404)
+            assert (await other.log_in(name="a\0b", code="123456")).status_code == 401
