@@ -28,7 +28,10 @@ EXTRA = {
     "fieldkit": "all",
 }
 #: Extras whose libraries a package loads only when the settings ask for them.
-ON_DEMAND = {"twochannel": ("bluez", "pages", "pkcs11"), "server": ("postgresql", "stripe")}
+ON_DEMAND = {
+    "twochannel": ("bluez", "pages", "pkcs11"),
+    "server": ("dashboard", "postgresql", "stripe"),
+}
 #: Declared for another library that finds them by itself.
 FOUND_BY_UVICORN = {"httptools", "uvloop"}
 
