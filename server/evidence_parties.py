@@ -78,6 +78,9 @@ def meet_server(text: str, trusted_server: str | None) -> tuple[Lineage, Step]:
     """The server whose lineage this is, and the step that says so. Raises EvidenceError."""
     try:
         lineage = read_lineage(text)
+        # A key's identity is public and names none before it: anybody could put one of their own
+        # in front. The first one is known by the server's id.
+        demand(lineage.holds_first(), "it does not begin with the first key of this server")
         return lineage, _trust(lineage, trusted_server)
     except StatementError as error:
         raise EvidenceError("server", error.detail) from None

@@ -24,6 +24,7 @@ from server.dashboard.admins import any_admin
 from server.dashboard.login import Attempt, LoggedIn, Login
 from server.dashboard.reading import COOKIE, Reader, Templates, secret_of
 from server.dashboard.sessions import LIFETIME_MS, Session, end_session, find_session, touch
+from server.routes.enrolments import address_of
 from server.services import Services
 from twochannel.pages.access import form_token, same
 from twochannel.pages.door import TOKEN_FIELD, Form, guarded
@@ -81,7 +82,7 @@ class AdminDoor:
 
     async def _answer(self, request: Request) -> Response | None:
         """What the door says itself; None: go on."""
-        path = request.url.path
+        path = request.scope["path"]  # not by the URL, into which a Host header may go
         if path.startswith(_OPEN):
             return None
         session = await self._session(request)
@@ -103,7 +104,7 @@ class AdminDoor:
         if not secret:
             return None
         session = await self._reader.read(lambda c: find_session(c, secret, now_ms))
-        by_hand = LIVE_HEADER not in request.headers and request.url.path != "/events"
+        by_hand = LIVE_HEADER not in request.headers and request.scope["path"] != "/events"
         if session is not None and session.stale and by_hand:
             digest = session.digest
             await self._services.store.write(lambda c: touch(c, digest, now_ms))
@@ -130,7 +131,7 @@ class LoginPages:
 
     async def _log_in(self, request: Request) -> Response:
         form = await read_form(request)
-        address = request.client.host if request.client else ""
+        address = address_of(request)
         name, password, code = (form.get(field, "") for field in ("name", "password", "code"))
         outcome = await self.login.log_in(Attempt(name, password, code, address))
         if isinstance(outcome, LoggedIn):

@@ -78,7 +78,7 @@ class Templates:
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         session = request.scope.get("state", {}).get("session")
         text = self._environment.get_template(template).render(
-            path=request.url.path,
+            path=request.scope["path"],
             admin=session.admin if session else "",
             token=form_token(secret_of(request)),
             **values,

@@ -159,6 +159,13 @@ async def test_forms_of_others_are_not_looked_at(desk: AdminDesk) -> None:
     assert (await desk.page("/")).status_code == 200
 
 
+async def test_a_host_header_opens_no_page(desk: AdminDesk) -> None:
+    """Some versions of Starlette paste it into the URL, in front of the path."""
+    for host in ("x/static/", "x/style/", "x/login?"):
+        answer = await desk.http.get("/devices", headers={"host": host})
+        assert answer.status_code in {303, 400}
+
+
 async def test_every_answer_forbids_what_pages_do_not_use(desk: AdminDesk) -> None:
     await desk.log_in()
     for path in ("/", "/login", "/devices", "/nowhere", "/style/dashboard.css"):

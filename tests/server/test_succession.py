@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 
 from server.client import ServerClient, ServerPin
+from server.evidence_file import EvidenceError
+from server.evidence_parties import meet_server
 from server.state import StateFolder
 from server.succession import list_keys, retire, rotate
 from tests.server.bench import Bench, copied, make_folder, running
 from tests.server.devices import Devices, new_id, now_s
 from tests.server.process import command
-from twochannel.protocol.envelope import read_header
+from twochannel.keystore.file import FileKeyStore
+from twochannel.keystore.port import KeyUse
+from twochannel.protocol.envelope import read_header, sign, unverified_claims
+from twochannel.protocol.statements import Identity
+from twochannel.protocol.succession import SEPARATOR, Succession
 from twochannel.state_folder import StateFolderError
 
 HOUR_S = 3600
@@ -42,6 +48,27 @@ def test_a_key_is_announced_signs_and_is_over(folder: StateFolder) -> None:
     assert folder.issuer(new_id, now_s=now_s() + 61).signer.key.kid == new
     assert states(folder, 61) == ["signing", "ending"]
     assert states(folder, HOUR_S + 1) == ["signing", "over"]
+
+
+def test_nobody_puts_a_key_of_their_own_before_the_servers(
+    folder: StateFolder, tmp_path: Path
+) -> None:
+    """A key's identity is public and names none before it."""
+    lineage, store = folder.lineage(), FileKeyStore(tmp_path / "forger")
+    store.create("signing", KeyUse.SIGNING)
+    forger = store.signer("signing")
+    (public,) = lineage.steps
+    identity = Identity.from_claims(unverified_claims(public))
+    first = sign(identity.model_copy(update={"key": forger.key.jwk}), forger)
+    at_s = now_s()
+    succession = Succession(
+        iss=lineage.server, jti=new_id(), iat=at_s, identity=public, begins=at_s, ends=at_s + 60
+    )
+    forged = SEPARATOR.join((first, sign(succession, forger)))
+    assert meet_server(public, lineage.server)[0] == lineage
+    for trusted in (lineage.server, None):
+        with pytest.raises(EvidenceError, match="first key"):
+            meet_server(forged, trusted)
 
 
 def test_one_succession_at_a_time(folder: StateFolder) -> None:

@@ -89,7 +89,7 @@ class PageDoor:
 
     def _answer(self, request: Request) -> Response | None:
         """What the door says itself; None: go on."""
-        path = request.url.path
+        path = request.scope["path"]
         if request.headers.getlist("host") != [self._doorway.host]:
             return PlainTextResponse("This is not the name of this page.\n", 421)
         if path.startswith(STATIC):

@@ -66,6 +66,6 @@ class Pages:
             language=words.language,
             languages=LANGUAGES,
             token=form_token(session_of(request)),
-            path=request.url.path,
+            path=request.scope["path"],
             **values,
         )

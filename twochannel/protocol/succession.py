@@ -91,6 +91,13 @@ class Lineage:
         """Whether a key was ever this server's."""
         return any(each.key.kid == kid for each in self.keys)
 
+    def holds_first(self) -> bool:
+        """Whether it is whole: it begins with the key after which the server is named.
+
+        Only then does a key that is trusted vouch for those before it.
+        """
+        return self.keys[0].key.kid == self.server
+
     def succeed(self, compact: str) -> Lineage:
         """With one more key. What is known already changes nothing. Raises StatementError."""
         if compact in self.steps[1:]:
