@@ -85,7 +85,7 @@ def test_tests_of_the_car_are_not_collected_on_a_desk() -> None:
     [(0, 0, 0), (3, 0, 3), (0, 1, 1), (3, 1, 3), (0, 5, 0)],
     ids=["well", "a journey failed", "a test failed", "both failed", "no test was chosen"],
 )
-def test_the_tests_with_every_agent_follow_the_journeys_whatever_became_of_them(
+def test_some_tests_follow_the_journeys_whatever_became_of_those(
     tmp_path: Path, played: int, tested: int, expected: int
 ) -> None:
     python = tmp_path / "python"
