@@ -82,10 +82,10 @@ def _compare(check: Check, row: Row, charges: list[Row]) -> None:
 def check_in_force(check: Check, records: Records) -> None:
     for row in records.payments:
         check.objects += 1
-        for device in (row["phone_id"], row["jack_id"], row["terminal_id"]):
-            _demand_not_revoked(check, records, device, _confirmed_ms(records, row["id"]))
-        _demand_not_revoked(check, records, row["terminal_id"], row["created_ms"] - LOCK_WAIT_MS)
         confirmed_ms = _confirmed_ms(records, row["id"])
+        for device in (row["phone_id"], row["jack_id"], row["terminal_id"]):
+            _demand_not_revoked(check, records, device, confirmed_ms)
+        _demand_not_revoked(check, records, row["terminal_id"], row["created_ms"])
         if confirmed_ms is None:
             continue
         in_time = confirmed_ms // 1000 < row["expires_s"]
@@ -103,7 +103,7 @@ def _demand_not_revoked(check: Check, records: Records, device: str, at_ms: int 
     if row is None:
         check.findings.append(f"device {device} has payments and is not registered")
     elif at_ms is not None and row["revoked_ms"] is not None:
-        in_force = at_ms <= row["revoked_ms"]
+        in_force = at_ms <= row["revoked_ms"] + LOCK_WAIT_MS
         check.demand(in_force, f"device {device} took part in a payment after its revocation")
 
 
