@@ -67,7 +67,8 @@ class Doors:
         file = Path(elsewhere) if elsewhere else self.state / till_access.FILE_NAME
         access = TillAccess.recall(file)
         door = TokenDoor(api, access.token)
-        async with serve_as_before(door, self.settings.till_port, access.port) as served:
+        till = Address(port=self.settings.till_port)
+        async with serve_as_before(door, till, access.port) as served:
             told = replace(access, url=f"http://127.0.0.1:{served.port}")
             told.keep(file, for_the_group=bool(elsewhere))
             yield

@@ -31,6 +31,7 @@ from twochannel.pages.site import Site, serving
 from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode
 from twochannel.protocol.money import DECIMALS, Amount, format_minor
 from twochannel.protocol.payment import CaptureMode
+from twochannel.serving import Address
 
 MEMORY_NAME: Final = "page.json"
 _TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -284,4 +285,4 @@ def serving_pages(
         look_s=_LOOK_S,
         parts=lane.parts,
     )
-    return serving(site, Remembering.recall(kept, "lane", keep), port)
+    return serving(site, Remembering.recall(kept, "lane", keep), Address(port=port))

@@ -26,6 +26,7 @@ from phone_agent.jack_radio import JackRadio, listening
 from phone_agent.ledger import Ledger
 from phone_agent.local_api import local_api, payment_view
 from phone_agent.page import serving_pages
+from phone_agent.page_certificate import certificate_shown
 from phone_agent.pairing_errand import PairingErrand
 from phone_agent.registration import Registration
 from phone_agent.screen import TerminalScreen, terminal
@@ -117,11 +118,15 @@ class Agent:
             raise CodedError(ErrorCode.SERVER_UNREACHABLE, str(error)) from None
         return {"id": method, "jack": jack}
 
-    def page_link(self) -> str:
-        """A link that opens the owner's pages in one browser. Raises CodedError (``not_ready``)."""
+    def page_link(self) -> dict[str, Any]:
+        """A link that opens the owner's pages in one browser, and the fingerprint it is shown.
+
+        Raises CodedError (``not_ready``).
+        """
         if self.doorway is None:
             raise CodedError(ErrorCode.NOT_READY, "the pages are not served yet")
-        return self.doorway.link()
+        sha256 = self.doorway.certificate_sha256
+        return {"url": self.doorway.link(), "certificate_sha256": sha256}
 
     async def refresh(self) -> None:
         """The command line has changed the wallet."""
@@ -238,7 +243,8 @@ async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]
         if (descriptor := terminal()) is not None:
             screen = TerminalScreen(descriptor, agent.approvals.answer_on_screen)
             agent.approvals.show_on(stack.enter_context(screen))
-        pages = serving_pages(agent, database, settings.page_port)
+        address = Address(settings.page_host, settings.page_port)
+        pages = serving_pages(agent, database, address, certificate_shown(state, settings))
         agent.doorway = await stack.enter_async_context(pages)
         yield agent
 

@@ -29,7 +29,7 @@ class RunningAgent(Protocol):
 
     async def couple(self, method: str, jack: str) -> dict[str, Any]: ...
 
-    def page_link(self) -> str: ...
+    def page_link(self) -> dict[str, Any]: ...
 
 
 def local_api(agent: RunningAgent) -> ASGIApp:
@@ -52,7 +52,7 @@ def local_api(agent: RunningAgent) -> ASGIApp:
         return JSONResponse(await agent.couple(names["method"], names["jack"]))
 
     async def page(_request: Request) -> JSONResponse:
-        return JSONResponse({"url": agent.page_link()})
+        return JSONResponse(agent.page_link())
 
     app = Starlette(
         routes=[

@@ -25,10 +25,26 @@ _LOOK_S: Final = 0.3
 def page(state: Path, as_json: bool) -> None:
     """Print a link, and its QR code, that opens the owner's pages in one browser.
 
-    It works once, within five minutes, on the machine where the agent runs.
+    It works once, within five minutes: on the machine where the agent runs, or with page_host in
+    the settings also on others of its network, such as a telephone in the same car.
     """
     answer = ask(state, "POST", "/v1/page", agent=_AGENT)
-    say(answer, f"{qr_text(answer['url'])}\n{answer['url']}", as_json=as_json)
+    text = f"{qr_text(answer['url'])}\n{answer['url']}"
+    if (sha256 := answer["certificate_sha256"]) is not None:
+        text += "\n\n" + certificate_advice(sha256)
+    say(answer, text, as_json=as_json)
+
+
+def certificate_advice(sha256: str) -> str:
+    """What to do about a browser's warning. ``sha256``: of the certificate, as hex."""
+    pairs = [sha256[place : place + 2].upper() for place in range(0, len(sha256), 2)]
+    half = len(pairs) // 2
+    return (
+        "A browser that does not know the certificate warns, once. Go on only if the\n"
+        "certificate that it shows has this SHA-256 fingerprint (some browsers leave out\n"
+        "the colons):\n"
+        f"{':'.join(pairs[:half])}:\n{':'.join(pairs[half:])}"
+    )
 
 
 @click.command()

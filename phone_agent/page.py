@@ -18,17 +18,19 @@ from twochannel.pages.door import Doorway
 from twochannel.pages.memory import Remembering
 from twochannel.pages.rendering import Pages
 from twochannel.pages.site import Site, serving
+from twochannel.serving import Address
+from twochannel.tls import Shown
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _FACT: Final = "page"
 
 
 def serving_pages(
-    agent: PagedAgent, database: Database, port: int
+    agent: PagedAgent, database: Database, address: Address, shown: Shown | None
 ) -> AbstractAsyncContextManager[Doorway]:
-    """Serve the pages on loopback while the block runs. ``port``: 0 for the last one, or any.
+    """Serve the pages while the block runs: on loopback, or with a certificate to other machines.
 
-    Raises OSError if the port is taken.
+    Port 0: the last one, or any. Raises OSError if the address cannot be had.
     """
 
     def keep(text: str) -> None:
@@ -42,4 +44,4 @@ def serving_pages(
     changes = QuestionChanges()
     agent.approvals.show_on(changes)
     site = Site(_TEMPLATES, "phone-agent page", changes, lambda: situation(agent), routes)
-    return serving(site, Remembering.recall(database.fact(_FACT), "phone", keep), port)
+    return serving(site, Remembering.recall(database.fact(_FACT), "phone", keep), address, shown)

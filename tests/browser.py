@@ -27,11 +27,11 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(*flags: str) -> AsyncIterator[Browser]:
     """Without its sandbox, which root in a container cannot have: it sees our own pages alone."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", *flags]
         )
         try:
             yield browser

@@ -1,7 +1,8 @@
 """A worker of the tests in a network of its own: workers on one loopback hear each other's mDNS.
 
 Run as a program, this is the Python that starts a worker: it leaves for a new network, whose only
-interface is a loopback that carries multicast, and becomes the Python that was asked for.
+interface is a loopback that carries multicast and has an address that is not of loopback, and
+becomes the Python that was asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from pathlib import Path
 _CLONE_NEWUSER = 0x1000_0000
 _CLONE_NEWNET = 0x4000_0000
 _SIOCSIFFLAGS = 0x8914
+_SIOCSIFADDR = 0x8916
 _IFF_UP, _IFF_MULTICAST = 0x1, 0x1000
+#: Of a network that is for examples alone (RFC 5737). No packet to it leaves the machine.
+OWN_ADDRESS = "192.0.2.7"
+_ALIAS = b"lo:own"
 
 
 def own_network(worker: str) -> str:
@@ -47,6 +52,19 @@ def leave() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         flags = struct.pack("16sH14x", b"lo", _IFF_UP | _IFF_MULTICAST)
         fcntl.ioctl(asking, _SIOCSIFFLAGS, flags)
+    add_own_address()
+
+
+def add_own_address() -> None:
+    """Have ``OWN_ADDRESS`` on this network's loopback. Raises OSError where that is not granted."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        address = struct.pack("=H2x4s8x", socket.AF_INET, socket.inet_aton(OWN_ADDRESS))
+        fcntl.ioctl(asking, _SIOCSIFADDR, struct.pack("16s16s", _ALIAS, address))
+
+
+def drop_own_address() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack("16sH14x", _ALIAS, 0))
 
 
 if __name__ == "__main__":

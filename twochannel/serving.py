@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,20 +89,26 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def serve_as_before(
-    app: Any, port: int, last_port: int, *, connections: int = 64
+    app: Any,
+    address: Address,
+    last_port: int,
+    tls: ssl.SSLContext | None = None,
+    *,
+    connections: int = 64,
 ) -> AsyncIterator[Served]:
-    """Serve on loopback at ``port``; if that is 0, at ``last_port``, or at any if it is taken.
+    """Serve at ``address``; if its port is 0, at ``last_port``, or at any if that is taken.
 
-    Raises OSError if ``port`` is taken.
+    Raises OSError if the address is none of this machine, or its port is taken.
     """
+    before = replace(address, port=address.port or last_port)
     async with contextlib.AsyncExitStack() as stack:
         try:
-            listening = serve(app, Address(port=port or last_port), connections=connections)
+            listening = serve(app, before, tls, connections=connections)
             served = await stack.enter_async_context(listening)
         except OSError:
-            if port or not last_port:
+            if before == address:
                 raise
-            anywhere = serve(app, Address(), connections=connections)
+            anywhere = serve(app, address, tls, connections=connections)
             served = await stack.enter_async_context(anywhere)
         yield served
 
@@ -136,10 +143,10 @@ def _listen(address: Address) -> socket.socket:
     except OSError as error:
         listener.close()
         where = address.socket or f"{address.host}:{address.port}"
-        raise OSError(
-            f"cannot listen on {where} ({error.strerror or error}); "
-            "stop what listens there, or choose another address"
-        ) from None
+        advice = "stop what listens there, or choose another address"
+        if error.errno == errno.EADDRNOTAVAIL:
+            advice = "choose an address that this machine has (ip address)"
+        raise OSError(f"cannot listen on {where} ({error.strerror or error}); {advice}") from None
     return listener
 
 

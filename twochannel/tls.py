@@ -13,7 +13,9 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,19 @@ _NOT_BEFORE = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_AFTER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
-def make_certificate(private_key: ec.EllipticCurvePrivateKey, name: str, serial: int) -> bytes:
-    """A self-signed certificate (DER) for ``private_key``. ``serial``: 64 random bits or more."""
+def make_certificate(
+    private_key: ec.EllipticCurvePrivateKey, name: str, serial: int, address: str = ""
+) -> bytes:
+    """A self-signed certificate (DER) for ``private_key``. ``serial``: 64 random bits or more.
+
+    ``address``: of a server that browsers visit, which look for it in the certificate.
+    """
     # Made once in a device's life: a running agent does without the megabyte that this loads.
     from cryptography import x509
-    from cryptography.x509.oid import NameOID
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -41,8 +48,12 @@ def make_certificate(private_key: ec.EllipticCurvePrivateKey, name: str, serial:
         .not_valid_after(_NOT_AFTER)
         # Not an authority: the holder of a pin vouches for nobody else.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(private_key, hashes.SHA256())
     )
+    if address:
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+        use = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        builder = builder.add_extension(names, False).add_extension(use, False)
+    certificate = builder.sign(private_key, hashes.SHA256())
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
@@ -61,6 +72,34 @@ def server_context(
         context.verify_mode = ssl.CERT_REQUIRED
         _trust(context, pins)
     return context
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a server shows to browsers. ``sha256``: of its certificate, lower-case hex."""
+
+    context: ssl.SSLContext
+    sha256: str
+
+
+def shown_from_files(certificate: Path, private_key: Path) -> Shown:
+    """A certificate, with the chain below it, and its key as PEM files of the owner's own.
+
+    Raises OSError, whose text says what to do.
+    """
+    from cryptography.x509 import load_pem_x509_certificates
+
+    context = _context(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        first, *_ = load_pem_x509_certificates(certificate.read_bytes())
+        # OpenSSL would ask the terminal for the password of a key that has one.
+        context.load_cert_chain(certificate, private_key, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"cannot use the certificate {certificate} with the key {private_key} ({error}); both"
+            " have to be PEM, to belong together, and the key to have no password"
+        ) from None
+    return Shown(context, fingerprint(first.public_bytes(serialization.Encoding.DER)))
 
 
 def client_context(

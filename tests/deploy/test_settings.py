@@ -22,7 +22,14 @@ MODELS: dict[str, type[Settings]] = {
 #: Not for those who run a jack in a car.
 BENCH_ONLY = {"boot_id", "wall_clock_start"}
 #: Shown by an example: what they are by default is nothing, or not for a Raspberry Pi.
-EXAMPLES = {"interfaces", "beacon_keys", "pump_price", "radio"}
+EXAMPLES = {
+    "interfaces",
+    "beacon_keys",
+    "page_certificate",
+    "page_key",
+    "pump_price",
+    "radio",
+}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -27,7 +27,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twochannel.pages.access import SESSION_LIFETIME_S, Access, form_token, same
 
-COOKIE: Final = "session"
+_COOKIE: Final = "session"
+#: Over TLS: browsers take a cookie of this name from nobody who speaks without.
+_SECURE_COOKIE: Final = "__Host-session"
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 OPEN: Final = "/open/"
 STATIC: Final = "/static/"
 TOKEN_FIELD: Final = "token"  # noqa: S105  # the name of a form's field
@@ -50,11 +53,13 @@ Form = dict[str, str]
 @dataclass(slots=True)
 class Doorway:
     """``origin``: scheme, host and port by which a browser knows the pages; empty until they have
-    a port, and until then nobody is let in."""
+    a port, and until then nobody is let in. ``certificate_sha256``: of what the browser is shown,
+    lower-case hex; None without TLS."""
 
     access: Access
     now_s: Callable[[], int]
     origin: str = ""
+    certificate_sha256: str | None = None
 
     @property
     def host(self) -> str:
@@ -106,10 +111,10 @@ class PageDoor:
             return self._locked(request)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            COOKIE,
+            _cookie(request),
             session,
             max_age=SESSION_LIFETIME_S,
-            secure=self._doorway.origin.startswith("https:"),
+            secure=_is_secure(request),
             httponly=True,
             samesite="strict",
         )
@@ -117,7 +122,21 @@ class PageDoor:
 
 
 def session_of(request: Request) -> str:
-    return request.cookies.get(COOKIE, "")
+    return request.cookies.get(_cookie(request), "")
+
+
+def origin(scheme: str, host: str, port: int | None) -> str:
+    """As a browser writes it, so that it can be compared."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}" + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
+
+
+def _is_secure(request: Request) -> bool:
+    return request.url.scheme == "https"
+
+
+def _cookie(request: Request) -> str:
+    return _SECURE_COOKIE if _is_secure(request) else _COOKIE
 
 
 def form_route(

@@ -24,12 +24,13 @@ from starlette.types import ASGIApp
 from twochannel.changes import Changes
 from twochannel.intake import StrictDoor
 from twochannel.pages.access import Access
-from twochannel.pages.door import Doorway, Form, PageDoor, form_route
+from twochannel.pages.door import Doorway, Form, PageDoor, form_route, origin
 from twochannel.pages.memory import Remembering
 from twochannel.pages.rendering import LANGUAGE_COOKIE, Pages, static_files
 from twochannel.pages.words import LANGUAGES
 from twochannel.protocol.errors import PROBLEMS, CodedError
-from twochannel.serving import serve_as_before
+from twochannel.serving import Address, serve_as_before
+from twochannel.tls import Shown
 
 #: Of open pages; one more ends with 503, and its browser tries again.
 _MAX_STREAMS: Final = 8
@@ -70,20 +71,28 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(site: Site, remembering: Remembering, port: int) -> AsyncIterator[Doorway]:
-    """Serve the pages on loopback while the block runs. ``port``: 0 for the last one, or any.
+async def serving(
+    site: Site, remembering: Remembering, address: Address, shown: Shown | None = None
+) -> AsyncIterator[Doorway]:
+    """Serve the pages while the block runs: on loopback, under a name that only their link tells;
+    or, with a certificate to show, under their address. Port 0: the last one, or any.
 
-    Raises OSError if the port is taken.
+    Raises OSError if the address is none of this machine, or its port is taken.
     """
     access = Access(remembering.memory.sessions, remembering.keep_sessions)
     doorway = Doorway(access, lambda: int(time.time()))
     app = application(site, doorway)
     async with AsyncExitStack() as stack:
-        listening = serve_as_before(app, port, remembering.memory.port)
+        tls = shown.context if shown else None
+        listening = serve_as_before(app, address, remembering.memory.port, tls)
         served = await stack.enter_async_context(listening)
         stack.callback(site.changes.close)
         remembering.keep_port(served.port or 0)
-        doorway.origin = f"http://{remembering.memory.name}.localhost:{served.port}"
+        if shown is None:
+            doorway.origin = origin("http", f"{remembering.memory.name}.localhost", served.port)
+        else:
+            doorway.origin = origin("https", address.host, served.port)
+            doorway.certificate_sha256 = shown.sha256
         yield doorway
 
 
@@ -147,11 +156,16 @@ class _EventStream:
             self._streams -= 1
 
 
-async def _choose_language(_request: Request, form: Form) -> Response:
+async def _choose_language(request: Request, form: Form) -> Response:
     language = form.get("language", "")
     answer = RedirectResponse("/", 303)
     if language in LANGUAGES:
         answer.set_cookie(
-            LANGUAGE_COOKIE, language, max_age=_YEAR_S, httponly=True, samesite="strict"
+            LANGUAGE_COOKIE,
+            language,
+            max_age=_YEAR_S,
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
         )
     return answer

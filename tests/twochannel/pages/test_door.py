@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from twochannel.pages.access import Access, form_token
-from twochannel.pages.door import Doorway, Form, PageDoor, form_route
+from twochannel.pages.door import Doorway, Form, PageDoor, form_route, origin
 from twochannel.pages.rendering import static_files
 
 ORIGIN = "http://phone-1234.localhost:8460"
@@ -145,6 +145,34 @@ async def test_every_answer_forbids_what_the_pages_do_not_use(
         assert "unsafe" not in found["content-security-policy"]
         assert found["cache-control"] == "no-store"
         assert found["x-content-type-options"] == "nosniff"
+
+
+async def test_over_tls_the_cookie_is_for_tls_alone(
+    browser: httpx.AsyncClient, doorway: Doorway
+) -> None:
+    doorway.origin = "https://192.0.2.7:8460"
+    browser.base_url = httpx.URL(doorway.origin)
+    cookie = (await browser.get(doorway.link())).headers["set-cookie"]
+    assert cookie.startswith("__Host-session=")
+    assert "; Secure" in cookie
+    assert "; Path=/" in cookie
+    assert "Domain" not in cookie
+    session = browser.cookies["__Host-session"]
+    assert (await browser.get("/")).text == "home"
+    # What somebody without TLS has put into the browser beforehand counts for nothing.
+    browser.cookies.clear()
+    assert (await browser.get("/", headers={"cookie": f"session={session}"})).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("parts", "written"),
+    [(("http", "phone-1.localhost", 8460), "http://phone-1.localhost:8460"),
+     (("https", "192.0.2.7", 443), "https://192.0.2.7"),
+     (("http", "phone-1.localhost", 80), "http://phone-1.localhost"),
+     (("https", "2001:db8::7", 80), "https://[2001:db8::7]:80")],
+)  # fmt: skip
+def test_an_origin_is_as_browsers_write_it(parts: tuple[str, str, int], written: str) -> None:
+    assert origin(*parts) == written
 
 
 async def test_before_there_is_a_port_nobody_is_let_in(
