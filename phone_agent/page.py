@@ -12,7 +12,7 @@ from phone_agent.approval_page import ApprovalPage
 from phone_agent.cards_page import CardsPage
 from phone_agent.changes import QuestionChanges
 from phone_agent.database import Database, put_fact
-from phone_agent.settings_pages import SettingsPages
+from phone_agent.settings_pages import PHOTOGRAPH, SettingsPages
 from phone_agent.situation import PagedAgent, situation
 from twochannel.pages.door import Doorway
 from twochannel.pages.memory import Remembering
@@ -43,5 +43,12 @@ def serving_pages(
 
     changes = QuestionChanges()
     agent.approvals.show_on(changes)
-    site = Site(_TEMPLATES, "phone-agent page", changes, lambda: situation(agent), routes)
+    site = Site(
+        _TEMPLATES,
+        "phone-agent page",
+        changes,
+        lambda: situation(agent),
+        routes,
+        uploads=frozenset({PHOTOGRAPH}),
+    )
     return serving(site, Remembering.recall(database.fact(_FACT), "phone", keep), address, shown)

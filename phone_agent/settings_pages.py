@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -11,19 +11,23 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from cigarjack.client import LabelError
+from phone_agent import label_picture
 from phone_agent.consent import DAY_MS, Rules
+from phone_agent.label_picture import LabelReader
 from phone_agent.owners_view import signal_text
 from phone_agent.pairing_errand import PAIRING_TEXTS
 from phone_agent.situation import PagedAgent, situation
 from phone_agent.wallet import Limit
 from twochannel.pages.door import Doorway, Form, form_route
 from twochannel.pages.rendering import Pages
+from twochannel.pages.upload import upload_route
 from twochannel.protocol.errors import StatementError
 from twochannel.protocol.money import DECIMALS, format_minor, parse_amount
 
 NOT_AN_AMOUNT: Final = (
     "That is not an amount in this currency. Write it like 20.00, without a sign."
 )
+PHOTOGRAPH: Final = "/jack/photograph"
 NOT_A_LABEL: Final = "That is not a label. It begins with CJ1: and stands on the jack."
 
 
@@ -33,6 +37,8 @@ class SettingsPages:
 
     agent: PagedAgent
     pages: Pages
+    reader: LabelReader = field(default_factory=LabelReader)
+    offers_camera: bool = field(default_factory=label_picture.can_be_read)
 
     def routes(self, doorway: Doorway) -> list[BaseRoute]:
         form = partial(form_route, doorway=doorway)
@@ -44,13 +50,19 @@ class SettingsPages:
             Route("/jack", self._jack),
             form("/jack/pair", take=self._pair),
             form("/jack/forget", take=self._forget_jack),
+            *self._camera(doorway),
         ]
+
+    def _camera(self, doorway: Doorway) -> list[BaseRoute]:
+        if not self.offers_camera:
+            return []
+        return [upload_route(PHOTOGRAPH, doorway, self._photograph, label_picture.MAX_BYTES)]
 
     def _rendered(
         self, request: Request, template: str, problem: str = "", **values: Any
     ) -> Response:
         now = situation(self.agent)
-        status = 400 if problem else 200
+        status = 413 if problem == label_picture.TOO_LARGE else 400 if problem else 200
         return self.pages.render(request, template, status, now=now, problem=problem, **values)
 
     # --- limits
@@ -111,7 +123,17 @@ class SettingsPages:
             pairing=pairing,
             radio_problem=radio_problem,
             signal=signal_text,
+            camera=PHOTOGRAPH if self.offers_camera else "",
         )
+
+    async def _photograph(self, request: Request, picture: bytes | None) -> Response:
+        if picture is None:
+            return await self._jack(request, label_picture.TOO_LARGE)
+        try:
+            label = await self.reader.read(picture)
+        except label_picture.PictureError as error:
+            return await self._jack(request, str(error))
+        return await self._pair(request, {"label": label})
 
     async def _pair(self, request: Request, form: Form) -> Response:
         try:

@@ -30,10 +30,11 @@ EXTRA = {
 #: Extras whose libraries a package loads only when the settings ask for them.
 ON_DEMAND = {
     "twochannel": ("bluez", "pages", "pkcs11"),
+    "phone_agent": ("camera",),
     "server": ("dashboard", "postgresql", "stripe"),
 }
 #: Declared for another library that finds them by itself.
-FOUND_BY_UVICORN = {"httptools", "uvloop"}
+FOUND_BY_OTHERS = {"httptools", "python-multipart", "uvloop"}
 
 
 @cache
@@ -70,7 +71,7 @@ def test_a_package_imports_only_what_its_extra_installs(package: str) -> None:
 
 
 def test_what_is_declared_is_used() -> None:
-    used = set().union(*map(imported, EXTRA)) | FOUND_BY_UVICORN
+    used = set().union(*map(imported, EXTRA)) | FOUND_BY_OTHERS
     assert declared("all") - used == set()
 
 

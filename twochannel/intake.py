@@ -100,7 +100,7 @@ class StrictDoor:
             return
         try:
             async with asyncio.timeout(self._timeout_s):
-                body = await self._read(receive)
+                body = await read_body(receive, self._max_bytes)
         except TimeoutError:
             late = "the body did not arrive in time"
             await _refusal(ErrorCode.MESSAGE_MALFORMED, late)(scope, receive, send)
@@ -112,23 +112,24 @@ class StrictDoor:
             return
         await self._app(scope, _replay(body, receive), send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The body, cut off just above the limit, or None if the peer has gone.
 
-        What is too much is read a while longer and forgotten, so that an honest peer is still
-        listening when it gets its refusal.
-        """
-        body, read = bytearray(), 0
-        while read <= _PATIENCE * self._max_bytes:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            part = message.get("body", b"")
-            read += len(part)
-            body += part[: self._max_bytes + 1 - len(body)]
-            if not message.get("more_body", False):
-                break
-        return bytes(body)
+async def read_body(receive: Receive, max_bytes: int, patience: int = _PATIENCE) -> bytes | None:
+    """The body, cut off just above the limit, or None if the peer has gone.
+
+    What is too much is read a while longer and forgotten, so that an honest peer is still
+    listening when it gets its refusal.
+    """
+    body, read = bytearray(), 0
+    while read <= patience * max_bytes:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        read += len(part)
+        body += part[: max_bytes + 1 - len(body)]
+        if not message.get("more_body", False):
+            break
+    return bytes(body)
 
 
 def _refusal(code: ErrorCode, detail: str = "") -> JSONResponse:

@@ -145,14 +145,24 @@ def form_route(
     """A route that takes a form of the page's own; any other gets 403 and is not looked at."""
 
     async def endpoint(request: Request) -> Response:
-        if request.headers.get("origin") != doorway.origin:
-            raise HTTPException(403, "this form is of another page")
+        demand_origin(request, doorway)
         form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), max_num_fields=40))
-        if not same(form.pop(TOKEN_FIELD, ""), form_token(session_of(request))):
-            raise HTTPException(403, "this form is of another session")
+        demand_token(request, form.pop(TOKEN_FIELD, ""))
         return await take(request, form)
 
     return Route(path, endpoint, methods=["POST"])
+
+
+def demand_origin(request: Request, doorway: Doorway) -> None:
+    """Raises HTTPException (403) for a form of another page."""
+    if request.headers.get("origin") != doorway.origin:
+        raise HTTPException(403, "this form is of another page")
+
+
+def demand_token(request: Request, token: str) -> None:
+    """Raises HTTPException (403) for a form of another session."""
+    if not same(token, form_token(session_of(request))):
+        raise HTTPException(403, "this form is of another session")
 
 
 def guarded(send: Send) -> Send:

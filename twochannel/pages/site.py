@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from twochannel.changes import Changes
 from twochannel.intake import StrictDoor
@@ -59,6 +59,7 @@ class Site:
 
     ``look_s``: what no change announces is on an open page within this time. ``parts``: HTML of
     the pieces that change often, each one element with an id, in the language of the request.
+    ``uploads``: paths of ``upload_route``, which bound what is sent by themselves.
     """
 
     templates: Path
@@ -68,6 +69,7 @@ class Site:
     routes: Callable[[Doorway, Pages], list[BaseRoute]]
     look_s: float = 2.0
     parts: Callable[[Pages, Request], Awaitable[Sequence[str]]] = no_parts
+    uploads: frozenset[str] = frozenset()
 
 
 @asynccontextmanager
@@ -122,7 +124,13 @@ def application(site: Site, doorway: Doorway) -> ASGIApp:
         ],
         exception_handlers={HTTPException: refused, CodedError: coded},
     )
-    return StrictDoor(PageDoor(app, doorway, locked))
+    door = PageDoor(app, doorway, locked)
+    strict = StrictDoor(door)
+
+    async def entrance(scope: Scope, receive: Receive, send: Send) -> None:
+        await (door if scope.get("path") in site.uploads else strict)(scope, receive, send)
+
+    return entrance
 
 
 class _EventStream:
