@@ -15,6 +15,7 @@ from twochannel.console import (
     Failures,
     json_option,
     listed,
+    qr_text,
     say,
     state_option,
     tell_ready,
@@ -54,7 +55,8 @@ def init(folder: StateFolder, as_json: bool) -> None:
     from cigarjack.identity import initialise
 
     made = initialise(folder, read_settings(folder, {}))
-    text = f"{made}\nScan this label with the owner's phone while the jack runs: cigarjack run"
+    text = "Scan this label with the owner's phone while the jack runs: cigarjack run"
+    text = f"{made}\n{qr_text(str(made))}\n{text}"
     say({"label": str(made), "jack": made.thumbprint}, text, as_json=as_json)
 
 
@@ -62,7 +64,7 @@ def init(folder: StateFolder, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def label(folder: StateFolder, as_json: bool) -> None:
-    """Print the pairing label, as long as its claim secret is unused."""
+    """Print the pairing label, as text and QR code, as long as its claim secret is unused."""
     from cigarjack.identity import load
     from cigarjack.label import Label
     from cigarjack.memory import Memory
@@ -74,7 +76,7 @@ def label(folder: StateFolder, as_json: bool) -> None:
         step = "Get a new one with: cigarjack pair open"
         raise CommandError("label_used", "the label has been used", step)
     text = str(Label(jack, secret))
-    say({"label": text, "jack": jack}, text, as_json=as_json)
+    say({"label": text, "jack": jack}, f"{text}\n{qr_text(text)}", as_json=as_json)
 
 
 @main.command()
@@ -112,7 +114,8 @@ def pair() -> None:
 def pair_open(folder: StateFolder, as_json: bool) -> None:
     """Open the pairing window of the running jack for 60 s and print the label to scan."""
     answer = ask(folder, "POST", "/v1/pairing-window")
-    text = f"{answer['label']}\nScan this label with the phone within {answer['open_s']} s."
+    text = f"Scan this label with the phone within {answer['open_s']} s."
+    text = f"{answer['label']}\n{qr_text(answer['label'])}\n{text}"
     say(answer, text, as_json=as_json)
 
 

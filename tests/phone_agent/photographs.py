@@ -45,3 +45,16 @@ def encoded(picture: Image.Image, kind: str = "JPEG") -> bytes:
 def photograph(text: str, angle: int = 23) -> bytes:
     """What a telephone sends of a label with ``text``."""
     return encoded(photographed(table(printed(text), angle=angle)))
+
+
+def on_screen(text: str, dot: int = 5) -> Image.Image:
+    """What a terminal shows of half blocks, light on dark."""
+    lines = [line for line in text.splitlines() if set(line) <= set(" ▀▄█") and line]
+    picture = Image.new("L", (max(map(len, lines)) * dot, len(lines) * 2 * dot), 20)
+    light = Image.new("L", (dot, dot), 230)
+    for row, line in enumerate(lines):
+        for column, character in enumerate(line):
+            for half, shown in enumerate(("▀█", "▄█")):
+                if character in shown:
+                    picture.paste(light, (column * dot, (2 * row + half) * dot))
+    return picture

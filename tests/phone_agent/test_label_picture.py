@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import struct
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cigarjack.cli import main
 from phone_agent.label_picture import (
     NO_CODE,
     NOT_A_PICTURE,
@@ -20,7 +24,14 @@ from phone_agent.label_picture import (
     PictureError,
     label_in,
 )
-from tests.phone_agent.photographs import encoded, photograph, photographed, printed, table
+from tests.phone_agent.photographs import (
+    encoded,
+    on_screen,
+    photograph,
+    photographed,
+    printed,
+    table,
+)
 from twochannel.protocol.wire import base64url
 
 URL = "https://shop.example/a-cigar-jack"
@@ -46,6 +57,20 @@ def test_a_label_in_a_corner_of_a_large_picture() -> None:
     label = a_label()
     scene = table(printed(label, scale=10), size=(4000, 3000), angle=12)
     assert label_in(encoded(photographed(scene))) == label
+
+
+@pytest.mark.parametrize("command", ["init", "label"])
+def test_the_label_that_a_jack_prints_is_read_off_its_terminal(
+    command: str, tmp_path: Path
+) -> None:
+    def jack(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["--state", str(tmp_path / "jack"), *arguments])
+
+    made = jack("init")
+    shown = jack(command) if command != "init" else made
+    label = json.loads(jack("label", "--json").stdout)["label"]
+    screen = photographed(table(on_screen(shown.stdout), angle=8))
+    assert label_in(encoded(screen)) == label
 
 
 def test_what_else_is_in_the_picture_does_not_count() -> None:
