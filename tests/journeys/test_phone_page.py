@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ from fieldkit.journeys import arrive, charge, owner_asked, resource
 from fieldkit.processor_books import Charge
 from fieldkit.stage import SERVER, Stage
 from tests.browser import chromium, judged, opened
+from tests.phone_agent.photographs import photograph
 from twochannel.protocol import beacon
 from twochannel.radio.backends import open_radio
 from twochannel.radio.port import Broadcast
@@ -166,15 +168,24 @@ async def test_what_the_limits_approve_is_seen_without_a_question(stage: Stage, 
     await expect(page.locator("dl > div", has_text="Answered by")).to_contain_text("Your phone")
 
 
-async def test_a_jack_is_paired_anew_by_the_text_of_its_label(stage: Stage, page: Page) -> None:
+@pytest.mark.parametrize("way", ["text", "photograph"])
+async def test_a_jack_is_paired_anew_by_its_label(
+    stage: Stage, page: Page, tmp_path: Path, way: str
+) -> None:
     phone, jack = stage.cast.phone.name, stage.cast.jack.name
     _, opened_window = await stage.cli(jack, "pair", "open")
     began_ns = time.monotonic_ns()
     await page.get_by_role("link", name="Jack", exact=True).click()
     await expect(page.get_by_text("Your jack is in reach")).to_be_visible()
     await judged(page, "the jack")
-    await page.get_by_label("Text of its label").fill(opened_window["label"])
-    await page.get_by_role("button", name="Pair", exact=True).click()
+    if way == "text":
+        await page.get_by_label("Text of its label").fill(opened_window["label"])
+        await page.get_by_role("button", name="Pair", exact=True).click()
+    else:
+        picture = tmp_path / "label.jpg"
+        picture.write_bytes(photograph(opened_window["label"]))
+        await page.get_by_label("Or photograph the QR code").set_input_files(picture)
+        await page.get_by_role("button", name="Pair by this picture").click()
     await expect(page.get_by_text("Paired.")).to_be_visible()
     stage.jack_label = opened_window["label"]
     await stage.seen(phone, "jack_found", after_ns=began_ns)
