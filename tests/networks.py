@@ -21,6 +21,7 @@ _CLONE_NEWUSER = 0x1000_0000
 _CLONE_NEWNET = 0x4000_0000
 _SIOCSIFFLAGS = 0x8914
 _SIOCSIFADDR = 0x8916
+_SIOCSIFNETMASK = 0x891C
 _IFF_UP, _IFF_MULTICAST = 0x1, 0x1000
 #: Of a network that is for examples alone (RFC 5737). No packet to it leaves the machine.
 OWN_ADDRESS = "192.0.2.7"
@@ -58,8 +59,10 @@ def leave() -> None:
 def add_own_address() -> None:
     """Have ``OWN_ADDRESS`` on this network's loopback. Raises OSError where that is not granted."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        address = struct.pack("=H2x4s8x", socket.AF_INET, socket.inet_aton(OWN_ADDRESS))
-        fcntl.ioctl(asking, _SIOCSIFADDR, struct.pack("16s16s", _ALIAS, address))
+        # Alone: the loopback answers for every address of its networks.
+        for request, text in (_SIOCSIFADDR, OWN_ADDRESS), (_SIOCSIFNETMASK, "255.255.255.255"):
+            address = struct.pack("=H2x4s8x", socket.AF_INET, socket.inet_aton(text))
+            fcntl.ioctl(asking, request, struct.pack("16s16s", _ALIAS, address))
 
 
 def drop_own_address() -> None:
