@@ -96,6 +96,14 @@ def test_whoever_stopped_at_a_key_walks_on_from_it() -> None:
     assert unknown.value.code is ErrorCode.KEY_UNKNOWN
 
 
+def test_a_whole_lineage_begins_with_the_key_that_names_the_server() -> None:
+    whole = lineage(handed_over())
+    rest = lineage_from(whole.newest.key.kid, whole.steps)
+    assert whole.holds_first()
+    assert rest.server == whole.server
+    assert not rest.holds_first()
+
+
 def test_nobody_else_can_hand_over() -> None:
     third = SPECIMENS.next_identity("server-third")
     jack = signed_by("server-next", SPECIMENS.identity("jack", Role.JACK, 2))
