@@ -24,7 +24,7 @@ _SIOCSIFADDR = 0x8916
 _SIOCSIFNETMASK = 0x891C
 _IFF_UP, _IFF_MULTICAST = 0x1, 0x1000
 #: Of a network that is for examples alone (RFC 5737). No packet to it leaves the machine.
-OWN_ADDRESS = "192.0.2.7"
+_ADDRESS = "192.0.2.7"
 _ALIAS = b"lo:own"
 
 
@@ -53,21 +53,10 @@ def leave() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         flags = struct.pack("16sH14x", b"lo", _IFF_UP | _IFF_MULTICAST)
         fcntl.ioctl(asking, _SIOCSIFFLAGS, flags)
-    add_own_address()
-
-
-def add_own_address() -> None:
-    """Have ``OWN_ADDRESS`` on this network's loopback. Raises OSError where that is not granted."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        # Alone: the loopback answers for every address of its networks.
-        for request, text in (_SIOCSIFADDR, OWN_ADDRESS), (_SIOCSIFNETMASK, "255.255.255.255"):
+        # With no network around it: the loopback answers for every address of its networks.
+        for request, text in (_SIOCSIFADDR, _ADDRESS), (_SIOCSIFNETMASK, "255.255.255.255"):
             address = struct.pack("=H2x4s8x", socket.AF_INET, socket.inet_aton(text))
             fcntl.ioctl(asking, request, struct.pack("16s16s", _ALIAS, address))
-
-
-def drop_own_address() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack("16sH14x", _ALIAS, 0))
 
 
 if __name__ == "__main__":

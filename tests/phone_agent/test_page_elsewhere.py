@@ -7,12 +7,13 @@ import hashlib
 import socket
 import ssl
 from asyncio import to_thread
-from collections.abc import Iterator
 from contextlib import closing
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
@@ -23,7 +24,6 @@ from playwright.async_api import expect
 
 from phone_agent.config import PhoneSettings
 from phone_agent.owner_commands import certificate_advice, page
-from tests import networks
 from tests.browser import chromium, judged, opened
 from tests.cigarjack.parties import Jack, served
 from tests.page_client import token_in
@@ -36,27 +36,14 @@ STRANGER = Merchant(id="stranger", name="Blue & Bottle")
 TLS_1_2 = ssl.TLSVersion.TLSv1_2
 
 
-def is_own(address: str) -> bool:
-    with closing(socket.socket()) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True
-
-
 @pytest.fixture
-def address() -> Iterator[str]:
-    """One of this machine that is not loopback. Workers have it; others are given it here."""
-    if is_own(networks.OWN_ADDRESS):
-        yield networks.OWN_ADDRESS
-        return
-    try:
-        networks.add_own_address()
-    except OSError:
-        pytest.fail("this user may add no address here; run it so: make test ARGS='-k elsewhere'")
-    yield networks.OWN_ADDRESS
-    networks.drop_own_address()
+def address() -> str:
+    """One of this machine that is not loopback: what is sent to it does not leave the machine."""
+    everything = (a for own in psutil.net_if_addrs().values() for a in own)
+    own = (a.address for a in everything if a.family is socket.AF_INET)
+    found = next((a for a in own if not ip_address(a).is_loopback), None)
+    assert found, "this machine has no address; make test gives one to each worker"
+    return found
 
 
 async def told(phone: OwnersPhone) -> tuple[str, str]:
@@ -168,10 +155,10 @@ async def test_on_loopback_there_is_no_certificate(phone: OwnersPhone) -> None:
 
 
 @pytest.fixture
-def owners_files(tmp_path: Path) -> dict[str, Path]:
+def owners_files(tmp_path: Path, address: str) -> dict[str, Path]:
     """A certificate that the owner has from elsewhere, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = make_certificate(key, "from elsewhere", 1, networks.OWN_ADDRESS)
+    certificate = make_certificate(key, "from elsewhere", 1, address)
     files = {"page_certificate": tmp_path / "cert.pem", "page_key": tmp_path / "key.pem"}
     files["page_certificate"].write_text(ssl.DER_cert_to_PEM_cert(certificate))
     files["page_key"].write_bytes(_pem(key, serialization.NoEncryption()))
