@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,7 @@ from typing import Any, Final
 import click
 
 from server.console import echo_json, folder_of, json_option, plain_errors, write
-from twochannel.state_folder import default_folder
+from twochannel.console import state_option
 
 _COMMAND: Final = "cigarjack-server"
 
@@ -52,14 +51,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="CIGARJACK_SERVER_STATE",
-    default=lambda: default_folder(_COMMAND, os.environ),
-    show_default=f"/var/lib/{_COMMAND} or ~/.local/state/{_COMMAND}",
-    help="Folder of this server's keys, settings and database.",
-)
+@state_option(_COMMAND)
 @click.version_option(package_name="cigarjack", prog_name=_COMMAND)
 @click.pass_context
 def main(context: click.Context, state: Path) -> None:
