@@ -314,8 +314,12 @@ class ServerConnection:
             return
         if keys.text != self.pin.lineage:
             self.pin = replace(self.pin, lineage=keys.text)
-            self._keep_pin(self.pin)
             _log.info("server_key_learned", extra={"key": keys.newest.key.kid})
+            try:
+                self._keep_pin(self.pin)
+            except OSError as error:
+                # It holds while this runs, and is learnt again after a restart.
+                _log.error("server_key_not_kept", extra={"reason": str(error)})
 
     def _learn_time(self, answer: httpx.Response) -> None:
         told_ms = _number(answer.headers.get("cigarjack-time", ""))

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Final
 
 from server.issuer import Issuer
-from server.state import StateFolder, signing_name
+from server.state import StateFolder
 from twochannel.keystore.port import KeyStoreError
 from twochannel.protocol.errors import StatementError
 from twochannel.protocol.succession import Lineage, ServerKey
+from twochannel.settings import SettingsError
+from twochannel.state_folder import StateFolderError
 
 #: How soon an announced key is told to devices, and used once it begins.
 _LOOK_EVERY_S: Final = 1.0
@@ -50,13 +52,24 @@ class Reign:
 
     async def run(self) -> None:
         """Keep in step with the folder and the time, until cancelled."""
+        told = ""
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
+            reason = ""
             try:
                 await asyncio.to_thread(self._look)
-            except (KeyStoreError, OSError, StatementError) as error:
+            except (
+                KeyStoreError,
+                OSError,
+                SettingsError,
+                StateFolderError,
+                StatementError,
+            ) as error:
                 # What it signed with before is still right; the operator sees it in the log.
-                _log.error("succession_not_taken", extra={"reason": str(error)})
+                reason = str(error)
+            if reason not in ("", told):
+                _log.error("succession_not_taken", extra={"reason": reason})
+            told = reason
 
     def _look(self) -> None:
         changed_ns = self._changed()
@@ -66,8 +79,7 @@ class Reign:
             _log.info("succession_announced", extra={"key": self.lineage.newest.key.kid})
         kid = self.lineage.signing(self._now_ms() // 1000).key.kid
         if kid != self._issuer.signer.key.kid:
-            name = signing_name(self.lineage, kid)
-            self._issuer.signer = self._folder.signing_store(self._folder.settings()).signer(name)
+            self._issuer.signer = self._folder.signer(self.lineage, kid)
             _log.info("key_begun", extra={"key": kid})
 
     def _changed(self) -> int:

@@ -20,7 +20,7 @@ from twochannel.keystore.file import FileKeyStore, write_private
 from twochannel.keystore.port import KeyStore, KeyStoreError, KeyUse
 from twochannel.keystore.stores import ensure, open_keystore
 from twochannel.protocol.envelope import sign
-from twochannel.protocol.keys import Agreement
+from twochannel.protocol.keys import Agreement, Signer
 from twochannel.protocol.statements import Identity, Role
 from twochannel.protocol.succession import SEPARATOR, Lineage, read_lineage
 from twochannel.settings import load
@@ -116,10 +116,15 @@ class StateFolder:
         """
         lineage = self.lineage(identity)
         kid = lineage.signing(wall_ms() // 1000 if now_s is None else now_s).key.kid
-        signer = self.signing_store(self.settings()).signer(signing_name(lineage, kid))
+        return Issuer(lineage.server, self.signer(lineage, kid), new_id)
+
+    def signer(self, lineage: Lineage, kid: str) -> Signer:
+        """The private key ``kid`` of ``lineage``. Raises KeyStoreError, SettingsError."""
+        name = signing_name(lineage, kid)
+        signer = self.signing_store(self.settings()).signer(name)
         if signer.key.kid != kid:
-            raise KeyStoreError(f"the key store has another key under {signing_name(lineage, kid)}")
-        return Issuer(lineage.server, signer, new_id)
+            raise KeyStoreError(f"the key store has another key under {name}")
+        return signer
 
     def beacon_key(self) -> Agreement:
         """Raises KeyStoreError, SettingsError."""

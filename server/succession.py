@@ -6,7 +6,9 @@ announced when the key before is over, so that no device has to believe three ke
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from server.state import StateFolder, signing_name
@@ -29,6 +31,15 @@ class KeyState:
     begins_s: int | None
     ends_s: int | None
     held: bool
+
+
+@contextmanager
+def _alone(folder: StateFolder) -> Iterator[None]:
+    """One command at a time, or the later one would undo what devices have been told already."""
+    folder.identity()
+    with folder.identity_file.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def list_keys(folder: StateFolder, now_s: int) -> list[KeyState]:
@@ -61,6 +72,13 @@ def rotate(
     Raises StateFolderError if a succession is under way, StatementError, KeyStoreError,
     SettingsError, OSError.
     """
+    with _alone(folder):
+        return _rotate(folder, new_id, times_s)
+
+
+def _rotate(
+    folder: StateFolder, new_id: Callable[[], str], times_s: tuple[int, int, int]
+) -> ServerKey:
     now_s, begins_s, ends_s = times_s
     lineage = folder.lineage()
     if len(lineage.keys) > 1 and now_s < (lineage.keys[-2].ends_s or 0):

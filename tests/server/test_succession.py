@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from server.evidence_file import EvidenceError
 from server.evidence_parties import meet_server
 from server.state import StateFolder
 from server.succession import list_keys, retire, rotate
-from tests.server.bench import Bench, copied, make_folder, running
+from tests.server.bench import DEADLINE_S, Bench, copied, make_folder, running
 from tests.server.devices import Devices, new_id, now_s
 from tests.server.process import command
 from twochannel.keystore.file import FileKeyStore
@@ -81,6 +83,40 @@ def test_one_succession_at_a_time(folder: StateFolder) -> None:
     assert folder.lineage().newest.key.kid == third
     assert folder.lineage().server == first
     assert folder.keys.holds("signing-3")
+
+
+def test_of_two_commands_at_once_one_is_late(folder: StateFolder) -> None:
+    def one() -> bool:
+        try:
+            announce(folder)
+        except StateFolderError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [each.result() for each in [pool.submit(one) for _ in range(4)]]
+    assert sorted(done) == [False, False, False, True]
+    assert len(folder.lineage().keys) == 2
+
+
+async def test_a_server_never_signs_with_a_key_that_was_not_announced(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as one that was copied from the wrong folder."""
+    before = (await bench.http.get("/.well-known/cigarjack")).json()
+    announce(bench.folder, begins_s=2)
+    bench.folder.keys.path("signing-2").unlink()
+    bench.folder.keys.create("signing-2", KeyUse.SIGNING)
+
+    def told() -> list[str]:
+        untaken = (r for r in caplog.records if r.message == "succession_not_taken")
+        return [str(record.__dict__["reason"]) for record in untaken]
+
+    async with asyncio.timeout(DEADLINE_S):
+        while not told():
+            after = (await bench.http.get("/.well-known/cigarjack")).json()
+    assert told() == ["the key store has another key under signing-2"]
+    assert (after["identity"], len(after["lineage"])) == (before["identity"], 2)
 
 
 def test_what_is_over_is_destroyed_and_nothing_else(folder: StateFolder) -> None:
