@@ -7,13 +7,13 @@ docs/decisions/0014-limits-from-the-database.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Select, bindparam, case, delete, func, insert, select
+from sqlalchemy import Column, Connection, bindparam, case, delete, func, insert, select
 
 from server.kinds import FailureKind
+from server.prepared import Prepared
 from server.schema.notices import failures
 from server.schema.payments import UNAPPROVED, payments
 from twochannel.protocol.errors import ErrorCode, LimitError
@@ -30,9 +30,9 @@ from twochannel.protocol.limits import (
 )
 
 
-def _unapproved(subject: Column[Any]) -> Select[Any]:
+def _unapproved(subject: Column[Any]) -> Prepared:
     """Newest first: the last of ``count`` rows is the one whose end makes room for another."""
-    return (
+    return Prepared(
         select(payments.c.created_ms)
         .where(
             UNAPPROVED,
@@ -46,13 +46,13 @@ def _unapproved(subject: Column[Any]) -> Select[Any]:
 
 _PROMPTS: Final = _unapproved(payments.c.jack_id)
 _DENIALS: Final = _unapproved(payments.c.terminal_id)
-_OF_TERMINAL: Final = select(
-    func.count(), func.coalesce(func.sum(case((UNAPPROVED, 1), else_=0)), 0)
-).where(
-    payments.c.terminal_id == bindparam("subject"),
-    payments.c.created_ms > bindparam("since_ms"),
+_OF_TERMINAL: Final = Prepared(
+    select(func.count(), func.coalesce(func.sum(case((UNAPPROVED, 1), else_=0)), 0)).where(
+        payments.c.terminal_id == bindparam("subject"),
+        payments.c.created_ms > bindparam("since_ms"),
+    )
 )
-_FAILURES: Final = (
+_FAILURES: Final = Prepared(
     select(failures.c.at_ms)
     .where(
         failures.c.kind == bindparam("kind"),
@@ -62,7 +62,7 @@ _FAILURES: Final = (
     .order_by(failures.c.at_ms.desc())
     .limit(bindparam("count"))
 )
-_ADD: Final = insert(failures).inline()
+_ADD: Final = Prepared(insert(failures).inline())
 _COUNTED: Final = (
     select(
         failures.c.kind,
@@ -74,7 +74,9 @@ _COUNTED: Final = (
     .group_by(failures.c.kind, failures.c.subject)
     .order_by(failures.c.kind, failures.c.subject)
 )
-_OLD: Final = select(failures.c.seq).where(failures.c.at_ms <= bindparam("before_ms")).limit(1)
+_OLD: Final = Prepared(
+    select(failures.c.seq).where(failures.c.at_ms <= bindparam("before_ms")).limit(1)
+)
 _PURGE: Final = delete(failures).where(failures.c.at_ms <= bindparam("before_ms"))
 _REFUSED_WITH: Final = {
     FailureKind.CODE: ErrorCode.TOO_MANY_CODES,
@@ -118,7 +120,7 @@ class Allowances:
         if full_ms is None:
             return
         since = {"subject": terminal_id, "since_ms": now_ms - DENIAL_WINDOW_S * 1000}
-        asked, denied = connection.execute(_OF_TERMINAL, since).one()
+        asked, denied = _OF_TERMINAL.one(connection, since)
         if 2 * denied > asked:
             raise LimitError(ErrorCode.TERMINAL_THROTTLED, _seconds(full_ms - now_ms))
 
@@ -136,7 +138,7 @@ class Allowances:
         """Count a refusal, unless the window is full; whether it is now."""
         if self.failed_until_ms(connection, kind, subject, now_ms) is None:
             values = {"kind": kind.value, "subject": subject, "at_ms": now_ms}
-            connection.execute(_ADD, values)
+            _ADD.count(connection, values)
         return self.failed_until_ms(connection, kind, subject, now_ms) is not None
 
     def failed_until_ms(
@@ -162,7 +164,7 @@ def list_failures(connection: Connection, now_ms: int) -> list[dict[str, object]
 
 def outdated(connection: Connection, now_ms: int) -> bool:
     """Whether there are failures that no limit looks at any more."""
-    return connection.execute(_OLD, _before(now_ms)).first() is not None
+    return _OLD.first(connection, _before(now_ms)) is not None
 
 
 def purge(connection: Connection, now_ms: int) -> None:
@@ -181,7 +183,7 @@ def _before(now_ms: int) -> dict[str, int]:
 
 def _full_until_ms(
     connection: Connection,
-    query: Select[Any],
+    query: Prepared,
     count: int,
     window_s: int,
     now_ms: int,
@@ -189,7 +191,7 @@ def _full_until_ms(
 ) -> int | None:
     """When a full window has room again; None if it has now."""
     asked = {"since_ms": now_ms - window_s * 1000, "count": count, **named}
-    times_ms: Sequence[int] = connection.scalars(query, asked).all()
+    times_ms: list[int] = query.scalars(connection, asked)
     return times_ms[-1] + window_s * 1000 if len(times_ms) >= count else None
 
 

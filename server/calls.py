@@ -11,12 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
+from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from server.issuer import Issuer
 from server.kinds import Operation, OutboxState
 from server.kinds import Outcome as Result
 from server.payments import Change, PaymentRow, end_operation, get_payment, settle
+from server.prepared import AnyRow, Prepared
 from server.processors.port import (
     Approved,
     CaptureOrder,
@@ -55,27 +56,30 @@ _DUE_ROWS: Final = (
     .limit(bindparam("limit"))
 )
 #: A row that another server is taking, or has taken since, is not waited for.
-_DUE: Final = _DUE_ROWS.where(OPEN_ORDER, _QUEUED).with_for_update(of=outbox, skip_locked=True)
-_TO_LOOK_UP: Final = _DUE_ROWS.where(_UNDECIDED)
-_JOB: Final = _ROWS.where(outbox.c.id == bindparam("row"))
-_ABANDONED: Final = (
+_DUE: Final = Prepared(
+    _DUE_ROWS.where(OPEN_ORDER, _QUEUED).with_for_update(of=outbox, skip_locked=True)
+)
+_TO_LOOK_UP: Final = Prepared(_DUE_ROWS.where(_UNDECIDED))
+_JOB: Final = Prepared(_ROWS.where(outbox.c.id == bindparam("row")))
+_ABANDONED: Final = Prepared(
     select(outbox.c.id)
     .where(OPEN_ORDER, _CALLING, outbox.c.lease_until_ms <= bindparam("lease_end_ms"))
     .order_by(outbox.c.next_at_ms, outbox.c.id)
 )
 _NEXT_QUEUED: Final = select(func.min(outbox.c.next_at_ms)).where(OPEN_ORDER, _QUEUED)
 _NEXT_LEASE: Final = select(func.min(outbox.c.lease_until_ms)).where(OPEN_ORDER, _CALLING)
-_NEXT_WORK: Final = select(_NEXT_QUEUED.scalar_subquery(), _NEXT_LEASE.scalar_subquery())
-_NEXT_UNKNOWN: Final = select(func.min(outbox.c.next_at_ms)).where(_UNDECIDED)
-_TAKE: Final = (
+_NEXT_WORK: Final = Prepared(select(_NEXT_QUEUED.scalar_subquery(), _NEXT_LEASE.scalar_subquery()))
+_NEXT_UNKNOWN: Final = Prepared(select(func.min(outbox.c.next_at_ms)).where(_UNDECIDED))
+_TAKE: Final = Prepared(
     update(outbox)
     .where(outbox.c.id == bindparam("row"))
     .values(state=OutboxState.CALLING.value, attempts=outbox.c.attempts + 1)
 )
 #: Of a row whose processor was called and has not yet said what it did.
-_CHANGE: Final = update(outbox).where(outbox.c.id == bindparam("row"), _CALLING | _UNKNOWN)
-_CHANGE_OWN: Final = _CHANGE.where(outbox.c.attempts == bindparam("own_attempts"))
-_LOOK_AGAIN: Final = (
+_CALLED: Final = update(outbox).where(outbox.c.id == bindparam("row"), _CALLING | _UNKNOWN)
+_CHANGE: Final = Prepared(_CALLED)
+_CHANGE_OWN: Final = Prepared(_CALLED.where(outbox.c.attempts == bindparam("own_attempts")))
+_LOOK_AGAIN: Final = Prepared(
     update(outbox)
     .where(
         outbox.c.id == bindparam("row"),
@@ -84,7 +88,7 @@ _LOOK_AGAIN: Final = (
     )
     .values(attempts=outbox.c.attempts + 1)
 )
-_ROW: Final = select(outbox).where(outbox.c.id == bindparam("row"))
+_ROW: Final = Prepared(select(outbox).where(outbox.c.id == bindparam("row")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +127,9 @@ def contradicts(order: Order, outcome: Outcome) -> bool:
 
 def take(connection: Connection, now_ms: int, lease_until_ms: int, limit: int) -> list[Job]:
     """Mark up to ``limit`` queued rows that are due as ``calling``, oldest first."""
-    rows = connection.execute(_DUE, {"now_ms": now_ms, "limit": limit}).all()
-    if rows:
-        taken = [{"row": row.id, "lease_until_ms": lease_until_ms} for row in rows]
-        connection.execute(_TAKE, taken)
+    rows = _DUE.all(connection, {"now_ms": now_ms, "limit": limit})
+    for row in rows:
+        _TAKE.count(connection, {"row": row.id, "lease_until_ms": lease_until_ms})
     return [_job(row, row.attempts + 1) for row in rows]
 
 
@@ -135,19 +138,19 @@ def unknown_jobs(connection: Connection, now_ms: int, limit: int) -> list[Job]:
 
     Not those that a person must decide.
     """
-    rows = connection.execute(_TO_LOOK_UP, {"now_ms": now_ms, "limit": limit})
+    rows = _TO_LOOK_UP.all(connection, {"now_ms": now_ms, "limit": limit})
     return [_job(row, row.attempts) for row in rows]
 
 
 def next_work_ms(connection: Connection) -> int | None:
     """When the next row is to be taken or the next lease ends; None if nothing is open."""
-    moments = [ms for ms in connection.execute(_NEXT_WORK).one() if ms is not None]
+    moments = [ms for ms in _NEXT_WORK.one(connection) if ms is not None]
     return min(moments, default=None)
 
 
 def next_unknown_ms(connection: Connection) -> int | None:
     """When the next of ``unknown_jobs`` is due; None if there is none."""
-    due_ms: int | None = connection.scalar(_NEXT_UNKNOWN)
+    due_ms: int | None = _NEXT_UNKNOWN.scalar(connection)
     return due_ms
 
 
@@ -172,7 +175,7 @@ def finish(
 
 def _compare_late(connection: Connection, job: Job, values: dict[str, Any], now_ms: int) -> None:
     """An outcome that comes after another was recorded: if it is not the same, a person decides."""
-    row = connection.execute(_ROW, {"row": job.row_id}).one()
+    row = _ROW.one(connection, {"row": job.row_id})
     told = (values["outcome"], values["processor_reference"])
     if row.state == OutboxState.DONE.value and (row.outcome, row.processor_reference) != told:
         what = " ".join(part for part in told if part)
@@ -201,7 +204,7 @@ def lose(
     }
     if not _change(connection, row_id, values, own_attempts):
         return None
-    row = connection.execute(_ROW, {"row": row_id}).one()
+    row = _ROW.one(connection, {"row": row_id})
     payment = get_payment(connection, row.payment_id)
     if row.refund_id is not None:
         return lose_refund(connection, payment, row.refund_id)
@@ -214,7 +217,7 @@ def lose_abandoned(
     connection: Connection, issuer: Issuer, now_ms: int, lease_end_ms: int
 ) -> list[Change]:
     """Rows whose lease ends at ``lease_end_ms`` or before: whoever called has gone."""
-    abandoned = connection.scalars(_ABANDONED, {"lease_end_ms": lease_end_ms}).all()
+    abandoned = _ABANDONED.scalars(connection, {"lease_end_ms": lease_end_ms})
     changes = [lose(connection, row_id, issuer, now_ms, next_at_ms=now_ms) for row_id in abandoned]
     return [change for change in changes if change is not None]
 
@@ -242,7 +245,7 @@ def give_to_reconciler(connection: Connection, job: Job, now_ms: int) -> bool:
 
 def get_job(connection: Connection, row_id: int) -> Job:
     """The order of a row, whatever its state."""
-    row = connection.execute(_JOB, {"row": row_id}).one()
+    row = _JOB.one(connection, {"row": row_id})
     return _job(row, row.attempts)
 
 
@@ -261,10 +264,10 @@ def look_again(connection: Connection, job: Job, next_at_ms: int) -> bool:
     """The row stays ``unknown`` and is looked up once more at ``next_at_ms``."""
     own = {"row": job.row_id, "own_attempts": job.own_attempts}
     values = {**own, "next_at_ms": next_at_ms}
-    return connection.execute(_LOOK_AGAIN, values).rowcount == 1
+    return _LOOK_AGAIN.count(connection, values) == 1
 
 
-def _job(row: Row[Any], own_attempts: int) -> Job:
+def _job(row: AnyRow, own_attempts: int) -> Job:
     return Job(
         row_id=row.id,
         payment_id=row.payment_id,
@@ -277,7 +280,7 @@ def _job(row: Row[Any], own_attempts: int) -> Job:
     )
 
 
-def _order(row: Row[Any]) -> Order:
+def _order(row: AnyRow) -> Order:
     key, payment = row.idempotency_key, row.payment_id
     match Operation(row.operation):
         case Operation.CHARGE:
@@ -323,6 +326,6 @@ def _change(
 ) -> bool:
     """Change the row if the processor has it, and nobody went on with it; whether it did."""
     if own_attempts is None:
-        return connection.execute(_CHANGE, {"row": row_id, **values}).rowcount == 1
+        return _CHANGE.count(connection, {"row": row_id, **values}) == 1
     own = {"row": row_id, "own_attempts": own_attempts}
-    return connection.execute(_CHANGE_OWN, {**own, **values}).rowcount == 1
+    return _CHANGE_OWN.count(connection, {**own, **values}) == 1

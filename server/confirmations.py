@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from server.allowances import Allowances
 from server.couplings import check_coupled
@@ -23,6 +22,7 @@ from server.payments import (
     statement_of,
     view,
 )
+from server.prepared import AnyRow, Prepared
 from server.schema.parties import jacks, payment_methods, phones, terminals
 from twochannel.protocol.chain import check_auth_code, check_confirmation, presence_proven
 from twochannel.protocol.envelope import check_time, unverified_claims
@@ -37,7 +37,7 @@ from twochannel.protocol.statements import (
     Presence,
 )
 
-_JACK = (
+_JACK = Prepared(
     select(
         jacks,
         phones.c.revoked_ms.label("phone_revoked_ms"),
@@ -50,11 +50,13 @@ _JACK = (
     .join(terminals, terminals.c.id == bindparam("terminal"))
     .where(jacks.c.id == bindparam("jack"))
 )
-_COUNT = update(jacks).where(jacks.c.id == bindparam("jack"))
-_METHOD = select(payment_methods.c.id).where(
-    payment_methods.c.id == bindparam("method"),
-    payment_methods.c.phone_id == bindparam("phone"),
-    payment_methods.c.removed_ms.is_(None),
+_COUNT = Prepared(update(jacks).where(jacks.c.id == bindparam("jack")))
+_METHOD = Prepared(
+    select(payment_methods.c.id).where(
+        payment_methods.c.id == bindparam("method"),
+        payment_methods.c.phone_id == bindparam("phone"),
+        payment_methods.c.removed_ms.is_(None),
+    )
 )
 _EVENTS = {Decision.APPROVE: Event.CONFIRM, Decision.DECLINE: Event.DECLINE}
 
@@ -135,10 +137,10 @@ def _check_open(row: PaymentRow, event: Event, now_ms: int) -> None:
         raise StatementError(ErrorCode.STATEMENT_EXPIRED, "the payment's time is over")
 
 
-def _check_pairing(connection: Connection, row: PaymentRow) -> Row[Any]:
+def _check_pairing(connection: Connection, row: PaymentRow) -> AnyRow:
     """The jack, still paired with the payment's phone, and all three devices in force."""
     devices = {"jack": row.jack_id, "phone": row.phone_id, "terminal": row.terminal_id}
-    jack = connection.execute(_JACK, devices).one()
+    jack = _JACK.one(connection, devices)
     revoked_ms = {jack.revoked_ms, jack.phone_revoked_ms, jack.terminal_revoked_ms}
     if revoked_ms != {None}:
         raise PaymentError(ErrorCode.DEVICE_REVOKED)
@@ -162,7 +164,7 @@ def _check_chain(connection: Connection, row: PaymentRow, signed: SignedConfirma
     return challenge
 
 
-def _check_counter(auth_code: AuthCode | None, jack: Row[Any]) -> None:
+def _check_counter(auth_code: AuthCode | None, jack: AnyRow) -> None:
     if auth_code is not None and auth_code.counter <= jack.last_counter:
         raise StatementError(ErrorCode.COUNTER_REUSED)
 
@@ -178,7 +180,7 @@ def _check_approval(
     if (required or unasked) and not presence_proven(challenge, signed.auth_code):
         raise PaymentError(ErrorCode.PRESENCE_MISSING)
     method = {"method": confirmation.payment_method, "phone": confirmation.iss}
-    if connection.scalar(_METHOD, method) is None:
+    if _METHOD.scalar(connection, method) is None:
         raise PaymentError(ErrorCode.PAYMENT_METHOD_UNKNOWN)
 
 
@@ -193,7 +195,7 @@ def _store(connection: Connection, row: PaymentRow, signed: SignedConfirmation) 
             str(confirmation.auth_code),
         )
         counter = {"jack": row.jack_id, "last_counter": auth_code.counter}
-        connection.execute(_COUNT, counter)
+        _COUNT.count(connection, counter)
     add_statement(connection, row.id, confirmation, signed.kid, signed.compact)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, insert, select, updat
 
 from server.instructions import Signed, admit, repeated
 from server.issuer import Issuer
+from server.prepared import Prepared
 from server.schema.parties import couplings, jacks, payment_methods
 from twochannel.protocol.envelope import sign
 from twochannel.protocol.errors import CodedError, ErrorCode, PaymentError, StatementError
@@ -48,8 +49,11 @@ _IN_FORCE: Final = (
 _OF_PHONE: Final = _IN_FORCE.where(payment_methods.c.phone_id == bindparam("phone")).order_by(
     couplings.c.coupled_ms, couplings.c.id
 )
-_OF_JACK: Final = _IN_FORCE.where(
-    couplings.c.jack_id == bindparam("jack"), payment_methods.c.phone_id == bindparam("phone")
+_OF_JACK: Final = Prepared(
+    _IN_FORCE.where(
+        couplings.c.jack_id == bindparam("jack"),
+        payment_methods.c.phone_id == bindparam("phone"),
+    )
 )
 _USED: Final = select(exists().where(couplings.c.id == bindparam("challenge")))
 _END: Final = (
@@ -159,7 +163,7 @@ def coupled_jacks(connection: Connection, phone: str) -> dict[str, list[str]]:
 
 def check_coupled(connection: Connection, method: str, jack: str, phone: str) -> None:
     """The jack may be paid for with this method. Raises PaymentError."""
-    coupled = connection.execute(_OF_JACK, {"jack": jack, "phone": phone}).all()
+    coupled = _OF_JACK.all(connection, {"jack": jack, "phone": phone})
     if coupled and method not in {row.method_id for row in coupled}:
         raise PaymentError(ErrorCode.PAYMENT_METHOD_NOT_COUPLED)
 

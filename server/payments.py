@@ -11,13 +11,13 @@ announce it once the transaction is committed (``server.announcement``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from server.issuer import Issuer
 from server.kinds import Operation, PhoneEventKind
+from server.prepared import AnyRow, Prepared
 from server.schema.notices import phone_events
 from server.schema.orders import outbox
 from server.schema.payments import payment_events, payments, statements
@@ -30,22 +30,26 @@ from twochannel.protocol.limits import HOLD_LIFETIME_S
 from twochannel.protocol.payment import CaptureMode, Event, Status, advance
 from twochannel.protocol.statements import Receipt
 
-PaymentRow = Row[Any]
+PaymentRow = AnyRow
 
-# Built once: SQLAlchemy takes five times as long to build a query as to look it up and run it.
-_FIND = select(payments).where(payments.c.id == bindparam("payment"))
-_CHANGE = update(payments).where(payments.c.id == bindparam("payment")).returning(payments)
-_STATEMENT = (
+_FIND = Prepared(select(payments).where(payments.c.id == bindparam("payment")))
+_CHANGE = Prepared(
+    update(payments).where(payments.c.id == bindparam("payment")).returning(payments)
+)
+_STATEMENT = Prepared(
     select(statements.c.compact, statements.c.digest)
     .where(statements.c.payment_id == bindparam("payment"), statements.c.typ == bindparam("typ"))
     .order_by(statements.c.position.desc())
     .limit(1)
 )
-_HELD = select(statements.c.position).where(
-    statements.c.digest == bindparam("digest"), statements.c.payment_id == bindparam("payment")
+_HELD = Prepared(
+    select(statements.c.position).where(
+        statements.c.digest == bindparam("digest"),
+        statements.c.payment_id == bindparam("payment"),
+    )
 )
 # Inline: nobody asks what number a row was given, and reading it back takes as long as writing it.
-_ADD_STATEMENT = (
+_ADD_STATEMENT = Prepared(
     insert(statements)
     .values(
         payment_id=bindparam("payment"),
@@ -55,7 +59,7 @@ _ADD_STATEMENT = (
     )
     .inline()
 )
-_ADD_EVENT = (
+_ADD_EVENT = Prepared(
     insert(payment_events)
     .values(
         payment_id=bindparam("payment"),
@@ -65,11 +69,14 @@ _ADD_EVENT = (
     )
     .inline()
 )
-_TURNS = select(func.count()).where(
-    outbox.c.payment_id == bindparam("payment"), outbox.c.operation == bindparam("operation")
+_TURNS = Prepared(
+    select(func.count()).where(
+        outbox.c.payment_id == bindparam("payment"),
+        outbox.c.operation == bindparam("operation"),
+    )
 )
-_QUEUE = insert(outbox).inline()
-_TELL = insert(phone_events).inline()
+_QUEUE = Prepared(insert(outbox).inline())
+_TELL = Prepared(insert(phone_events).inline())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class Change:
 
 
 def find_payment(connection: Connection, payment_id: str) -> PaymentRow | None:
-    return connection.execute(_FIND, {"payment": payment_id}).one_or_none()
+    return _FIND.one_or_none(connection, {"payment": payment_id})
 
 
 def get_payment(connection: Connection, payment_id: str) -> PaymentRow:
@@ -121,14 +128,14 @@ def view(row: PaymentRow) -> dict[str, object]:
     }
 
 
-def statement_of(connection: Connection, payment_id: str, *types: str) -> Row[Any, Any]:
+def statement_of(connection: Connection, payment_id: str, *types: str) -> AnyRow:
     """The payment's newest statement of the first of ``types`` that it has: compact, digest.
 
     One that must be there and is not is a RuntimeError.
     """
     for typ in types:
         asked = {"payment": payment_id, "typ": typ}
-        row = connection.execute(_STATEMENT, asked).one_or_none()
+        row = _STATEMENT.one_or_none(connection, asked)
         if row is not None:
             return row
     raise RuntimeError(f"payment {payment_id} has no statement of the types {types}")
@@ -136,7 +143,7 @@ def statement_of(connection: Connection, payment_id: str, *types: str) -> Row[An
 
 def holds_statement(connection: Connection, payment_id: str, compact: str) -> bool:
     """Whether the payment was given exactly this statement before."""
-    found = connection.scalar(_HELD, {"payment": payment_id, "digest": digest(compact)})
+    found = _HELD.scalar(connection, {"payment": payment_id, "digest": digest(compact)})
     return found is not None
 
 
@@ -153,7 +160,7 @@ def add_statement(
         "compact": compact,
     }
     try:
-        connection.execute(_ADD_STATEMENT, values)
+        _ADD_STATEMENT.count(connection, values)
     except IntegrityError:
         raise StatementError(ErrorCode.STATEMENT_REPLAYED) from None
 
@@ -172,7 +179,7 @@ def queue_operation(
     Again only after a refusal; a charge once, and one order for each ``refund_id``.
     """
     asked = {"payment": row.id, "operation": operation.value}
-    turn = 1 + (connection.scalar(_TURNS, asked) or 0)
+    turn = 1 + _TURNS.scalar(connection, asked)
     values = {
         "payment_id": row.id,
         "operation": operation.value,
@@ -185,7 +192,7 @@ def queue_operation(
         "created_ms": at_ms,
     }
     try:
-        connection.execute(_QUEUE, values)
+        _QUEUE.count(connection, values)
     except IntegrityError:
         detail = f"the {operation} was asked for before"
         raise PaymentError(ErrorCode.PAYMENT_STATE, detail) from None
@@ -215,7 +222,7 @@ def tell_phone(
 ) -> None:
     in_turn(connection, phone_id)
     values = {"phone_id": phone_id, "payment_id": payment_id, "kind": kind.value, "at_ms": at_ms}
-    connection.execute(_TELL, values)
+    _TELL.count(connection, values)
 
 
 def settle(
@@ -263,7 +270,7 @@ def settle(
         "to_status": after.value,
         "at_ms": at_ms,
     }
-    connection.execute(_ADD_EVENT, step)
+    _ADD_EVENT.count(connection, step)
     changed = _change(connection, row.id, values, at_ms)
     return Change(changed, told=has_receipt(after) and _tell(connection, changed, at_ms, issuer))
 
@@ -338,6 +345,6 @@ def _change(
     connection: Connection, payment_id: str, values: dict[str, object], at_ms: int
 ) -> PaymentRow:
     """Change the payment and tell its phone; the new row."""
-    row = connection.execute(_CHANGE, {"payment": payment_id, **values}).one()
+    row = _CHANGE.one(connection, {"payment": payment_id, **values})
     tell_phone(connection, row.phone_id, row.id, PhoneEventKind.PAYMENT, at_ms)
     return row

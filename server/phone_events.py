@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from server.kinds import PhoneEventKind
 from server.payments import view
+from server.prepared import AnyRow, Prepared
 from server.schema.notices import phone_events
 from server.schema.parties import phones
 from server.schema.payments import payments, statements
@@ -39,23 +40,29 @@ _EVENTS = (
     .where(phone_events.c.phone_id == bindparam("phone"), phones.c.revoked_ms.is_(None))
     .order_by(phone_events.c.seq)
 )
-_OPEN = _EVENTS.where(
-    phone_events.c.kind == PhoneEventKind.CHALLENGE.value,
-    payments.c.status == Status.PENDING.value,
+_OPEN = Prepared(
+    _EVENTS.where(
+        phone_events.c.kind == PhoneEventKind.CHALLENGE.value,
+        payments.c.status == Status.PENDING.value,
+    )
 )
-_AFTER = _EVENTS.where(
-    phone_events.c.seq > bindparam("seq"),
-    (phone_events.c.kind == PhoneEventKind.PAYMENT.value)
-    | (payments.c.status == Status.PENDING.value),
-).limit(MAX_EVENTS)
-_NEWEST = select(func.max(phone_events.c.seq)).where(phone_events.c.phone_id == bindparam("phone"))
+_AFTER = Prepared(
+    _EVENTS.where(
+        phone_events.c.seq > bindparam("seq"),
+        (phone_events.c.kind == PhoneEventKind.PAYMENT.value)
+        | (payments.c.status == Status.PENDING.value),
+    ).limit(MAX_EVENTS)
+)
+_NEWEST = Prepared(
+    select(func.max(phone_events.c.seq)).where(phone_events.c.phone_id == bindparam("phone"))
+)
 
 
 def open_challenges(connection: Connection, phone_id: str) -> tuple[list[PhoneEvent], int]:
     """What a phone gets that connects anew: its open challenges, and where to go on from."""
     phone = {"phone": phone_id}
-    events = [_event(row) for row in connection.execute(_OPEN, phone)]
-    return events, connection.scalar(_NEWEST, phone) or 0
+    events = [_event(row) for row in _OPEN.all(connection, phone)]
+    return events, _NEWEST.scalar(connection, phone) or 0
 
 
 def events_after(connection: Connection, phone_id: str, seq: int) -> list[PhoneEvent]:
@@ -63,11 +70,11 @@ def events_after(connection: Connection, phone_id: str, seq: int) -> list[PhoneE
 
     A challenge that can no longer be answered is left out: what became of it follows.
     """
-    rows = connection.execute(_AFTER, {"phone": phone_id, "seq": seq})
+    rows = _AFTER.all(connection, {"phone": phone_id, "seq": seq})
     return [_event(row) for row in rows]
 
 
-def _event(row: Row[Any]) -> PhoneEvent:
+def _event(row: AnyRow) -> PhoneEvent:
     kind = PhoneEventKind(row.kind)
     data: dict[str, object] = {"payment": view(row)}
     if kind is PhoneEventKind.CHALLENGE:

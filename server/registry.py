@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, bindparam, insert, select, update
 
+from server.prepared import Prepared
 from server.schema.parties import (
     enrolment_codes,
     jacks,
@@ -30,7 +31,7 @@ _DEVICES: Final[dict[Role, Table]] = {
     Role.TERMINAL: terminals,
 }
 _REVOKED: Final = {
-    role: select(table.c.revoked_ms).where(table.c.id == bindparam("device"))
+    role: Prepared(select(table.c.revoked_ms).where(table.c.id == bindparam("device")))
     for role, table in _DEVICES.items()
 }
 
@@ -186,7 +187,7 @@ def device_key(connection: Connection, role: Role, device_id: str) -> VerifyingK
 
 def check_not_revoked(connection: Connection, role: Role, device_id: str) -> None:
     """Raises CodedError (``device_revoked``)."""
-    if connection.scalar(_REVOKED[role], {"device": device_id}) is not None:
+    if _REVOKED[role].scalar(connection, {"device": device_id}) is not None:
         raise CodedError(ErrorCode.DEVICE_REVOKED)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, literal_column, select
+from sqlalchemy import Connection, bindparam, insert, literal_column, select
 from sqlalchemy.exc import IntegrityError
 
 from server.allowances import Allowances
@@ -21,6 +20,7 @@ from server.payments import (
     tell_phone,
     view,
 )
+from server.prepared import AnyRow, Prepared
 from server.schema.parties import jacks, merchants, phones, terminals
 from server.schema.payments import payments
 from twochannel.protocol.envelope import check_time, digest, sign
@@ -29,12 +29,12 @@ from twochannel.protocol.limits import CHALLENGE_LIFETIME_S
 from twochannel.protocol.payment import INITIAL
 from twochannel.protocol.statements import Challenge, Merchant, PaymentRequest, Presence
 
-_MERCHANT = (
+_MERCHANT = Prepared(
     select(merchants, terminals.c.lane, terminals.c.revoked_ms)
     .join(terminals, terminals.c.merchant_id == merchants.c.id)
     .where(terminals.c.id == bindparam("terminal"))
 )
-_CHARGEABLE = (
+_CHARGEABLE = Prepared(
     select(jacks)
     .join(phones, phones.c.id == jacks.c.phone_id)
     .where(
@@ -44,11 +44,14 @@ _CHARGEABLE = (
         phones.c.revoked_ms.is_(None),
     )
 )
-_OPEN = select(payments).where(
-    (payments.c.terminal_id == bindparam("terminal")) | (payments.c.jack_id == bindparam("jack")),
-    payments.c.status == literal_column(f"'{INITIAL}'"),
+_OPEN = Prepared(
+    select(payments).where(
+        (payments.c.terminal_id == bindparam("terminal"))
+        | (payments.c.jack_id == bindparam("jack")),
+        payments.c.status == literal_column(f"'{INITIAL}'"),
+    )
 )
-_ADD = insert(payments).returning(payments)
+_ADD = Prepared(insert(payments).returning(payments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +133,9 @@ def _known(connection: Connection, row: PaymentRow, compact: str) -> Requested:
     return Requested(view(row), created=False, changes=())
 
 
-def _chargeable(connection: Connection, jack_id: str | None) -> Row[Any]:
+def _chargeable(connection: Connection, jack_id: str | None) -> AnyRow:
     """The jack with its phone, both in force. Whatever is missing, the answer is the same."""
-    row = connection.execute(_CHARGEABLE, {"jack": jack_id or ""}).one_or_none()
+    row = _CHARGEABLE.one_or_none(connection, {"jack": jack_id or ""})
     if row is None:
         raise PaymentError(ErrorCode.CODE_UNKNOWN)
     return row
@@ -143,7 +146,7 @@ def _check_free(
 ) -> list[Change]:
     """One open payment per terminal and jack. One that is past its time is ended here."""
     parties = {"terminal": terminal_id, "jack": jack_id}
-    open_rows = connection.execute(_OPEN, parties).all()
+    open_rows = _OPEN.all(connection, parties)
     busy = {row.terminal_id for row in open_rows if not expired(row, fresh.now_ms)}
     if busy:
         own = terminal_id in busy
@@ -151,12 +154,12 @@ def _check_free(
     return [expire(connection, row, fresh.now_ms, issuer) for row in open_rows]
 
 
-def _merchant_of(connection: Connection, request: PaymentRequest) -> Row[Any]:
+def _merchant_of(connection: Connection, request: PaymentRequest) -> AnyRow:
     """Whom the owner will be told to pay, and where: neither is for the terminal to say.
 
     Raises CodedError: ``device_revoked``, ``claim_invalid``.
     """
-    row = connection.execute(_MERCHANT, {"terminal": request.iss}).one()
+    row = _MERCHANT.one(connection, {"terminal": request.iss})
     if row.revoked_ms is not None:
         raise PaymentError(ErrorCode.DEVICE_REVOKED)
     if request.lane != row.lane:
@@ -167,8 +170,8 @@ def _merchant_of(connection: Connection, request: PaymentRequest) -> Row[Any]:
 def _insert_payment(
     connection: Connection,
     request: PaymentRequest,
-    jack: Row[Any],
-    merchant: Row[Any],
+    jack: AnyRow,
+    merchant: AnyRow,
     fresh: Fresh,
     expires_s: int,
 ) -> PaymentRow:
@@ -194,7 +197,7 @@ def _insert_payment(
         "expires_s": expires_s,
     }
     try:
-        return connection.execute(_ADD, values).one()
+        return _ADD.one(connection, values)
     except IntegrityError:
         detail = "the lane nonce was used before"
         raise StatementError(ErrorCode.STATEMENT_REPLAYED, detail) from None
@@ -202,8 +205,8 @@ def _insert_payment(
 
 def _challenge(
     signed: SignedRequest,
-    jack: Row[Any],
-    merchant: Row[Any],
+    jack: AnyRow,
+    merchant: AnyRow,
     fresh: Fresh,
     issuer: Issuer,
     expires_s: int,

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, literal_column, select
+from sqlalchemy import Connection, bindparam, insert, literal_column, select
 
 from server.kinds import EndpointState
+from server.prepared import AnyRow, Prepared
 from server.schema.webhooks import webhook_deliveries, webhook_endpoints, webhook_events
 
-_ENDPOINTS: Final = select(webhook_endpoints.c.id).where(
-    webhook_endpoints.c.merchant_id == bindparam("merchant"),
-    webhook_endpoints.c.state == literal_column(f"'{EndpointState.ENABLED}'"),
+_ENDPOINTS: Final = Prepared(
+    select(webhook_endpoints.c.id).where(
+        webhook_endpoints.c.merchant_id == bindparam("merchant"),
+        webhook_endpoints.c.state == literal_column(f"'{EndpointState.ENABLED}'"),
+    )
 )
 _EVENT: Final = insert(webhook_events)
 _DELIVERIES: Final = insert(webhook_deliveries).inline()
@@ -26,14 +29,14 @@ _DELIVERIES: Final = insert(webhook_deliveries).inline()
 
 def tell_merchant(
     connection: Connection,
-    payment: Row[Any],
+    payment: AnyRow,
     kind: str,
     data: Callable[[], dict[str, object]],
     at_ms: int,
     new_id: Callable[[], str],
 ) -> bool:
     """Queue what happened; whether there is somebody to tell. ``data`` is asked only then."""
-    endpoints = list(connection.scalars(_ENDPOINTS, {"merchant": payment.merchant_id}))
+    endpoints = _ENDPOINTS.scalars(connection, {"merchant": payment.merchant_id})
     if not endpoints:
         return False
     event = new_id()

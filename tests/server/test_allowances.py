@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from server.allowances import Allowances, lift, list_failures, outdated, purge
 from server.database import migrate
 from server.kinds import FailureKind
 from server.store import Store
+from tests.server.sql import plan_of
 from tests.server.world import PLENTY, World
 from twochannel.protocol.errors import ErrorCode, LimitError
 from twochannel.protocol.limits import (
@@ -150,26 +151,15 @@ def test_failures_that_count_no_more_are_forgotten(world: World) -> None:
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_what_a_refusal_costs_does_not_grow_with_what_was_paid(world: World) -> None:
     """SQLite tells which index each look goes through: never the payments as a whole."""
-    asked: list[str] = []
 
-    def note(_c: object, _cursor: object, sql: str, *_: object) -> None:
-        asked.append(sql)
-
-    def look(connection: Connection) -> list[str]:
-        event.listen(connection, "before_cursor_execute", note)
+    def look(connection: Connection) -> None:
         allowances = Allowances()
         allowances.check_prompts(connection, "j", world.now_ms)
         allowances.check_denials(connection, "t", world.now_ms)
         allowances.check_failures(connection, FailureKind.CODE, "t", world.now_ms)
         outdated(connection, world.now_ms)
-        event.remove(connection, "before_cursor_execute", note)
-        plans = [
-            connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", ("t",) * sql.count("?"))
-            for sql in asked
-        ]
-        return [row.detail for plan in plans for row in plan]
 
-    steps = world.store.write_now(look)
+    steps = world.store.write_now(lambda c: plan_of(c, lambda: look(c)))
     assert [step.partition(" (")[0].rpartition(" ")[2] for step in steps] == [
         "ix_payments_jack_unapproved",
         "ix_payments_terminal_unapproved",

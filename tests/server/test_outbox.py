@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from server.calls import (
     lose,
@@ -35,6 +34,7 @@ from server.processors.port import (
     VoidOrder,
 )
 from tests.server.desk import DEADLINE_S, Desk, answers, open_desk, raises
+from tests.server.sql import plan_of
 from twochannel.protocol.errors import PaymentError
 from twochannel.protocol.payment import CaptureMode
 from twochannel.trace import wall_ms
@@ -192,20 +192,9 @@ async def test_an_order_that_is_open_or_succeeded_is_not_queued_twice(
 async def test_open_orders_are_found_without_reading_those_that_are_done(
     desk: Desk, look: Callable[[Connection, Issuer], object]
 ) -> None:
-    asked: list[tuple[str, Any]] = []
-
-    def note(_c: object, _cursor: object, sql: str, parameters: Any, *_: object) -> None:
-        asked.append((sql, parameters))
-
     def plans(connection: Connection) -> list[str]:
-        event.listen(connection, "before_cursor_execute", note)
-        look(connection, desk.world.issuer)
-        event.remove(connection, "before_cursor_execute", note)
-        explained = [
-            connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)
-            for sql, parameters in asked
-        ]
-        return [row.detail for rows in explained for row in rows if "outbox" in row.detail]
+        steps = plan_of(connection, lambda: look(connection, desk.world.issuer))
+        return [step for step in steps if "outbox" in step]
 
     steps = desk.world.store.write_now(plans)
     assert steps
