@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from phone_agent.console import AGENT, open_wallet, settings_of, tell_agent
-from twochannel.console import CommandError, json_option, say, table
+from twochannel.console import CommandError, TakesDevice, json_option, say, table
 from twochannel.control import ask
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def remove_method(state: Path, method_id: str, as_json: bool) -> None:
     say({"id": method_id, "told": told}, f"{method_id} is removed.", as_json=as_json)
 
 
-@methods.command("couple")
+@methods.command("couple", cls=TakesDevice)
 @click.argument("method_id", metavar="ID")
 @click.argument("jack", required=False)
 @json_option
@@ -126,7 +126,7 @@ def couple_method(state: Path, method_id: str, jack: str | None, as_json: bool) 
     say(answer, f"{chosen} is paid for with {method_id}.", as_json=as_json)
 
 
-@methods.command("uncouple")
+@methods.command("uncouple", cls=TakesDevice)
 @click.argument("method_id", metavar="ID")
 @click.argument("jack", required=False)
 @json_option
@@ -168,7 +168,7 @@ def list_jacks(state: Path, as_json: bool) -> None:
     say({"items": items}, table(("jack", ""), rows, empty), as_json=as_json)
 
 
-@jacks.command("release")
+@jacks.command("release", cls=TakesDevice)
 @click.argument("jack", metavar="ID")
 @json_option
 @click.pass_obj

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from server.console import echo_json, folder_of, json_option, plain_errors, write
-from twochannel.console import state_option
+from twochannel.console import TakesDevice, state_option
 
 _COMMAND: Final = "cigarjack-server"
 
@@ -133,7 +133,7 @@ def migrate(context: click.Context) -> None:
     click.echo("The database is up to date.")
 
 
-@main.command()
+@main.command(cls=TakesDevice)
 @click.argument("role", type=click.Choice(["jack", "phone", "terminal"]))
 @click.argument("device_id", metavar="ID")
 @json_option

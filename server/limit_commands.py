@@ -6,7 +6,7 @@ import click
 
 from server.allowances import lift, list_failures
 from server.console import CommandError, echo_json, json_option, moment, read, write
-from twochannel.console import table
+from twochannel.console import TakesDevice, table
 from twochannel.trace import wall_ms
 
 
@@ -39,7 +39,7 @@ def list_counted(context: click.Context, as_json: bool) -> None:
     click.echo(table(("failed", "times", "last", "who"), rows, ""))
 
 
-@limits.command("lift")
+@limits.command("lift", cls=TakesDevice)
 @click.argument("subject", metavar="WHO")
 @json_option
 @click.pass_context

@@ -9,7 +9,7 @@ import click
 from server.console import echo_json, json_option, moment, read
 from server.party_history import recent_refunds, show_device, show_merchant, show_refund
 from server.registry import list_devices
-from twochannel.console import table
+from twochannel.console import TakesDevice, table
 from twochannel.protocol.money import format_minor
 from twochannel.protocol.payment import RefundStatus
 from twochannel.protocol.statements import Role
@@ -18,7 +18,9 @@ from twochannel.protocol.statements import Role
 def show_command(role: Role) -> click.Command:
     """``show`` of a group of devices."""
 
-    @click.command("show", help=f"Show a {role}: what it is, and what it has taken part in.")
+    @click.command(
+        "show", cls=TakesDevice, help=f"Show a {role}: what it is, and what it has taken part in."
+    )
     @click.argument("device_id", metavar="ID")
     @json_option
     @click.pass_context

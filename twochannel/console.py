@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,6 +19,8 @@ from typing import Any, Final, TypeVar
 import click
 
 FAILED: Final = 1
+#: The id of a device: the hash of its key in base64url, and so one in 64 begins as an option does.
+_HYPHENATED_ID: Final = re.compile(r"-[A-Za-z0-9_-]{42}", re.ASCII)
 _AS_JSON: Final = "twochannel.console.as_json"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -33,6 +36,17 @@ class CommandError(Exception):
         self.detail = detail
         self.next_step = next_step
         super().__init__(detail)
+
+
+class TakesDevice(click.Command):
+    """A command whose last argument is the id of a device, which may begin with a hyphen."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" not in args:
+            ids = [arg for arg in args if _HYPHENATED_ID.fullmatch(arg)]
+            rest = [arg for arg in args if arg not in ids]
+            args = [*rest, "--", *ids]
+        return super().parse_args(ctx, args)
 
 
 class AgentCommands(click.Group):

@@ -15,6 +15,7 @@ from twochannel.console import (
     AgentCommands,
     CommandError,
     Failures,
+    TakesDevice,
     json_option,
     listed,
     say,
@@ -121,6 +122,30 @@ def test_the_state_folder_comes_from_flag_environment_or_the_users_own(tmp_path:
     assert json.loads(run("where", "--json", LAMP_AGENT_STATE="/b").stdout) == {"state": "/b"}
     assert "lamp-agent" in run("where", XDG_STATE_HOME=str(tmp_path)).stdout
     assert "environment: LAMP_AGENT_STATE" in " ".join(run("--help").stdout.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["end", "{id}"],
+        ["end", "{id}", "--json"],
+        ["end", "--json", "{id}"],
+        ["end", "--", "{id}"],
+    ],
+)
+def test_a_device_may_be_named_with_a_hyphen(arguments: list[str]) -> None:
+    device = "-Nh" + 40 * "j"
+
+    @click.command(cls=TakesDevice)
+    @click.argument("what")
+    @click.argument("device")
+    @click.option("--json", "as_json", is_flag=True)
+    @click.help_option("-h")
+    def end(what: str, device: str, *, as_json: bool) -> None:
+        click.echo(f"{what} {device} {as_json}")
+
+    result = CliRunner().invoke(end, [a.format(id=device) for a in arguments])
+    assert f"{device} {'--json' in arguments}\n" in result.stdout
 
 
 def test_columns_are_aligned() -> None:
