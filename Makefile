@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # what is wanted with an extra, and stops at their missing hashes.
 LOCKED := --require-hashes --no-deps -r constraints.txt
 
-.PHONY: help demo test car check format lock clean
+.PHONY: help demo test car image check format lock clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -32,6 +32,9 @@ test: $(READY) ## Run every test that needs no root and no hardware (ARGS="-k be
 car: $(READY) ## Build the virtual car (QEMU): BlueZ and Wi-Fi tests, then all journeys with faults
 	@$(BIN)/fieldkit car build
 	@$(BIN)/fieldkit car check $(ARGS)
+
+image: $(READY) ## Build the server's container image with buildah, and try it (needs root)
+	@$(BIN)/python -m pytest $(ARGS) tests/container
 
 check: $(READY) ## Check format, lint, types, layers and documents
 	$(BIN)/ruff format --check .
