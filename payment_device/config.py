@@ -51,6 +51,11 @@ class TerminalSettings(AgentSettings):
     min_rssi_dbm: Annotated[float, Field(ge=-120, le=0)] = LaneRules().min_rssi_dbm
     #: By how much the nearest jack must lead over the next.
     margin_db: Annotated[float, Field(ge=0, le=60)] = LaneRules().margin_db
+    #: Among lanes that share what they hear: how much better than any other this one hears it.
+    home_margin_db: Annotated[float, Field(ge=0, le=60)] = LaneRules().home_margin_db
+    #: For how long, and how often, a jack has to be heard before it is chosen.
+    settle_s: Annotated[float, Field(ge=0, lt=LaneRules().quiet_after_s)] = LaneRules().settle_s
+    settle_samples: Annotated[int, Field(ge=1, le=100)] = LaneRules().settle_samples
     #: How long a charge waits for a jack to be heard.
     listen_s: Annotated[float, Field(ge=0, le=30)] = 3.0
     #: For how long the server may be silent before a till is told. The payment goes on anyway.
@@ -80,4 +85,10 @@ class TerminalSettings(AgentSettings):
 
     @property
     def rules(self) -> LaneRules:
-        return LaneRules(min_rssi_dbm=self.min_rssi_dbm, margin_db=self.margin_db)
+        return LaneRules(
+            min_rssi_dbm=self.min_rssi_dbm,
+            margin_db=self.margin_db,
+            settle_samples=self.settle_samples,
+            settle_s=self.settle_s,
+            home_margin_db=self.home_margin_db,
+        )
