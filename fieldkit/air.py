@@ -46,7 +46,7 @@ from fieldkit.hci_port import LOOPBACK, HciPort
 from fieldkit.motion import Position
 from fieldkit.propagation import Propagation
 from fieldkit.vhci_port import VhciPort
-from fieldkit.virtual_controller import VirtualController
+from fieldkit.virtual_controller import VirtualController, recorded_advert
 
 #: The plan that is run when none is given.
 EXAMPLE: Final = Path(__file__).parent / "templates" / "air.toml"
@@ -178,6 +178,9 @@ class Air:
                 self._host(name).plug()
             case air_commands.Positions():
                 return {"positions": self._positions()}
+            case air_commands.Deliver(deliver=name) as told:
+                advert = recorded_advert(told.address, bytes.fromhex(told.data), random=told.random)
+                return {"heard": self.controller(name).receive(advert, told.rssi_dbm)}
         return {}
 
     def _host(self, name: str) -> HciPort | VhciPort:

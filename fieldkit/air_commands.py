@@ -10,6 +10,8 @@ request                                                      answer besides ``"o
 ``{"unplug": NAME}`` (gone for its host, as if pulled out)   nothing
 ``{"plug": NAME}``                                           nothing
 ``{"positions": true}``                                      ``"positions": {NAME: [X, Y], …}``
+``{"deliver": NAME, "address": "AA:BB:CC:DD:EE:FF",          ``"heard": BOOL`` (its host scans)
+"random": BOOL, "data": HEX, "rssi_dbm": DBM}``
 ===========================================================  ================================
 
 A refused command changes nothing and is answered by
@@ -96,9 +98,22 @@ class Positions(_Command):
     positions: Literal[True]
 
 
+class Deliver(_Command):
+    """Let a controller receive one non-connectable advert, from nowhere, at this level.
+
+    ``data``: the whole advertising data, in hex. ``random``: what kind of address it is.
+    """
+
+    deliver: str
+    address: Annotated[str, Field(pattern="^([0-9A-F]{2}:){5}[0-9A-F]{2}$")]
+    random: bool
+    data: Annotated[str, Field(pattern="^([0-9a-f]{2}){1,31}$")]
+    rssi_dbm: Annotated[int, Field(ge=-127, le=127)]
+
+
 _JSON_OBJECT = TypeAdapter(dict[str, Any])
 
-Command = Move | Drive | Mute | Unmute | Unplug | Plug | Positions
+Command = Move | Drive | Mute | Unmute | Unplug | Plug | Positions | Deliver
 
 _COMMANDS: dict[str, type[Command]] = {
     "move": Move,
@@ -108,6 +123,7 @@ _COMMANDS: dict[str, type[Command]] = {
     "unplug": Unplug,
     "plug": Plug,
     "positions": Positions,
+    "deliver": Deliver,
 }
 
 

@@ -117,6 +117,13 @@ class AirControl:
         """Undo ``unplug``."""
         await self._ask({"plug": name})
 
+    async def deliver(
+        self, name: str, address: str, data: bytes, rssi_dbm: int, *, random: bool
+    ) -> bool:
+        """Let a controller receive one advert at this level; whether its host scans."""
+        told = {"address": address, "random": random, "data": data.hex(), "rssi_dbm": rssi_dbm}
+        return bool((await self._ask({"deliver": name, **told}))["heard"])
+
     async def positions(self) -> dict[str, tuple[float, float]]:
         """Where each controller is now, x and y in metres."""
         answer = await self._ask({"positions": True})

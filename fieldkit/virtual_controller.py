@@ -85,6 +85,12 @@ def _report_head(event_type: int, address: hci.Address, data: bytes) -> bytes:
     return bytes(hci.HCI_LE_Advertising_Report_Event(reports=[report]))[:-1]
 
 
+def recorded_advert(address: str, data: bytes, *, random: bool) -> Advert:
+    """A non-connectable advert as it was heard once. ``address``: ``AA:BB:CC:DD:EE:FF``."""
+    kind = hci.AddressType.RANDOM_DEVICE if random else hci.AddressType.PUBLIC_DEVICE
+    return Advert(_ReportType.ADV_NONCONN_IND, hci.Address(address, kind), data, b"")
+
+
 class VirtualAdvertiser(LegacyAdvertiser):
     """Sends adverts when a real controller would."""
 
@@ -176,6 +182,13 @@ class VirtualController(Controller):
             self._to_host(advert.report(rssi_dbm))
             if advert.scannable and self.le_scan_type:
                 self._to_host(advert.scan_response(rssi_dbm))
+
+    def receive(self, advert: Advert, rssi_dbm: int) -> bool:
+        """Take one advert that no other controller has sent; whether the host scans for any."""
+        scans = self.listening and bool(self.le_scan_enable)
+        if scans:
+            self.hear(advert, rssi_dbm)
+        return scans
 
     @property
     def wanted(self) -> hci.HCI_LE_Create_Connection_Command | None:

@@ -1,4 +1,4 @@
-"""Control commands: five that are understood, everything else refused with a code."""
+"""Control commands: those that are understood, everything else refused with a code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fieldkit.air_commands import (
     Command,
     CommandError,
+    Deliver,
     Drive,
     Move,
     Mute,
@@ -37,6 +38,13 @@ from fieldkit.air_commands import (
         (b'{"unplug":"jack"}', Unplug(unplug="jack")),
         (b'{"plug":"jack"}', Plug(plug="jack")),
         (b'{"positions":true}', Positions(positions=True)),
+        (
+            b'{"deliver":"lane","address":"2A:00:00:00:00:01","random":true,"data":"0016",'
+            b'"rssi_dbm":-60}',
+            Deliver(
+                deliver="lane", address="2A:00:00:00:00:01", random=True, data="0016", rssi_dbm=-60
+            ),
+        ),
     ],
 )
 def test_commands(line: bytes, command: Command) -> None:
@@ -71,6 +79,15 @@ def test_commands(line: bytes, command: Command) -> None:
         (b'{"drive":"jack","to":[1,2],"speed_mps":-1}', Refusal.INVALID_VALUE),
         (b'{"drive":"jack","to":[1,2]}', Refusal.INVALID_VALUE),
         (b'{"positions":false}', Refusal.INVALID_VALUE),
+        (
+            b'{"deliver":"lane","address":"2A","random":true,"data":"0016","rssi_dbm":-60}',
+            Refusal.INVALID_VALUE,
+        ),
+        (
+            b'{"deliver":"lane","address":"2A:00:00:00:00:01","random":true,"data":"001",'
+            b'"rssi_dbm":-60}',
+            Refusal.INVALID_VALUE,
+        ),
     ],
 )
 def test_refusals(line: bytes, code: Refusal) -> None:

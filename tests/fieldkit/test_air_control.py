@@ -60,6 +60,13 @@ async def test_a_controller_is_muted_and_unmuted(air: Air) -> None:
         {"unmute": "pump"},
         {"unplug": "pump"},
         {"plug": "pump"},
+        {
+            "deliver": "pump",
+            "address": "2A:00:00:00:00:01",
+            "random": True,
+            "data": "00",
+            "rssi_dbm": 0,
+        },
     ],
 )
 async def test_an_unknown_controller_is_refused(air: Air, command: dict[str, Any]) -> None:

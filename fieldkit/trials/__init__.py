@@ -1,0 +1,1 @@
+"""Field trials at the desk: recordings of agents read, replayed and learnt from."""
