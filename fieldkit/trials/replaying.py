@@ -7,12 +7,20 @@ nothing in it can depend on that.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from fieldkit.trials.lane_recording import Answer, Decision, LaneRecording, Stretch, answer_of
+from fieldkit.trials.lane_recording import (
+    Answer,
+    Decision,
+    HeardAdvert,
+    LaneRecording,
+    Stretch,
+    answer_of,
+)
 from payment_device.sightings import FORGET_AFTER_S, Choice, LaneRules, Sightings
 
 _FORGET_AFTER_US: Final = round(FORGET_AFTER_S * 1e6)
@@ -81,7 +89,13 @@ class Ear:
 
     def feed(self, adverts: int) -> None:
         """Hear up to so many adverts of the run."""
-        end = adverts - self.stretch.before
+        self._feed_to(adverts - self.stretch.before)
+
+    def feed_until(self, now_us: int) -> None:
+        """Hear what came up to ``now_us``."""
+        self._feed_to(bisect_right(self.stretch.adverts, now_us, self._fed, key=_when))
+
+    def _feed_to(self, end: int) -> None:
         for advert in self.stretch.adverts[self._fed : end]:
             if self._hole:
                 self._hole.note(advert.code, advert.mono_us)
@@ -108,6 +122,10 @@ class Ear:
         if decision.picked:
             return self.sightings.pick(decision.picked, now_s)
         return self.sightings.choose(now_s, elsewhere)
+
+
+def _when(advert: HeardAdvert) -> int:
+    return advert.mono_us
 
 
 class _Hole:
