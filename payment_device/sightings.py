@@ -239,7 +239,7 @@ class Sightings:
         """
         view = _View(rules or self._rules, elsewhere, now_s)
         remembered = self._remembered(now_s)
-        heard = self._present(remembered, now_s)
+        heard = self._present(remembered, view)
         if not heard:
             return NoJack(Absence.STALE if remembered else Absence.NONE_HEARD)
         near = [track for track in heard if track.level_dbm >= view.rules.min_rssi_dbm]
@@ -287,12 +287,14 @@ class Sightings:
             if not self._is_quiet(track, now_s)
         }
 
-    def _present(self, tracks: list[Track], now_s: float) -> list[Track]:
+    def _present(self, tracks: list[Track], view: _View) -> list[Track]:
         """Those that are neither quiet nor have changed their code."""
+        now_s = view.now_s
 
         def has_changed(track: Track) -> bool:
             silent = now_s - track.last_s > _SILENT_AFTER_S
-            return silent and self._may_be_near(track) and _is_replaced(track, tracks, now_s)
+            near = silent and _may_be_near(track, view.rules)
+            return near and _is_replaced(track, tracks, now_s)
 
         return [t for t in tracks if not self._is_quiet(t, now_s) and not has_changed(t)]
 
@@ -304,13 +306,9 @@ class Sightings:
             return not quiet, _is_settled(track, now_s, self._rules), track.level_dbm
 
         for track in sorted(self._tracks.values(), key=worth)[:_DROPPED_AT_ONCE]:
-            if not self._is_quiet(track, now_s) and self._may_be_near(track):
+            if not self._is_quiet(track, now_s) and _may_be_near(track, self._rules):
                 self._crowded_until_s = now_s + self._rules.quiet_after_s
             del self._tracks[track.code]
-
-    def _may_be_near(self, track: Track) -> bool:
-        """Whether it could stand in the way of the weakest jack that may be chosen."""
-        return track.level_dbm > self._rules.min_rssi_dbm - self._rules.margin_db
 
     def _is_quiet(self, track: Track, now_s: float) -> bool:
         return now_s - track.last_s > self._rules.quiet_after_s
@@ -327,6 +325,11 @@ class Sightings:
     def _seen(self, track: Track, now_s: float) -> Nearby:
         quiet = self._is_quiet(track, now_s)
         return Nearby(track.code, round(track.level_dbm), track.last_s, quiet)
+
+
+def _may_be_near(track: Track, rules: LaneRules) -> bool:
+    """Whether it could stand in the way of the weakest jack that may be chosen."""
+    return track.level_dbm > rules.min_rssi_dbm - rules.margin_db
 
 
 def _is_settled(track: Track, now_s: float, rules: LaneRules) -> bool:
