@@ -17,6 +17,7 @@ class _LazyGroup(click.Group):
         "bench": ("fieldkit.bench.commands", "bench"),
         "car": ("fieldkit.car.commands", "car"),
         "jack": ("fieldkit.desk_jack", "jack"),
+        "tune": ("fieldkit.trials.tune_commands", "tune"),
         "world": ("fieldkit.world.commands", "world"),
     }
 

@@ -24,6 +24,7 @@ from fieldkit.bench import (
     neighbours,
     phone_streams,
     registered_jacks,
+    replay_speed,
     server_load,
     tables,
 )
@@ -170,6 +171,15 @@ def jacks_command(jacks: tuple[int, ...], folder: Path | None, json_file: Path |
     perform([jacks_bench(jacks)], folder, json_file)
 
 
+@bench.command("replay")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@folder_option
+@json_option
+def replay_command(rounds: int, folder: Path | None, json_file: Path | None) -> None:
+    """How fast recorded adverts are replayed through a terminal's decision."""
+    perform([replay_bench(rounds)], folder, json_file)
+
+
 @bench.command("all")
 @folder_option
 @json_option
@@ -180,6 +190,7 @@ def all_command(folder: Path | None, json_file: Path | None) -> None:
         server_bench(Site(500, 16)),
         agents_bench(100, 5),
         jacks_bench(JACKS),
+        replay_bench(5),
     ]
     perform(benches, folder, json_file)
 
@@ -236,6 +247,16 @@ def jacks_bench(jacks: tuple[int, ...]) -> Bench:
         " ".join(["fieldkit bench jacks", *(f"--jacks {size}" for size in jacks)]),
         lambda _folder, progress: registered_jacks.measure(sorted(jacks), progress),
         tables.jacks_tables,
+    )
+
+
+def replay_bench(rounds: int) -> Bench:
+    """``fieldkit bench replay``."""
+    return Bench(
+        "replay",
+        f"fieldkit bench replay --rounds {rounds}",
+        lambda _folder, progress: replay_speed.measure(rounds, progress),
+        tables.replay_tables,
     )
 
 

@@ -16,6 +16,7 @@ from fieldkit.bench.latency import LANE_INTERVAL_MS, LatencyFigures, LatencyFloo
 from fieldkit.bench.phone_streams import StreamFigures
 from fieldkit.bench.quantiles import Summary
 from fieldkit.bench.registered_jacks import JacksFigures
+from fieldkit.bench.replay_speed import ReplayFigures
 from fieldkit.bench.server_load import EXCHANGES, ServerFigures
 
 #: The speed and memory that the project set out to reach (docs/measurements.md).
@@ -60,6 +61,11 @@ def agent_tables(figures: AgentFigures) -> list[Group]:
 def jacks_tables(figures: JacksFigures) -> list[Group]:
     """What registered jacks cost the server."""
     return [_index(figures)]
+
+
+def replay_tables(figures: ReplayFigures) -> list[Group]:
+    """How fast a recording is replayed."""
+    return [_replay(figures)]
 
 
 def outcomes_text(outcomes: Mapping[str, int]) -> str:
@@ -331,3 +337,20 @@ def _index(figures: JacksFigures) -> Group:
     )
     title = "Registered jacks: codes of one slot, memory with all slots, look-up of a code"
     return Group(_titled(title, table), Text(once))
+
+
+# --- replay
+
+
+def _replay(figures: ReplayFigures) -> Group:
+    title = (
+        f"Replay of {figures.lanes} lanes ({figures.scenario}): {figures.adverts:,} adverts, "
+        f"{figures.decisions:,} decisions, {figures.recorded_s:,.0f} s of hearing"
+    )
+    table = _table("what", "least", "median", "most")
+    for name, told in (
+        ("adverts a second", figures.adverts_per_s),
+        ("times as fast as heard", figures.times_real),
+    ):
+        table.add_row(name, *(_number(value, 0) for value in (told.least, told.median, told.most)))
+    return _titled(title, table)

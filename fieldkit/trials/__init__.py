@@ -1,1 +1,1 @@
-"""Field trials at the desk: recordings of agents read, replayed and learnt from."""
+"""Field trials at the desk: what the agents recorded, on one timeline, and what it shows."""

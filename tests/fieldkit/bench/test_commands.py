@@ -61,6 +61,16 @@ def test_latency_tells_every_leg(folder: Path) -> None:
     assert figures["floors"]["commit_ms"]["median"] > 0
 
 
+def test_replay_tells_how_fast_it_is(folder: Path) -> None:
+    printed, told = small(folder, "replay", "--rounds", "2")
+    assert told["command"] == "fieldkit bench replay --rounds 2"
+    assert told["command"] in printed
+    figures = told["figures"]
+    assert (figures["lanes"], figures["adverts_per_s"]["count"]) == (4, 2)
+    assert figures["adverts"] > figures["decisions"] > 1000
+    assert figures["times_real"]["least"] > 1
+
+
 def test_server_tells_the_cost_beside_its_floors(folder: Path) -> None:
     printed, told = small(folder, "server", "--payments", "6", "--concurrency", "2")
     assert told["command"] == "fieldkit bench server --payments 6 --concurrency 2"

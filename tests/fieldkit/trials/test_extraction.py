@@ -18,7 +18,7 @@ from fieldkit.trials.extraction import (
 )
 from fieldkit.trials.lane_case import CaseError, LaneCase, load
 from fieldkit.trials.lane_recording import LaneRecording, Outcome
-from tests.fieldkit.trials.recordings import A, B, C, recorded, standing, with_hole
+from tests.fieldkit.trials.lane_streets import A, B, C, recorded, standing, with_hole
 
 PAYMENT, OTHER = "0199aaaa-0000-7000-8000-00000000c0fe", "0199aaaa-0000-7000-8000-00000000beef"
 TRACE = [{"agent": "lane-1", "event": "charge_asked", "payment": PAYMENT}]

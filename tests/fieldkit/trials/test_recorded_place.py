@@ -7,7 +7,7 @@ from dataclasses import replace
 from fieldkit.trials.lane_recording import LaneRecording
 from fieldkit.trials.recorded_place import RecordedPlace, Stay, recorded_place
 from fieldkit.world.tally import Outcome
-from tests.fieldkit.trials.recordings import RULES, A, B, C, recorded, standing, with_hole
+from tests.fieldkit.trials.lane_streets import RULES, A, B, C, recorded, standing, with_hole
 
 HANDLES = {"a": frozenset({"aaaa"}), "b": frozenset({"bbbb", "b0b0"}), "bicycle": frozenset[str]()}
 STAYS = [Stay("a", 0, 20_000_000), Stay("b", 30_000_000, 50_000_000)]

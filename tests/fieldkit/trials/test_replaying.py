@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fieldkit.trials.lane_recording import Answer, Decision, Outcome
 from fieldkit.trials.replaying import Unreplayable, replay
 from payment_device.sightings import LaneRules
-from tests.fieldkit.trials.recordings import RULES, A, B, C, recorded, standing, with_hole
+from tests.fieldkit.trials.lane_streets import RULES, A, B, C, recorded, standing, with_hole
 
 
 def test_every_decision_comes_out_as_it_was() -> None:
