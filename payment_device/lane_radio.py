@@ -38,6 +38,8 @@ _REOPEN_AFTER_S: Final = (0.5, 1.0, 2.0, 5.0)
 #: Lines of ``code_heard`` a second: per code what a jack sends, and altogether what a disk bears.
 _TRACED_PER_CODE: Final = 10
 _TRACED_IN_ALL: Final = 200
+#: Of a lane's digest in the trace, as the jack names it there (``cigarjack/lane_ear.py``).
+_LANE_DIGITS: Final = 8
 
 #: Codes, and the monotonic time.
 Elsewhere = Callable[[Sequence[bytes], float], Mapping[bytes, float]]
@@ -200,7 +202,8 @@ class LaneRadio:
             await self._radio.advertiser.broadcast(_lane_frame(nonce))
         except RadioError as error:
             raise CodedError(ErrorCode.NOT_READY, str(error)) from None
-        self._trace.event("lane_broadcast", payment)
+        digest = lane.lane_digest(nonce)
+        self._trace.event("lane_broadcast", payment, lane=digest[:_LANE_DIGITS])
 
     async def silence(self, payment: str) -> None:
         """Take the nonce of ``payment`` off the air, if it is there."""

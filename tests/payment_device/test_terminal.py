@@ -65,6 +65,16 @@ async def test_the_trace_tells_the_payment_in_order(lane: Bench) -> None:
     assert CODE.hex() not in lane.trace.read_text()
 
 
+async def test_the_trace_names_the_lane_as_the_jack_will(
+    lane: Bench, server: ScriptedServer
+) -> None:
+    payment = await lane.charge()
+    digest = server.payments[payment["id"]].request.lane_digest
+    (told,) = [line for line in lane.trace_lines() if line["event"] == "lane_broadcast"]
+    assert digest is not None
+    assert told["lane"] == digest[:8]
+
+
 @pytest.mark.parametrize(
     "status", [Status.DECLINED, Status.EXPIRED, Status.REFUSED, Status.CANCELED]
 )
