@@ -41,6 +41,7 @@ PURE = (
     "fieldkit/air_commands.py",
     "fieldkit/motion.py",
     "fieldkit/propagation.py",
+    "fieldkit/shares.py",
     "fieldkit/trials/bounds.py",
     "fieldkit/world/baselines.py",
     "fieldkit/world/tally.py",

@@ -98,9 +98,10 @@ class Alignment:
         self.statements = tuple(statements)
         self._bases = bases
         self._events = _by_clock(records)
-        reference_wall_ns = _wall_minus_mono_ns(self._events.get(reference, ()))
+        #: How far the reference's wall clock is ahead of its readings, most of the time.
+        self.wall_ahead_ns = _wall_minus_mono_ns(self._events.get(reference, ()))
         self._by_wall_ns = {
-            clock: _wall_minus_mono_ns(events) - reference_wall_ns
+            clock: _wall_minus_mono_ns(events) - self.wall_ahead_ns
             for clock, events in self._events.items()
         }
         self.clocks = tuple(self._clock(clock) for clock in self._events)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from statistics import NormalDist, quantiles
-from typing import Any, Final
+from statistics import quantiles
+from typing import Any
 
-_NINETY_FIVE: Final = NormalDist().inv_cdf(0.975)
+from fieldkit.shares import wilson
 
 
 class Truth(StrEnum):
@@ -121,9 +120,4 @@ class Tally:
 
 def at_most(events: int, trials: int) -> float:
     """The upper end of Wilson's 95 % interval of a share: what the truth hardly exceeds."""
-    if not trials:
-        return 1.0
-    share, z2 = events / trials, _NINETY_FIVE**2
-    middle = share + z2 / (2 * trials)
-    half = _NINETY_FIVE * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return (middle + half) / (1 + z2 / trials)
+    return wilson(events, trials)[1]

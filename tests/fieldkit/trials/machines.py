@@ -32,7 +32,7 @@ STEPS: Final[tuple[tuple[str, str, bool, dict[str, Any]], ...]] = (
     ("server", "confirmation_received", True, {"decision": "approve"}),
     ("server", "payment_confirmed", False, {}),
     ("server", "processor_called", False, {"operation": "charge", "attempt": 1}),
-    ("server", "processor_answered", False, {"outcome": "succeeded"}),
+    ("server", "processor_answered", False, {"outcome": "approved"}),
     ("server", "payment_status", False, {"status": "captured", "operation": None}),
     ("phone", "confirmation_answered", True, {"status_code": 200}),
     ("terminal", "request_answered", True, {"status_code": 200}),

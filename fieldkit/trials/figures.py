@@ -1,0 +1,132 @@
+"""What a trial comes to: success, causes, legs, lanes, and what happened beside. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cigarjack.beaconing import INTERVAL_MS
+from fieldkit.bench.quantiles import Summary, summary
+from fieldkit.bench.radio_floor import Broadcasting
+from fieldkit.legs import NAMES
+from fieldkit.shares import wilson
+from fieldkit.trials.attempts import Attempt, Outcome, attempts
+from fieldkit.trials.blindness import Blindness, blind_windows
+from fieldkit.trials.causes import Cause, cause
+from fieldkit.trials.incidents import Incident, incidents
+from fieldkit.trials.lane_truth import AtLane, Decided, Presence, confusion, presences
+from fieldkit.trials.scene import Scene
+from fieldkit.trials.timeline import Timeline
+from payment_device.lane_radio import LANE_INTERVAL_MS
+from payment_device.sightings import LaneRules
+
+#: A customer begins to wonder; an automatic payment over Wi-Fi takes a fraction of it.
+USUAL_SLOW_MS: Final = 3_000.0
+
+_RULES: Final = LaneRules()
+_BEACON_MS: Final = Broadcasting(INTERVAL_MS, 1.0).spacing_ms
+_LANE_MS: Final = Broadcasting(LANE_INTERVAL_MS, 1.0).spacing_ms
+#: What no software can go below, by leg.
+FLOORS: Final = {
+    "heard": (
+        f"nothing for a car that stands; for one that has just come {_RULES.settle_s:g} s, in "
+        f"which {_RULES.settle_samples} adverts arrive, one every {_BEACON_MS:g} ms"
+    ),
+    "requested": "one way over the terminal's network",
+    "challenged": "one way over the phone's network",
+    "auth_code": (
+        f"there and back over Wi-Fi, and an advert of the lane every {_LANE_MS:g} ms that the jack "
+        "has to hear; over Bluetooth the jack's next invitation"
+    ),
+    "confirmed": "one way over the phone's network, and the owner where asked",
+    "settled": "the card processor, and one way over the terminal's network",
+    "total": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """``events`` of ``trials``, with the 95 % interval (Wilson) of the true share."""
+
+    events: int
+    trials: int
+
+    @property
+    def share(self) -> float:
+        return self.events / self.trials if self.trials else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.events, self.trials)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An attempt. ``cause``: None for one that was paid in time."""
+
+    attempt: Attempt
+    slow: bool
+    cause: Cause | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A trial by ``name``. ``wanted``: without what its owner declined or somebody canceled."""
+
+    name: str
+    timeline: Timeline
+    slow_ms: float
+    judged: Sequence[Judged]
+    success: Share
+    wanted: Share
+    legs: dict[str, Summary]
+    causes: Counter[str]
+    matrix: Counter[tuple[AtLane, Decided]]
+    blind: Sequence[Blindness]
+    incidents: Sequence[Incident]
+    presences: Sequence[Presence]
+
+    @property
+    def troubled(self) -> list[Judged]:
+        """Those with a cause: failed first, then slow, each oldest first."""
+        found = [judged for judged in self.judged if judged.cause is not None]
+        return sorted(found, key=lambda j: (j.attempt.outcome is Outcome.PAID, j.attempt.asked_ns))
+
+
+def figures(name: str, timeline: Timeline, slow_ms: float = USUAL_SLOW_MS) -> Figures:
+    """All of it. ``slow_ms``: from then on a payment is slow, without its owner's time."""
+    found = attempts(timeline)
+    judged = [_judged(attempt, timeline, slow_ms) for attempt in found]
+    paid = sum(attempt.outcome is Outcome.PAID for attempt in found)
+    unwanted = sum(a.outcome in {Outcome.DECLINED, Outcome.CANCELED} for a in found)
+    return Figures(
+        name=name,
+        timeline=timeline,
+        slow_ms=slow_ms,
+        judged=judged,
+        success=Share(paid, len(found)),
+        wanted=Share(paid, len(found) - unwanted),
+        legs={leg: _leg(leg, found) for leg in NAMES},
+        causes=Counter(j.cause.title for j in judged if j.cause is not None),
+        matrix=confusion(found, timeline),
+        blind=blind_windows(timeline),
+        incidents=incidents(timeline),
+        presences=presences(timeline),
+    )
+
+
+def _judged(attempt: Attempt, timeline: Timeline, slow_ms: float) -> Judged:
+    worked_ms = attempt.worked_ms
+    slow = worked_ms is not None and worked_ms >= slow_ms
+    well = attempt.outcome is Outcome.PAID and worked_ms is not None
+    found = None if well and not slow else cause(Scene(attempt, timeline))
+    return Judged(attempt, slow, found)
+
+
+def _leg(leg: str, found: Sequence[Attempt]) -> Summary:
+    """Of the attempts that were paid: what failed has no honest time."""
+    paid = (attempt for attempt in found if attempt.outcome is Outcome.PAID)
+    values = (attempt.legs.legs_ms[leg] for attempt in paid)
+    return summary([ms for ms in values if ms is not None])

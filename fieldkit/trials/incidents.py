@@ -1,0 +1,131 @@
+"""What else happened in a trial: radios, restarts, clocks, power, heat, marks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import Final
+
+from fieldkit.trials.alignment import Step
+from fieldkit.trials.timeline import Happening, Timeline
+
+
+class Kind(StrEnum):
+    RADIO = "radio"
+    RESTART = "restart"
+    CLOCK = "clock"
+    POWER = "power"
+    HEAT = "heat"
+    MARK = "mark"
+    TRIAL = "trial"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """``until_ns``: when it was over; None for what has no length, or did not end."""
+
+    at_ns: int
+    until_ns: int | None
+    agent: str
+    kind: Kind
+    text: str
+
+
+def incidents(timeline: Timeline) -> list[Incident]:
+    """All of them, oldest first."""
+    found = [*_lost_radios(timeline), *_restarts(timeline), *_steps(timeline)]
+    for name, (kind, text) in _TOLD.items():
+        for h in timeline.named(name):
+            found.append(Incident(h.at_ns, None, h.agent, kind, text(h)))
+    return sorted(found, key=lambda incident: incident.at_ns)
+
+
+def _lost_radios(timeline: Timeline) -> list[Incident]:
+    found = []
+    for agent in timeline.agents:
+        noted = timeline.of_agent(
+            agent, timeline.began_ns, timeline.ended_ns, ("radio_lost", "radio_recovered")
+        )
+        for lost, after in zip(noted, [*noted[1:], None], strict=False):
+            if lost.name == "radio_lost":
+                back = after if after is not None and after.name == "radio_recovered" else None
+                found.append(_lost_radio(lost, back))
+    return found
+
+
+def _lost_radio(lost: Happening, back: Happening | None) -> Incident:
+    text = f"radio lost ({lost.field('reason') or 'no reason noted'})"
+    if back is None:
+        return Incident(lost.at_ns, None, lost.agent, Kind.RADIO, f"{text}; not recovered")
+    blind_ms = back.field("blind_ms")
+    blind_s = ((back.at_ns - lost.at_ns) / 1e9) if blind_ms is None else float(blind_ms) / 1000
+    text += f"; recovered by {str(back.field('rung')).replace('_', ' ')} after {blind_s:.1f} s"
+    return Incident(lost.at_ns, back.at_ns, lost.agent, Kind.RADIO, text)
+
+
+def _restarts(timeline: Timeline) -> list[Incident]:
+    """Every start of an agent but the first."""
+    found = []
+    for agent in timeline.agents:
+        own = timeline.of_agent(agent, timeline.began_ns, timeline.ended_ns)
+        for before, started in pairwise(own):
+            if started.name == "agent_started":
+                found.append(_restart(before, started))
+    return found
+
+
+def _restart(before: Happening, started: Happening) -> Incident:
+    if before.event.boot == started.event.boot:
+        what = "agent started again"
+    elif before.field("reason") == "radio_off" or before.name == "agent_stopped":
+        what = "machine rebooted"
+    else:
+        what = "machine lost its power or was reset"
+    gone_s = (started.at_ns - before.at_ns) / 1e9
+    text = f"{what}; {gone_s:.1f} s since its last word"
+    return Incident(before.at_ns, started.at_ns, started.agent, Kind.RESTART, text)
+
+
+def _steps(timeline: Timeline) -> list[Incident]:
+    """Where a wall clock was set; a jack that learns the time is told as that."""
+    return [
+        Incident(
+            timeline.alignment.at_ns(step.clock, step.mono_ns), None, step.agent, Kind.CLOCK, text
+        )
+        for step in timeline.alignment.steps
+        for text in [_step_text(step)]
+    ]
+
+
+def _step_text(step: Step) -> str:
+    before, after = step.trust
+    by = f"wall clock set {'forward' if step.by_ms > 0 else 'back'} by {_span(abs(step.by_ms))}"
+    return by if before == after else f"{by}: it went from {before} to {after}"
+
+
+def _span(ms: float) -> str:
+    for unit, length_ms in (("years", 31_557_600_000), ("days", 86_400_000), ("h", 3_600_000)):
+        if ms >= 2 * length_ms:
+            return f"{ms / length_ms:.1f} {unit}"
+    return f"{ms / 1000:.3f} s" if ms < 100_000 else f"{ms / 60_000:.1f} min"
+
+
+def _under_voltage(h: Happening) -> str:
+    return "under-voltage" if h.field("under_voltage") else "voltage is right again"
+
+
+def _heat(h: Happening) -> str:
+    throttled = ", throttled" if h.field("throttled") else ""
+    return f"{h.field('celsius')} °C{throttled}"
+
+
+#: Kind and text of what is told as it was noted.
+_TOLD: Final[dict[str, tuple[Kind, Callable[[Happening], str]]]] = {
+    "power": (Kind.POWER, _under_voltage),
+    "temperature": (Kind.HEAT, _heat),
+    "trial_started": (Kind.TRIAL, lambda h: f"trial {h.field('trial')} started"),
+    "trial_stopped": (Kind.TRIAL, lambda h: f"trial {h.field('trial')} stopped"),
+    "trial_marked": (Kind.MARK, lambda h: str(h.field("text") or "marked")),
+}
