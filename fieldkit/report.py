@@ -17,12 +17,10 @@ from fieldkit import rssi_plot, statement_view, waterfall
 from fieldkit.legs import ENDS
 from fieldkit.results import DemoResult, JourneyResult
 from fieldkit.trace import TraceEvent, of_payment
+from fieldkit.waterfall_view import MIDDLE, Leg, legs_shown, milliseconds, steps, words
 from twochannel.protocol.money import format_minor
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
-#: The middle of each party's lane, in percent from the top.
-_MIDDLE: Final = {party: 12.5 + 25 * row for row, party in enumerate(waterfall.PARTIES)}
-_LEAST_BAR: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +34,6 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class _Leg:
-    name: str
-    ms: float | None
-
-    @property
-    def text(self) -> str:
-        return _milliseconds(self.ms)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One line below the drawing; places in percent, ``time`` as text."""
-
-    party: str
-    text: str
-    left: float
-    width: float
-    time: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Journey:
     """A journey as the template shows it."""
 
@@ -65,12 +42,12 @@ class _Journey:
     statements: Sequence[statement_view.StatementView]
 
     @property
-    def legs(self) -> list[_Leg]:
-        return [_Leg(_words(leg), self.result.legs.legs_ms[leg]) for leg in ENDS]
+    def legs(self) -> list[Leg]:
+        return legs_shown(self.result.legs)
 
     @property
     def total(self) -> str:
-        return _milliseconds(self.result.legs.total_ms)
+        return milliseconds(self.result.legs.total_ms)
 
     @property
     def status(self) -> str:
@@ -94,14 +71,6 @@ class _Journey:
             return ""
         return _sentence(self.result.payment)
 
-    @property
-    def steps(self) -> list[_Step]:
-        if self.waterfall is None:
-            return []
-        bars = [(bar.from_ms, _bar_step(bar)) for bar in self.waterfall.bars]
-        points = [(point.at_ms, _point_step(point)) for point in self.waterfall.points]
-        return [step for _, step in sorted(bars + points, key=lambda timed: timed[0])]
-
 
 def render(result: DemoResult, events: Sequence[TraceEvent], about: About) -> str:
     """The report as HTML. ``events``: those of all agents, sorted by time."""
@@ -118,9 +87,10 @@ def render(result: DemoResult, events: Sequence[TraceEvent], about: About) -> st
         audit_text=_audit_text(result),
         about=about,
         journeys=journeys,
-        leg_names=[_words(leg) for leg in ENDS],
+        leg_names=[words(leg) for leg in ENDS],
         parties=waterfall.PARTIES,
-        middle=_MIDDLE,
+        middle=MIDDLE,
+        steps=steps,
         rssi=rssi_plot.plot(events, marks),
     )
 
@@ -172,25 +142,5 @@ def _sentence(payment: Mapping[str, Any]) -> str:
     return text + "."
 
 
-def _bar_step(bar: waterfall.Bar) -> _Step:
-    width = max(bar.width, _LEAST_BAR)
-    return _Step(bar.party, bar.text, bar.left, width, _milliseconds(bar.duration_ms))
-
-
-def _point_step(point: waterfall.Point) -> _Step:
-    text = _words(point.event) + (f" ({point.detail})" if point.detail else "")
-    return _Step(point.party, text, point.left, _LEAST_BAR, f"at {_milliseconds(point.at_ms)}")
-
-
 def _money(minor: int, currency: str) -> str:
     return f"{format_minor(minor, currency)} {currency}"
-
-
-def _milliseconds(ms: float | None) -> str:
-    if ms is None:
-        return "—"
-    return f"{ms / 1000:.2f} s" if ms >= 1000 else f"{ms:.1f} ms"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

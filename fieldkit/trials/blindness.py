@@ -74,9 +74,12 @@ def _sending(timeline: Timeline, from_ns: int, to_ns: int) -> bool:
 
 
 def _why(timeline: Timeline, terminal: str, from_ns: int, to_ns: int) -> str:
+    """A radio that was lost before may still have handed on what it had heard."""
+    known = timeline.latest(terminal, from_ns, ("radio_lost", "radio_recovered"))
     noted = timeline.of_agent(terminal, from_ns, to_ns, ("radio_lost", "agent_started"))
-    for happening in noted:
+    for happening in ([known] if known else []) + noted:
         if happening.name == "radio_lost":
             return f"radio lost: {happening.field('reason') or 'no reason noted'}"
-        return "the agent was restarted"
+        if happening.name == "agent_started":
+            return "the agent was restarted"
     return "not explained by the recording"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from cigarjack.beaconing import INTERVAL_MS
 from fieldkit.bench.quantiles import Summary, summary
@@ -44,6 +44,8 @@ FLOORS: Final = {
     "settled": "the card processor, and one way over the terminal's network",
     "total": "",
 }
+#: What is looked at first.
+_RANKS: Final = {Outcome.PAID: 1, Outcome.DECLINED: 2, Outcome.CANCELED: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,21 @@ class Figures:
 
     @property
     def troubled(self) -> list[Judged]:
-        """Those with a cause: failed first, then slow, each oldest first."""
+        """Those with a cause: failed, then slow, then as somebody wished; each oldest first."""
         found = [judged for judged in self.judged if judged.cause is not None]
-        return sorted(found, key=lambda j: (j.attempt.outcome is Outcome.PAID, j.attempt.asked_ns))
+        return sorted(found, key=lambda j: (_RANKS.get(j.attempt.outcome, 0), j.attempt.asked_ns))
 
 
-def figures(name: str, timeline: Timeline, slow_ms: float = USUAL_SLOW_MS) -> Figures:
-    """All of it. ``slow_ms``: from then on a payment is slow, without its owner's time."""
+def figures(
+    name: str,
+    timeline: Timeline,
+    slow_ms: float = USUAL_SLOW_MS,
+    truth: Mapping[str, Any] | None = None,
+) -> Figures:
+    """All of it. ``slow_ms``: from then on a payment is slow, without its owner's time.
+
+    ``truth``: what the player of a virtual trial says it did.
+    """
     found = attempts(timeline)
     judged = [_judged(attempt, timeline, slow_ms) for attempt in found]
     paid = sum(attempt.outcome is Outcome.PAID for attempt in found)
@@ -112,7 +122,7 @@ def figures(name: str, timeline: Timeline, slow_ms: float = USUAL_SLOW_MS) -> Fi
         causes=Counter(j.cause.title for j in judged if j.cause is not None),
         matrix=confusion(found, timeline),
         blind=blind_windows(timeline),
-        incidents=incidents(timeline),
+        incidents=incidents(timeline, truth),
         presences=presences(timeline),
     )
 

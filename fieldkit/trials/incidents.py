@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from fieldkit.trials.alignment import Step
 from fieldkit.trials.timeline import Happening, Timeline
@@ -20,6 +20,7 @@ class Kind(StrEnum):
     HEAT = "heat"
     MARK = "mark"
     TRIAL = "trial"
+    FAULT = "fault"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,39 @@ class Incident:
     text: str
 
 
-def incidents(timeline: Timeline) -> list[Incident]:
-    """All of them, oldest first."""
+def incidents(timeline: Timeline, truth: Mapping[str, Any] | None = None) -> list[Incident]:
+    """All of them, oldest first. ``truth``: what the player of a virtual trial says it did."""
     found = [*_lost_radios(timeline), *_restarts(timeline), *_steps(timeline)]
+    found += _played(timeline, truth or {})
     for name, (kind, text) in _TOLD.items():
         for h in timeline.named(name):
+            if name == "trial_marked" and h.field("truth") and not h.field("text"):
+                continue  # of a lane: it is drawn there
             found.append(Incident(h.at_ns, None, h.agent, kind, text(h)))
     return sorted(found, key=lambda incident: incident.at_ns)
+
+
+def _played(timeline: Timeline, truth: Mapping[str, Any]) -> list[Incident]:
+    """The faults of a virtual trial, whose true time is told for the server's clock."""
+    machine = timeline.alignment.reference.machine
+    told = truth.get("clock_offsets_us", {}).get(machine, ())
+    if not told:
+        return []
+
+    def at_ns(true_us: float) -> int:
+        mono_us, own_us = min(told, key=lambda pair: abs(pair[1] - true_us))
+        return int((mono_us + true_us - own_us) * 1000)
+
+    return [
+        Incident(
+            at_ns(fault["from_true_us"]),
+            at_ns(fault["to_true_us"]) if fault.get("to_true_us") is not None else None,
+            str(fault.get("machine") or ""),
+            Kind.FAULT,
+            f"{fault['name']}, as played",
+        )
+        for fault in truth.get("faults", ())
+    ]
 
 
 def _lost_radios(timeline: Timeline) -> list[Incident]:

@@ -1,22 +1,14 @@
-"""The pictures of ``world-report.html``, drawn by matplotlib as SVG that takes the page's colours.
-
-Colours are drawn as stand-ins and then replaced by the custom properties of the page's style
-sheet, so that one drawing serves light, dark and print. Text stays text.
-"""
+"""The pictures of ``world-report.html``."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from fieldkit.drawing import COLORS, drawing
 from fieldkit.motion import Position
 from fieldkit.world.summary import WRONG_TARGET, MarginRow, Summary
 from fieldkit.world.tally import Outcome, Tally, Truth
@@ -24,21 +16,6 @@ from fieldkit.world.traffic import queue_places
 from fieldkit.world.trial import POLICIES, SWEPT, Result
 from payment_device.sightings import LaneRules
 
-#: Stand-in and custom property of each colour.
-_COLORS: Final = {
-    "ink": "#010203",
-    "soft": "#010204",
-    "line": "#010205",
-    "good": "#010206",
-    "bad": "#010207",
-    "amber": "#010208",
-    "quiet": "#010209",
-    "s0": "#01020b",
-    "s1": "#01020c",
-    "s2": "#01020d",
-    "s3": "#01020e",
-    "s5": "#01020f",
-}
 _OUTCOMES: Final = {
     Outcome.RIGHT: "good",
     Outcome.NONE: "quiet",
@@ -48,86 +25,30 @@ _OUTCOMES: Final = {
 _SWEPT_COLORS: Final = dict(zip(SWEPT, ("s1", "s2"), strict=True))
 _POLICY_COLORS: Final = dict(zip(POLICIES, ("quiet", "s3", "s0", "s1", "s2"), strict=True))
 _CAR_COLORS: Final = ("s0", "s1", "s2", "s3", "s5")
-#: Inches; at 72 points each as wide as a column of the page, and hardly wider than a phone.
-_WIDTH: Final = 4.7
-_STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9.5,
-    "axes.edgecolor": _COLORS["line"],
-    "axes.labelcolor": _COLORS["soft"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": _COLORS["ink"],
-    "xtick.color": _COLORS["line"],
-    "ytick.color": _COLORS["line"],
-    "xtick.labelcolor": _COLORS["soft"],
-    "ytick.labelcolor": _COLORS["soft"],
-    "grid.color": _COLORS["line"],
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-}
-
-
-class _Drawing:
-    """One picture: draw on ``axes``, then read ``svg``."""
-
-    def __init__(self, height: float) -> None:
-        self._figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        self.axes: Axes = self._figure.add_subplot()
-        self.svg = ""
-
-    def finish(self, salt: str) -> None:
-        buffer = io.StringIO()
-        # The salt keeps the ids of one picture apart from those of the others in the page.
-        with mpl.rc_context({"svg.hashsalt": salt}):
-            metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-            self._figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
-        self.svg = _for_the_page(buffer.getvalue())
-
-
-@contextmanager
-def _drawing(salt: str, height: float = 3.1) -> Iterator[_Drawing]:
-    with mpl.rc_context(_STYLE):
-        drawing = _Drawing(height)
-        yield drawing
-        drawing.finish(salt)
-
-
-def _for_the_page(svg: str) -> str:
-    """Only the picture itself, in the colours and the type of the page."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', svg, count=1)
-    svg = re.sub(r"font: ([\d.]+)px[^;\"]*", r"font-size: \1px", svg)
-    for name, stand_in in _COLORS.items():
-        svg = svg.replace(stand_in, f"var(--{name})")
-    return svg
 
 
 def outcomes(tallies: Mapping[str, Tally], salt: str) -> str:
     """By policy, how the questions of customers with a jack ended."""
-    with _drawing(salt, 2.3) as drawing:
-        axes = drawing.axes
+    with drawing(salt, 2.3) as picture:
+        axes = picture.axes
         for row, policy in enumerate(reversed(POLICIES)):
             left = 0.0
             for outcome, color in _OUTCOMES.items():
                 share = tallies[policy].share(outcome, Truth.JACK)
-                axes.barh(row, share, left=left, height=0.64, color=_COLORS[color], lw=0)
+                axes.barh(row, share, left=left, height=0.64, color=COLORS[color], lw=0)
                 left += share
         axes.set_yticks(range(len(POLICIES)), list(reversed(POLICIES)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
         axes.set_xlim(0, 1)
         axes.tick_params(length=0)
         axes.spines[["left", "bottom"]].set_visible(False)
-    return drawing.svg
+    return picture.svg
 
 
 def margins(summary: Summary) -> str:
     """Wrong choices against the margin, with what the truth hardly exceeds."""
-    with _drawing("margins") as drawing:
-        axes = drawing.axes
+    with drawing("margins") as picture:
+        axes = picture.axes
         for policy, color in _SWEPT_COLORS.items():
             rows = summary.of(policy)
             at_db = [row.margin_db for row in rows]
@@ -135,27 +56,27 @@ def margins(summary: Summary) -> str:
                 at_db,
                 [_on_log(row.wrong_share) for row in rows],
                 [_on_log(row.wrong_at_most) for row in rows],
-                color=_COLORS[color],
+                color=COLORS[color],
                 alpha=0.14,
                 lw=0,
             )
             axes.plot(
                 at_db,
                 [_on_log(row.wrong_share) for row in rows],
-                color=_COLORS[color],
+                color=COLORS[color],
                 marker="o",
                 ms=4,
                 label=policy,
             )
-        axes.axhline(WRONG_TARGET, color=_COLORS["bad"], lw=1, ls=(0, (4, 3)))
-        axes.axvline(LaneRules().margin_db, color=_COLORS["soft"], lw=1, ls=(0, (1, 2)))
+        axes.axhline(WRONG_TARGET, color=COLORS["bad"], lw=1, ls=(0, (4, 3)))
+        axes.axvline(LaneRules().margin_db, color=COLORS["soft"], lw=1, ls=(0, (1, 2)))
         axes.annotate(
             f"default {LaneRules().margin_db:g} dB",
             (LaneRules().margin_db, 1),
             xycoords=("data", "axes fraction"),
             xytext=(4, -9),
             textcoords="offset points",
-            color=_COLORS["soft"],
+            color=COLORS["soft"],
             fontsize=8.5,
         )
         axes.set_yscale("log")
@@ -164,7 +85,7 @@ def margins(summary: Summary) -> str:
         axes.set_ylabel("another car chosen")
         axes.grid(axis="y", lw=0.6)
         axes.legend(loc="lower left")
-    return drawing.svg
+    return picture.svg
 
 
 #: Where a share of nothing is drawn on a logarithmic axis.
@@ -177,14 +98,14 @@ def _on_log(share: float) -> float:
 
 def price(summary: Summary) -> str:
     """What a lower rate of wrong choices costs in attendants who have to pick."""
-    with _drawing("price") as drawing:
-        axes = drawing.axes
+    with drawing("price") as picture:
+        axes = picture.axes
         for policy, color in _SWEPT_COLORS.items():
             rows = summary.of(policy)
             axes.plot(
                 [1 - row.right for row in rows],
                 [_on_log(row.wrong_share) for row in rows],
-                color=_COLORS[color],
+                color=COLORS[color],
                 marker="o",
                 ms=4,
                 label=policy,
@@ -192,7 +113,7 @@ def price(summary: Summary) -> str:
             for row in rows:
                 if row.margin_db >= _LEAST_NAMED_DB:
                     _name_margin(axes, row, color)
-        axes.axhline(WRONG_TARGET, color=_COLORS["bad"], lw=1, ls=(0, (4, 3)))
+        axes.axhline(WRONG_TARGET, color=COLORS["bad"], lw=1, ls=(0, (4, 3)))
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:g} %"))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
@@ -200,7 +121,7 @@ def price(summary: Summary) -> str:
         axes.set_ylabel("another car chosen")
         axes.grid(axis="y", lw=0.6)
         axes.legend(loc="upper right")
-    return drawing.svg
+    return picture.svg
 
 
 #: Below, the points lie on top of each other.
@@ -215,19 +136,19 @@ def _name_margin(axes: Axes, row: MarginRow, color: str) -> None:
         textcoords="offset points",
         fontsize=8,
         fontweight="bold" if row.is_default else "normal",
-        color=_COLORS[color],
+        color=COLORS[color],
     )
 
 
 def decision_times(tallies: Mapping[str, Tally], salt: str) -> str:
     """Which share of the right choices has been made after how long."""
-    with _drawing(salt) as drawing:
-        axes = drawing.axes
+    with drawing(salt) as picture:
+        axes = picture.axes
         for policy in POLICIES:
             after_s = sorted(tallies[policy].decided_s)
             shares = [(number + 1) / len(after_s) for number in range(len(after_s))]
             axes.step(
-                [0, *after_s], [0, *shares], color=_COLORS[_POLICY_COLORS[policy]], label=policy
+                [0, *after_s], [0, *shares], color=COLORS[_POLICY_COLORS[policy]], label=policy
             )
         axes.set_xlabel("seconds after the question")
         axes.set_ylabel("of the right choices")
@@ -236,13 +157,13 @@ def decision_times(tallies: Mapping[str, Tally], salt: str) -> str:
         axes.set_xlim(0, 3)
         axes.grid(axis="y", lw=0.6)
         axes.legend(loc="lower right")
-    return drawing.svg
+    return picture.svg
 
 
 def leads(result: Result) -> str:
     """By how much the right jack led over the strongest other, and where the margin lies."""
-    with _drawing(f"leads-{result.scenario.name}", 2.5) as drawing:
-        axes, margin_db = drawing.axes, LaneRules().margin_db
+    with drawing(f"leads-{result.scenario.name}", 2.5) as picture:
+        axes, margin_db = picture.axes, LaneRules().margin_db
         edges = [float(edge) for edge in range(-20, 41, 2)]
         for low_db, high_db, color in (
             (-99.0, -margin_db, "bad"),
@@ -250,18 +171,18 @@ def leads(result: Result) -> str:
             (margin_db, 99.0, "good"),
         ):
             part = [lead for lead in result.leads_db if low_db <= lead < high_db]
-            axes.hist(part, bins=edges, color=_COLORS[color], rwidth=0.86, lw=0)
-        axes.axvline(0, color=_COLORS["soft"], lw=1)
+            axes.hist(part, bins=edges, color=COLORS[color], rwidth=0.86, lw=0)
+        axes.axvline(0, color=COLORS["soft"], lw=1)
         axes.set_xlim(-20, 40)
         axes.set_xlabel("lead of the right jack over the strongest other, dB")
         axes.set_ylabel("stops")
-    return drawing.svg
+    return picture.svg
 
 
 def trace(result: Result) -> str:
     """A minute at the first lane: the levels of all jacks, and who stood there."""
-    with _drawing(f"trace-{result.scenario.name}", 2.8) as drawing:
-        axes, glimpses = drawing.axes, result.glimpses
+    with drawing(f"trace-{result.scenario.name}", 2.8) as picture:
+        axes, glimpses = picture.axes, result.glimpses
         begins_s = glimpses[0].at_s if glimpses else 0.0
         ends_s = glimpses[-1].at_s if glimpses else 1.0
         served = _served(result, begins_s, ends_s)
@@ -271,7 +192,7 @@ def trace(result: Result) -> str:
             axes.plot(
                 [glimpse.at_s - begins_s for glimpse in heard],
                 [glimpse.levels_dbm[car] for glimpse in heard],
-                color=_COLORS[color],
+                color=COLORS[color],
                 lw=1.8 if car in served else 0.7,
                 alpha=1 if car in served else 0.55,
             )
@@ -281,15 +202,15 @@ def trace(result: Result) -> str:
             axes.axvspan(
                 max(stop_s[0], begins_s) - begins_s,
                 min(stop_s[1], ends_s) - begins_s,
-                color=_COLORS[_CAR_COLORS[number % len(_CAR_COLORS)]],
+                color=COLORS[_CAR_COLORS[number % len(_CAR_COLORS)]],
                 alpha=0.13,
                 lw=0,
             )
-        axes.axhline(result.rules[0].min_rssi_dbm, color=_COLORS["soft"], lw=1, ls=(0, (4, 3)))
+        axes.axhline(result.rules[0].min_rssi_dbm, color=COLORS["soft"], lw=1, ls=(0, (4, 3)))
         axes.set_xlim(0, ends_s - begins_s)
         axes.set_xlabel("seconds")
         axes.set_ylabel("level, dBm")
-    return drawing.svg
+    return picture.svg
 
 
 #: Lines in one picture; more are not told apart.
@@ -318,28 +239,28 @@ def _heard_longest(result: Result, served: Sequence[int]) -> list[int | None]:
 def site(result: Result) -> str:
     """The place from above: lanes, stops, terminals, metal, parked cars, attackers."""
     scenario = result.scenario
-    with _drawing(f"site-{scenario.name}", 2.8) as drawing:
-        axes = drawing.axes
+    with drawing(f"site-{scenario.name}", 2.8) as picture:
+        axes = picture.axes
         for lane in scenario.lanes:
             if lane.arrivals_s:
                 path = (_shown(lane.entry_m), lane.stop_m, _shown(lane.exit_m))
-                axes.plot(*zip(*path, strict=True), color=_COLORS["line"], lw=7, zorder=1)
+                axes.plot(*zip(*path, strict=True), color=COLORS["line"], lw=7, zorder=1)
                 _dots(axes, queue_places(lane)[1:])
-                axes.plot(*lane.stop_m, marker="s", ms=7, color=_COLORS["good"], zorder=3)
-            axes.plot(*lane.terminal_m, marker="^", ms=7, color=_COLORS["s1"], zorder=4)
+                axes.plot(*lane.stop_m, marker="s", ms=7, color=COLORS["good"], zorder=3)
+            axes.plot(*lane.terminal_m, marker="^", ms=7, color=COLORS["s1"], zorder=4)
         for road in scenario.traffic:
-            arrow = {"arrowstyle": "->", "color": _COLORS["soft"]}
+            arrow = {"arrowstyle": "->", "color": COLORS["soft"]}
             axes.annotate("", _shown(road.to_m), _shown(road.from_m), arrowprops=arrow)
         for wall in scenario.metal:
-            axes.plot(*zip(wall.from_m, wall.to_m, strict=True), color=_COLORS["ink"], lw=2.5)
+            axes.plot(*zip(wall.from_m, wall.to_m, strict=True), color=COLORS["ink"], lw=2.5)
         parked = [car.journey.places[0] for car in result.day.cars if car.parked]
         _dots(axes, parked)
         for attacker in scenario.attackers:
-            axes.plot(*attacker.at_m, marker="X", ms=9, color=_COLORS["bad"], zorder=5)
+            axes.plot(*attacker.at_m, marker="X", ms=9, color=COLORS["bad"], zorder=5)
         axes.set_xlabel("metres")
         axes.set_aspect("equal", adjustable="datalim")
         axes.tick_params(length=0)
-    return drawing.svg
+    return picture.svg
 
 
 #: Of lanes and roads no more is drawn than this to each side.
@@ -353,4 +274,4 @@ def _shown(place_m: tuple[float, float]) -> tuple[float, float]:
 def _dots(axes: Axes, places: Sequence[Position]) -> None:
     near = [place for place in places if abs(place.x_m) <= _SHOWN_M]
     xs, ys = [place.x_m for place in near], [place.y_m for place in near]
-    axes.plot(xs, ys, ls="", marker="s", ms=3.5, color=_COLORS["quiet"], zorder=2)
+    axes.plot(xs, ys, ls="", marker="s", ms=3.5, color=COLORS["quiet"], zorder=2)
