@@ -72,6 +72,13 @@ class PhoneRole(_Entry):
     limits: tuple[LimitRole, ...]
 
 
+class CarRole(_Entry):
+    """A car: the jack in its socket and the phone of its owner."""
+
+    jack: JackRole
+    phone: PhoneRole
+
+
 class MerchantRole(_Entry):
     """``presence``: whether the jack must have heard the lane (``require`` or ``prefer``)."""
 
@@ -97,7 +104,7 @@ class AirRole(_Entry):
 
 
 class Cast(_Entry):
-    """Everyone who takes part."""
+    """Everyone who takes part. ``jack`` and ``phone`` are those of the first car."""
 
     air: AirRole
     jack: JackRole
@@ -105,25 +112,37 @@ class Cast(_Entry):
     merchants: tuple[MerchantRole, ...]
     terminals: Annotated[tuple[TerminalRole, ...], Field(min_length=1)]
     extra_radios: tuple[RadioPlace, ...] = ()
+    more_cars: tuple[CarRole, ...] = ()
+
+    @property
+    def cars(self) -> tuple[CarRole, ...]:
+        """All of them, the first one first."""
+        return CarRole(jack=self.jack, phone=self.phone), *self.more_cars
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        names = [self.jack.name, self.phone.name]
+        names = [name for car in self.cars for name in (car.jack.name, car.phone.name)]
         names += [terminal.name for terminal in self.terminals]
         names += [radio.name for radio in self.extra_radios]
         if len(set(names)) < len(names):
             raise ValueError("each agent and radio needs a name of its own")
         known = {merchant.id for merchant in self.merchants}
         asked = {terminal.merchant for terminal in self.terminals}
-        asked |= {limit.merchant for limit in self.phone.limits}
+        asked |= {limit.merchant for car in self.cars for limit in car.phone.limits}
         if missing := asked - known:
             raise ValueError(f"no such merchant: {', '.join(sorted(missing))}")
         return self
 
-    def in_car(self, at_m: tuple[float, float]) -> dict[str, tuple[float, float]]:
-        """Where jack and phone are while the car, hence the jack, is at ``at_m``."""
-        x_m, y_m = (a - b for a, b in zip(self.phone.at_m, self.jack.at_m, strict=True))
-        return {self.jack.name: at_m, self.phone.name: (at_m[0] + x_m, at_m[1] + y_m)}
+    def in_car(
+        self, at_m: tuple[float, float], car: CarRole | None = None
+    ) -> dict[str, tuple[float, float]]:
+        """Where jack and phone are while ``car``, hence its jack, is at ``at_m``.
+
+        None: the first car.
+        """
+        jack, phone = (car.jack, car.phone) if car else (self.jack, self.phone)
+        x_m, y_m = (a - b for a, b in zip(phone.at_m, jack.at_m, strict=True))
+        return {jack.name: at_m, phone.name: (at_m[0] + x_m, at_m[1] + y_m)}
 
     def at(self, terminals: Collection[str], extra_radios: Collection[str] = ()) -> Cast:
         """Those of this cast who are needed at ``terminals`` and for radios of nobody's."""
@@ -137,8 +156,10 @@ class Cast(_Entry):
 
     def air_plan(self, seed: int | None = None) -> dict[str, Any]:
         """The plan that ``fieldkit air`` takes, with ``seed`` in place of the cast's own."""
-        jack = {"name": self.jack.name, "tx_power_dbm": self.jack.tx_power_dbm}
-        places = [_at(jack, self.jack.at_m), _at({"name": self.phone.name}, self.phone.at_m)]
+        places = []
+        for jack, phone in ((car.jack, car.phone) for car in self.cars):
+            sender = {"name": jack.name, "tx_power_dbm": jack.tx_power_dbm}
+            places += [_at(sender, jack.at_m), _at({"name": phone.name}, phone.at_m)]
         places += [_at({"name": terminal.name}, terminal.at_m) for terminal in self.terminals]
         places += [_at({"name": radio.name}, radio.at_m) for radio in self.extra_radios]
         return {

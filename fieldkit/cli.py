@@ -18,6 +18,7 @@ class _LazyGroup(click.Group):
         "car": ("fieldkit.car.commands", "car"),
         "jack": ("fieldkit.desk_jack", "jack"),
         "tune": ("fieldkit.trials.tune_commands", "tune"),
+        "trial": ("fieldkit.trials.commands", "trial"),
         "world": ("fieldkit.world.commands", "world"),
     }
 

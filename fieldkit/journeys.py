@@ -28,7 +28,7 @@ from fieldkit.trace import TraceError, TraceEvent
 from twochannel.protocol.money import format_minor
 
 #: Where the car stops: this far from the terminal's antenna.
-_STOPS_AT_M: Final = 2.5
+STOPS_AT_M: Final = 2.5
 #: A jack that boots in 1970 is found, synchronised and heard within this time.
 _DEADLINE_S: Final = 30.0
 _DECLINED: Final = 3
@@ -109,7 +109,7 @@ async def arrive(stage: Stage, terminal: str, speed_mps: float | None = None) ->
 
 async def _move(stage: Stage, terminal: str, speed_mps: float | None) -> None:
     x_m, y_m = stage.cast.terminal(terminal).at_m
-    places = stage.cast.in_car((x_m + _STOPS_AT_M, y_m))
+    places = stage.cast.in_car((x_m + STOPS_AT_M, y_m))
     async with stage.air() as air, asyncio.timeout(stage.within_s(_DEADLINE_S)):
         for name, there in places.items():
             if speed_mps is None:

@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 
 from fieldkit import processor_books
 from fieldkit.air_control import AirControl
-from fieldkit.cast import Cast, MerchantRole, TerminalRole
+from fieldkit.cast import CarRole, Cast, MerchantRole, TerminalRole
 from fieldkit.process import CommandFailedError, Process, StageError
 from fieldkit.processor_books import Charge
 from fieldkit.trace import TraceEvent, TraceFile
@@ -74,7 +74,7 @@ class Stage:
         self.traces: dict[str, TraceFile] = {}
         #: Thumbprint of the server's key, as its operator was told: what evidence is judged by.
         self.server_thumbprint = ""
-        #: What is printed on the jack, with its claim secret.
+        #: What is printed on the first car's jack, with its claim secret.
         self.jack_label = ""
         self._server_port = "0"
         self.seed = cast.air.seed if seed is None else seed
@@ -101,7 +101,9 @@ class Stage:
 
     def module(self, agent: str) -> str:
         """The package of an agent."""
-        roles = {SERVER: SERVER, self.cast.jack.name: "jack", self.cast.phone.name: "phone"}
+        roles = {SERVER: SERVER}
+        for car in self.cast.cars:
+            roles |= {car.jack.name: "jack", car.phone.name: "phone"}
         role = roles.get(agent)
         return _MODULES[role] if role else _TERMINAL_MODULE
 
@@ -255,14 +257,15 @@ class Stage:
             address = self.venue.place(agent).address
             where = {"CIGARJACK_SERVER_HOST": address, "CIGARJACK_SERVER_PORT": "0"}
             return where | _PATIENCE
-        if agent == self.cast.jack.name:
-            names = ["CIGARJACK_HOST", "CIGARJACK_INTERFACES"] if interfaces else []
-            return {"CIGARJACK_RADIO": self.radio(agent)} | dict.fromkeys(names, interfaces)
-        if agent == self.cast.phone.name:
-            names = ["PHONE_AGENT_INTERFACES"] if interfaces else []
-            prompt = {"PHONE_AGENT_PROMPT_S": str(self.cast.phone.prompt_s)}
-            radio = {"PHONE_AGENT_RADIO": self.radio(agent)}
-            return prompt | radio | dict.fromkeys(names, interfaces)
+        for car in self.cast.cars:
+            if agent == car.jack.name:
+                names = ["CIGARJACK_HOST", "CIGARJACK_INTERFACES"] if interfaces else []
+                return {"CIGARJACK_RADIO": self.radio(agent)} | dict.fromkeys(names, interfaces)
+            if agent == car.phone.name:
+                names = ["PHONE_AGENT_INTERFACES"] if interfaces else []
+                prompt = {"PHONE_AGENT_PROMPT_S": str(car.phone.prompt_s)}
+                radio = {"PHONE_AGENT_RADIO": self.radio(agent)}
+                return prompt | radio | dict.fromkeys(names, interfaces)
         return {"PAYMENT_DEVICE_RADIO": self.radio(agent)}
 
     # --- set-up
@@ -272,34 +275,41 @@ class Stage:
 
         ``closed``: terminals that are enrolled, and not started yet.
         """
-        jack = self.cast.jack.name
         self._progress("keys, database and virtual air")
-        _, (_, server), (_, made) = await _together(
+        _, (_, server), *made = await _together(
             self._start_air(),
             self.cli(SERVER, "init", "--host", self.venue.place(SERVER).address, "--port", "0"),
-            self.cli(jack, "init"),
+            *(self.cli(car.jack.name, "init") for car in self.cast.cars),
         )
-        self.server_thumbprint, self.jack_label = server["server"], made["label"]
+        labels = [jack["label"] for _, jack in made]
+        self.server_thumbprint, self.jack_label = server["server"], labels[0]
         self._progress("server and merchants")
         await _together(self.start(SERVER), *map(self._add_merchant, self.cast.merchants))
         self._progress("enrolment, pairing and payment methods")
         terminals = (self._set_up_terminal(one, closed) for one in self.cast.terminals)
-        await _together(self._set_up_phone(), *terminals)
+        cars = (
+            self._set_up_phone(car, label)
+            for car, label in zip(self.cast.cars, labels, strict=True)
+        )
+        await _together(*cars, *terminals)
         self._progress("the jack's time and beacon")
         await self.settled()
 
     async def settled(self, after_ns: int = 0) -> None:
-        """Wait until the phone is connected and the jack, synchronised, is heard beside it."""
-        jack, phone = self.cast.jack.name, self.cast.phone.name
-        nearest = self.cast.terminals[0].name
-        for agent, event in (
-            (phone, "server_connected"),
-            (jack, "clock_synchronised"),
-            (jack, "beacon_rotated"),
-            (nearest, "code_heard"),
-        ):
-            deadline_s = self.within_s(_SETTLE_DEADLINE_S)
-            await self.traces[agent].wait(event, after_ns=after_ns, deadline_s=deadline_s)
+        """Wait until each car is ready, and the first one's jack is heard beside it."""
+        for car in self.cast.cars:
+            await self.car_ready(car, after_ns)
+        await self._settled(self.cast.terminals[0].name, "code_heard", after_ns)
+
+    async def car_ready(self, car: CarRole, after_ns: int = 0) -> None:
+        """Wait until its phone is connected and its jack, synchronised, is on the air."""
+        await self._settled(car.phone.name, "server_connected", after_ns)
+        await self._settled(car.jack.name, "clock_synchronised", after_ns)
+        await self._settled(car.jack.name, "beacon_rotated", after_ns)
+
+    async def _settled(self, agent: str, event: str, after_ns: int) -> None:
+        deadline_s = self.within_s(_SETTLE_DEADLINE_S)
+        await self.traces[agent].wait(event, after_ns=after_ns, deadline_s=deadline_s)
 
     async def _start_air(self) -> None:
         air = await self.venue.start_air(self.cast.air_plan(self.seed))
@@ -317,12 +327,12 @@ class Stage:
         if terminal.name not in closed:
             await self.start(terminal.name)
 
-    async def _set_up_phone(self) -> None:
-        phone, jack = self.cast.phone, self.cast.jack.name
+    async def _set_up_phone(self, car: CarRole, label: str) -> None:
+        phone, jack = car.phone, car.jack.name
         await self._enroll(phone.name, "phones", "add", phone.label)
         # Only now, for it may be paired for a minute from here on.
         await self.start(jack)
-        await self._pair()
+        await self._pair(car, label)
         for method in phone.methods:
             card = ("--test-card", method.token, "--label", method.label)
             await self.cli(phone.name, "methods", "add", *card)
@@ -331,25 +341,26 @@ class Stage:
             await self.cli(phone.name, "merchants", *rule)
         await self.start(phone.name)
 
-    async def _pair(self) -> None:
+    async def _pair(self, car: CarRole, label: str) -> None:
         """Pair phone and jack; as their owner would, again where a slow place took too long."""
         tries_left = _PAIRING_TRIES if self.venue.patience > 1 else 1
         while tries_left:
             tries_left -= 1
-            pair = ("pair", self.jack_label, *self._pairing_address())
+            pair = ("pair", label, *self._pairing_address(car.jack.name))
             try:
-                await self.cli(self.cast.phone.name, *pair)
+                await self.cli(car.phone.name, *pair)
             except CommandFailedError as error:
                 if not tries_left or error.problem.get("code") != "jack_not_found":
                     raise
-                _, opened = await self.cli(self.cast.jack.name, "pair", "open")
-                self.jack_label = opened["label"]
+                _, opened = await self.cli(car.jack.name, "pair", "open")
+                label = opened["label"]
+                if car.jack == self.cast.jack:
+                    self.jack_label = label
             else:
                 return
 
-    def _pairing_address(self) -> Sequence[str]:
+    def _pairing_address(self, jack: str) -> Sequence[str]:
         """Where the jack is paired, unless the phone is to find it in their Wi-Fi."""
-        jack = self.cast.jack.name
         if not self.venue.interfaces(jack):
             return ()
         port = self.processes[jack].ready["pairing_port"]

@@ -83,9 +83,11 @@ class TraceFile:
         """All events so far, oldest first. Raises TraceError."""
         for number, path in pieces(self._path):
             with contextlib.suppress(FileNotFoundError):
-                lines = self._rest(number, path)
-                self._events += (parse_line(self.agent, line, self._shift_ns) for line in lines)
+                self._events += map(self._event, self._rest(number, path))
         return self._events
+
+    def _event(self, line: str) -> TraceEvent:
+        return parse_line(self.agent, line, self._shift_ns)
 
     def _rest(self, number: int, path: Path) -> list[str]:
         """The whole lines of a piece that were not there before."""

@@ -1,0 +1,159 @@
+"""Payments of a trial: the till that asks, and the owner who answers or does not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from fieldkit.cast import CarRole
+from fieldkit.process import StageError
+from fieldkit.trials import steps
+from fieldkit.trials.company import Company
+from fieldkit.trials.driving import Driving
+from fieldkit.trials.steps import Owner
+
+_CURRENCY: Final = "EUR"
+_HEARD_DEADLINE_S: Final = 40.0
+_LOOK_EVERY_S: Final = 0.05
+_WAIT_S: Final = 30
+_OPEN: Final = {"pending", "confirmed", "unknown"}
+#: How a payment may end, by what its owner does.
+_ENDS: Final = {
+    Owner.RULE: {"captured"},
+    Owner.APPROVES: {"captured"},
+    Owner.DECLINES: {"declined"},
+    Owner.SILENT: {"declined", "expired"},
+}
+
+
+@dataclass(slots=True)
+class Ending:
+    """Of a payment: how it stands so far. Both are empty until it has begun."""
+
+    payment: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the till asks for. ``pick``: it names the jack."""
+
+    amount: str
+    owner: Owner
+    capture: str = "automatic"
+    pick: bool = False
+
+
+class Paying:
+    """Where a car stands, it pays."""
+
+    def __init__(self, company: Company, driving: Driving) -> None:
+        self._company, self._stage, self._driving = company, company.stage, driving
+
+    async def pay(self, step: steps.Pay, ending: Ending) -> None:
+        """Raises StageError if it ends as it must not: in trouble it may end in any way."""
+        began_us = self._company.truth.now_us()
+        if step.method is not None:
+            await self._choose_method(step.car, step.method)
+        asked = _Asked(step.amount, step.owner, pick=step.pick)
+        await self._charge(step.car, asked, ending)
+        well = ending.status in _ENDS[step.owner]
+        if not well and not self._company.truth.troubled(step.car, began_us):
+            raise StageError(f"the payment is {ending.status}, and its owner {step.owner}")
+
+    async def refuel(self, step: steps.Refuel, ending: Ending) -> None:
+        """Raises StageError as ``pay``."""
+        began_us = self._company.truth.now_us()
+        await self._charge(step.car, _Asked(step.hold, step.owner, "manual"), ending)
+        if ending.status == "authorized":
+            body = {"amount": _amount(step.amount), "wait_s": _WAIT_S}
+            path = f"/v1/payments/{ending.payment}/captures"
+            captured = await self._stage.ask(self._driving.lane(step.car), "POST", path, body)
+            ending.status = str(captured["status"])
+        well = ending.status == "captured"
+        if not well and not self._company.truth.troubled(step.car, began_us):
+            raise StageError(f"refuelling has ended as {ending.status}")
+
+    async def _charge(self, car: str, asked: _Asked, ending: Ending) -> None:
+        lane, role = self._driving.lane(car), self._company.car(car)
+        handle = await self._heard(lane, role, pick=asked.pick)
+        body: dict[str, object] = {
+            "amount": _amount(asked.amount),
+            "capture": asked.capture,
+            "reference": f"trial-{secrets.token_hex(4)}",
+            "wait_s": _WAIT_S,
+        }
+        if asked.pick:
+            body["jack"] = handle
+        async with self._owner(role, asked.owner):
+            payment = await self._stage.ask(lane, "POST", "/v1/payments", body)
+            ending.payment = str(payment["id"])
+            while payment["status"] in _OPEN:
+                path = f"/v1/payments/{ending.payment}?wait_s={_WAIT_S}"
+                payment = await self._stage.ask(lane, "GET", path)
+        ending.status = str(payment["status"])
+        self._company.truth.paid(ending.payment, car, lane, asked.owner.value)
+
+    @contextlib.asynccontextmanager
+    async def _owner(self, car: CarRole, owner: Owner) -> AsyncIterator[None]:
+        """Who does what ``owner`` says about the payment that is asked for meanwhile."""
+        if owner is Owner.RULE:
+            yield
+            return
+        answering = asyncio.create_task(self._answer(car, owner, time.monotonic_ns()))
+        try:
+            yield
+            await answering
+        finally:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+
+    async def _answer(self, car: CarRole, owner: Owner, after_ns: int) -> None:
+        phone = car.phone.name
+        prompt = await self._stage.seen(phone, "prompt_shown", after_ns=after_ns)
+        if owner is Owner.SILENT:
+            fault = self._company.truth.began("owner_silent", phone, payment=prompt.payment)
+            await self._stage.traces[phone].wait(
+                "decision",
+                payment=prompt.payment,
+                deadline_s=self._stage.within_s(car.phone.prompt_s + _WAIT_S),
+            )
+            self._company.truth.ended(fault)
+            return
+        act = "approve" if owner is Owner.APPROVES else "decline"
+        await self._stage.ask(phone, "POST", f"/v1/payments/{prompt.payment}/{act}", {})
+
+    async def _heard(self, lane: str, car: CarRole, *, pick: bool) -> str:
+        """Wait until ``lane`` would charge the jack of ``car``, or shows it; its handle."""
+        states = {"chosen", "ambiguous", "heard"} if pick else {"chosen"}
+        async with asyncio.timeout(self._stage.within_s(_HEARD_DEADLINE_S)):
+            while True:
+                handle = self._handle(car)
+                listed = await self._stage.ask(lane, "GET", "/v1/jacks")
+                if any(j["handle"] == handle and j["state"] in states for j in listed["items"]):
+                    return handle
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _handle(self, car: CarRole) -> str:
+        """That of the code which its jack broadcasts."""
+        events = self._stage.traces[car.jack.name].events()
+        rotated = (event for event in reversed(events) if event.event == "beacon_rotated")
+        return next((str(event.fields["handle"]) for event in rotated), "")
+
+    async def _choose_method(self, car: str, label: str) -> None:
+        phone = self._company.car(car).phone.name
+        _, listed = await self._stage.cli(phone, "methods", "list")
+        ids = {method["label"]: method for method in listed["items"]}
+        if label not in ids:
+            raise StageError(f"{car} has no method called {label}")
+        if not ids[label]["default"]:
+            await self._stage.cli(phone, "methods", "default", str(ids[label]["id"]))
+
+
+def _amount(typed: str) -> dict[str, str]:
+    return {"amount": typed, "currency": _CURRENCY}

@@ -1,0 +1,60 @@
+"""A trial that was played by the command that people use, and the truth about it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fieldkit.trace import TraceEvent, parse_line
+
+DEADLINE_S = 400
+
+
+@dataclass(frozen=True)
+class PlayedTrial:
+    """``document``: of ``--json``; ``events``: by agent, as they are in the archive."""
+
+    archive: Path
+    document: dict[str, Any]
+    manifest: dict[str, Any]
+    events: dict[str, list[TraceEvent]]
+
+    @property
+    def truth(self) -> dict[str, Any]:
+        truth: dict[str, Any] = self.manifest["truth"]
+        return truth
+
+    def fault(self, name: str, machine: str) -> dict[str, Any]:
+        """The only one of that name at that machine."""
+        faults: list[dict[str, Any]] = self.truth["faults"]
+        (found,) = (f for f in faults if (f["name"], f["machine"]) == (name, machine))
+        return found
+
+    def true_us(self, event: TraceEvent) -> int:
+        """When it really happened. The machine of an agent has its name."""
+        for mono_us, true_us, boot in self.truth["clock_offsets_us"][event.agent]:
+            if boot == event.boot:
+                return int(true_us + event.mono_ns // 1000 - mono_us)
+        raise AssertionError(f"{event.agent} was never in boot {event.boot}")
+
+
+def played(scenario: Path, folder: Path) -> PlayedTrial:
+    """Play ``scenario``; it must end well."""
+    archive, document = folder / "day.trial", folder / "day.json"
+    line = [sys.executable, "-m", "fieldkit", "trial", "play", str(scenario)]
+    line += ["--out", str(archive), "--json", str(document)]
+    ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    with zipfile.ZipFile(archive) as opened:
+        manifest = json.loads(opened.read("trial.json"))
+        events: dict[str, list[TraceEvent]] = {}
+        for name in sorted(n for n in manifest["files"] if n.endswith(".jsonl")):
+            agent = name.split("/")[1]
+            lines = opened.read(name).decode().splitlines()
+            events.setdefault(agent, []).extend(parse_line(agent, line) for line in lines)
+    return PlayedTrial(archive, json.loads(document.read_text()), manifest, events)
