@@ -131,6 +131,7 @@ class JackAgent:
         # Imported here, for the first advert need not wait for web and mDNS libraries.
         from cigarjack.operator_service import operator_app
         from twochannel.serving import Address, serve
+        from twochannel.trial_notes import TrialNotes
 
         paired_app, pairing_app = self._applications()
         async with self._wifi_services(paired_app, pairing_app) as services:
@@ -141,7 +142,8 @@ class JackAgent:
             self._desk.tidy()
             if self._memory.pairing_state().owner is None:
                 await self._open_first_window(services)
-            app = operator_app(self.status, self._open_pairing)
+            notes = TrialNotes(self._trace, self._folder.path)
+            app = operator_app(self.status, self._open_pairing, notes)
             async with serve(app, Address(socket=self._folder.control)):
                 self._folder.control.chmod(0o600)
                 try:

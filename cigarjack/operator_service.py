@@ -10,13 +10,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cigarjack.local_service import application
+from twochannel.trial_notes import TrialNotes
 
 
 def operator_app(
     status: Callable[[], dict[str, object]],
     open_pairing: Callable[[], Awaitable[dict[str, object]]],
+    notes: TrialNotes,
 ) -> ASGIApp:
-    """``GET /v1/status`` and ``POST /v1/pairing-window``; whoever reaches the socket may."""
+    """``GET /v1/status``, ``POST /v1/pairing-window`` and the trial's notes.
+
+    Whoever reaches the socket may.
+    """
 
     async def tell_status(_request: Request) -> Response:
         return JSONResponse(status())
@@ -28,5 +33,6 @@ def operator_app(
         [
             Route("/v1/status", tell_status, methods=["GET"]),
             Route("/v1/pairing-window", open_window, methods=["POST"]),
+            *notes.routes(),
         ]
     )

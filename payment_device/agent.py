@@ -40,6 +40,7 @@ from twochannel.radio.backends import open_radio
 from twochannel.state_folder import held
 from twochannel.supervisor import supervised
 from twochannel.trace import Trace, boot_id, software, wall_ms
+from twochannel.trial_notes import TrialNotes
 
 _log = logging.getLogger(__name__)
 
@@ -161,6 +162,7 @@ class TerminalAgent:
             self._settings,
             self._state_folder,
             forecourt,
+            TrialNotes(self._trace, self._state_folder),
         )
 
     @contextlib.asynccontextmanager

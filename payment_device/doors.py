@@ -25,6 +25,7 @@ from payment_device.till_access import TillAccess, TokenDoor
 from twochannel.changes import Changes
 from twochannel.pages.door import Doorway
 from twochannel.serving import Address, serve, serve_as_before
+from twochannel.trial_notes import TrialNotes
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Doors:
     settings: TerminalSettings
     state: Path
     forecourt: Forecourt | None
+    notes: TrialNotes
 
     @asynccontextmanager
     async def open(self, socket: Path) -> AsyncIterator[None]:
@@ -47,7 +49,7 @@ class Doors:
         async with AsyncExitStack() as stack:
             doorway = await stack.enter_async_context(self._pages())
             await stack.enter_async_context(self._tills(api.application(*pump)))
-            own = api.application(*pump, _page_route(doorway))
+            own = api.application(*pump, *self.notes.routes(), _page_route(doorway))
             await stack.enter_async_context(serve(own, Address(socket=socket)))
             # Streams end before their servers wait for them.
             stack.callback(self.changes.close)

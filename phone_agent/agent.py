@@ -39,6 +39,7 @@ from twochannel.serving import Address, serve
 from twochannel.state_folder import held
 from twochannel.supervisor import supervised
 from twochannel.trace import Trace, boot_id, software, wall_ms
+from twochannel.trial_notes import TrialNotes
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Agent:
     approvals: Approvals
     pairing: PairingErrand
     trace: Trace
+    notes: TrialNotes
     radio: JackRadio | None = None
     connected: bool = False
     doorway: Doorway | None = None
@@ -238,7 +240,10 @@ async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]
         )
         finder = await stack.enter_async_context(JackFinder(settings.interfaces))
         radio = await stack.enter_async_context(listening(settings.radio, server.now_s))
-        agent = _assembled(database, wallet, identity, server, finder, radio, trace, settings)
+        notes = TrialNotes(trace, state)
+        agent = _assembled(
+            database, wallet, identity, server, finder, radio, notes, trace, settings
+        )
         stack.push_async_callback(agent.close)
         if (descriptor := terminal()) is not None:
             screen = TerminalScreen(descriptor, agent.approvals.answer_on_screen)
@@ -267,6 +272,7 @@ def _assembled(
     server: ServerClient,
     finder: JackFinder,
     radio: JackRadio | None,
+    notes: TrialNotes,
     trace: Trace,
     settings: PhoneSettings,
 ) -> Agent:
@@ -307,5 +313,6 @@ def _assembled(
         approvals,
         pairing,
         trace,
+        notes,
         radio,
     )

@@ -16,6 +16,7 @@ from phone_agent.ledger import KeptPayment
 from twochannel.intake import StrictDoor, answer_coded_error, answer_failure, answer_http_error
 from twochannel.protocol.errors import CodedError
 from twochannel.protocol.statements import Decision
+from twochannel.trial_notes import TrialNotes
 
 
 class RunningAgent(Protocol):
@@ -31,11 +32,16 @@ class RunningAgent(Protocol):
 
     def page_link(self) -> dict[str, Any]: ...
 
+    @property
+    def notes(self) -> TrialNotes:
+        """What people tell of a field trial."""
+        ...
+
 
 def local_api(agent: RunningAgent) -> ASGIApp:
     """``GET /v1/status``, ``GET /v1/payments``, ``POST /v1/payments/{id}/approve`` and
     ``/decline``, ``POST /v1/methods/{id}/couplings/{jack}``, ``POST /v1/refresh`` (the wallet has
-    changed), ``POST /v1/page`` (a new link)."""
+    changed), ``POST /v1/page`` (a new link), and the notes of a field trial."""
 
     async def status(_request: Request) -> JSONResponse:
         return JSONResponse(agent.status())
@@ -62,6 +68,7 @@ def local_api(agent: RunningAgent) -> ASGIApp:
             Route("/v1/payments", payments),
             Route("/v1/refresh", refresh, methods=["POST"]),
             *(_answer_route(agent, decision) for decision in Decision),
+            *agent.notes.routes(),
         ],
         exception_handlers={
             CodedError: answer_coded_error,

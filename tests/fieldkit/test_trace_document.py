@@ -68,6 +68,15 @@ def test_fields_are_those_of_the_code(party: str) -> None:
     assert [line for line in undocumented if line[1]] == []
 
 
+def test_notes_of_a_trial_are_those_of_the_code() -> None:
+    tree = ast.parse((ROOT / "twochannel" / "trial_notes.py").read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    found = [line for function in functions for line in written_in(function)]
+    fields = documented("notes of a trial")
+    assert set(fields) == {event for event, _ in found}
+    assert [line for line in found if not line[1] <= fields[line[0]]] == []
+
+
 def test_what_the_bench_looks_for_is_documented() -> None:
     wanted = {legs.START, *(end for ends in legs.ENDS.values() for end in ends)}
     wanted |= {event for message in MESSAGES for event in message}
