@@ -17,8 +17,9 @@ class _LazyGroup(click.Group):
         "bench": ("fieldkit.bench.commands", "bench"),
         "car": ("fieldkit.car.commands", "car"),
         "jack": ("fieldkit.desk_jack", "jack"),
-        "tune": ("fieldkit.trials.tune_commands", "tune"),
+        "report": ("fieldkit.trials.report_commands", "report"),
         "trial": ("fieldkit.trials.commands", "trial"),
+        "tune": ("fieldkit.trials.tune_commands", "tune"),
         "world": ("fieldkit.world.commands", "world"),
     }
 

@@ -1,7 +1,7 @@
 """The parts of documents that the code writes.
 
 docs/protocol.md: statements, life cycle, limits, errors. docs/evidence.md: the journal's example.
-docs/doctor.md: checks, known-bad pairs.
+docs/doctor.md: checks, known-bad pairs. docs/trial-report.md: causes.
 
 ``python -m fieldkit.docs`` rewrites them in place; ``--check`` fails when they are out of date.
 """
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import click
 
 from fieldkit.specimens import NOW_S, Specimens
+from fieldkit.trials.causes import FAILURES, SLOWNESS
 from server.confirmations import accept_confirmation
 from server.couplings import couple
 from server.operations import accept_order
@@ -58,6 +59,7 @@ _DOCS = Path(__file__).parent.parent / "docs"
 PROTOCOL = _DOCS / "protocol.md"
 EVIDENCE = _DOCS / "evidence.md"
 DOCTOR = _DOCS / "doctor.md"
+TRIAL_REPORT = _DOCS / "trial-report.md"
 #: What begins with one of these is a command.
 _PROGRAMS = {"bluetoothctl", "rfkill", "sudo"}
 
@@ -251,6 +253,16 @@ def known_bad_section() -> str:
     return f"{titles}\n{'|---' * 6}|\n{rows}\n"
 
 
+def causes_section() -> str:
+    """The rules by which a trial's report finds causes."""
+    heads = "| cause | what is in the traces |\n|---|---|\n"
+    parts = [
+        heads + "".join(f"| {rule.title} | {rule.seen} |\n" for rule in rules)
+        for rules in (FAILURES, SLOWNESS)
+    ]
+    return "\n".join(parts)
+
+
 #: What each document has, by the name between its markers.
 _SECTIONS: dict[Path, dict[str, Callable[[], str]]] = {
     PROTOCOL: {
@@ -263,6 +275,7 @@ _SECTIONS: dict[Path, dict[str, Callable[[], str]]] = {
     },
     EVIDENCE: {"journal": journal_section},
     DOCTOR: {"checks": checks_section, "known-bad": known_bad_section},
+    TRIAL_REPORT: {"causes": causes_section},
 }
 
 

@@ -21,6 +21,7 @@ LANE_DECISION = (ROOT / "docs" / "lane-decision.md").read_text(encoding="utf-8")
 LANE_PAGE = (ROOT / "docs" / "lane-page.md").read_text(encoding="utf-8")
 PHONE_PAGE = (ROOT / "docs" / "phone-page.md").read_text(encoding="utf-8")
 PUMP = (ROOT / "docs" / "pump.md").read_text(encoding="utf-8")
+TRIAL_REPORT = (ROOT / "docs" / "trial-report.md").read_text(encoding="utf-8")
 VIRTUAL_CAR = (ROOT / "docs" / "virtual-car.md").read_text(encoding="utf-8")
 PROGRAMS = {
     "cigarjack": "cigarjack.cli",
@@ -34,6 +35,7 @@ PROGRAMS = {
 def commands() -> Iterator[str]:
     """Each command line of the documents' blocks, without prompt, sudo and comment."""
     text = README + BY_HAND + ON_PIS + LANE_DECISION + LANE_PAGE + PHONE_PAGE + PUMP + VIRTUAL_CAR
+    text += TRIAL_REPORT
     for block in re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
             command = re.sub(r"^(\w*\$ +|sudo )", "", line).partition("  #")[0].strip()

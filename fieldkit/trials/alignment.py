@@ -58,7 +58,8 @@ class Clock:
     """One clock as it was found. ``drift_ppm``: least and most, None without two places to compare.
 
     ``offset_ns`` is to be added to its readings, in the middle of what it noted; ``best_ns`` and
-    ``worst_ns`` are the least and the most uncertainty among its events.
+    ``worst_ns`` are the least and the most uncertainty among its events, which lie between its
+    readings ``first_ns`` and ``last_ns``.
     """
 
     id: ClockId
@@ -69,6 +70,8 @@ class Clock:
     drift_ppm: tuple[float, float] | None
     best_ns: float
     worst_ns: float
+    first_ns: int
+    last_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +118,28 @@ class Alignment:
         """The true time, in nanoseconds of the reference, when ``clock`` showed ``mono_ns``."""
         return self._placed(clock, mono_ns)[1]
 
-    def at_ns(self, clock: ClockId, mono_ns: int) -> int:
-        """The middle of the interval. Taken together the middles keep the order of all messages.
+    def placed(self, clock: ClockId, mono_ns: int) -> tuple[int, float]:
+        """True time, and its uncertainty either way: the middle and half of the interval.
 
-        Without bounds: what the wall clock said, whose uncertainty is not known.
+        Taken together the middles keep the order of all messages. Without bounds: what the wall
+        clock said, whose uncertainty is infinite.
         """
         found = self.interval(clock, mono_ns)
-        return found.middle_ns if found.bounded else mono_ns + self._by_wall_ns.get(clock, 0)
+        if found.bounded:
+            return found.middle_ns, found.half_width_ns
+        return mono_ns + self._by_wall_ns.get(clock, 0), math.inf
+
+    def at_ns(self, clock: ClockId, mono_ns: int) -> int:
+        """The first of ``placed``."""
+        return self.placed(clock, mono_ns)[0]
 
     def at_us(self, machine: str, boot: str, mono_us: int) -> tuple[int, float]:
         """True time and its uncertainty either way, both in microseconds; infinite if unknown."""
-        clock, mono_ns = ClockId(machine, boot), mono_us * _NS_PER_US
-        half_ns = self.interval(clock, mono_ns).half_width_ns
-        within_us = math.ceil(half_ns / _NS_PER_US) + 1 if math.isfinite(half_ns) else math.inf
-        if self.basis(clock) is Basis.REFERENCE:
-            within_us = 0
-        return self.at_ns(clock, mono_ns) // _NS_PER_US, within_us
+        clock = ClockId(machine, boot)
+        at_ns, within_ns = self.placed(clock, mono_us * _NS_PER_US)
+        rounded_us = 0 if clock == self.reference else 1
+        within_us = math.ceil(within_ns / _NS_PER_US) if math.isfinite(within_ns) else math.inf
+        return at_ns // _NS_PER_US, within_us + rounded_us
 
     def order(self, one: tuple[ClockId, int], other: tuple[ClockId, int]) -> Relation:
         """Which of two readings came first, as finely as is known."""
@@ -166,6 +175,8 @@ class Alignment:
             drift_ppm=self._drift_ppm(clock),
             best_ns=min(widths_ns),
             worst_ns=max(widths_ns),
+            first_ns=times_ns[0],
+            last_ns=times_ns[-1],
         )
 
     def _drift_ppm(self, clock: ClockId) -> tuple[float, float] | None:

@@ -37,6 +37,10 @@ def document(figures: Figures) -> dict[str, Any]:
         "blind_windows": [asdict(window) for window in figures.blind],
         "incidents": [asdict(incident) for incident in figures.incidents],
         "clocks": [_clock(clock) for clock in timeline.alignment.clocks],
+        "clock_truths": [
+            {"machine": t.clock.machine, "boot": t.clock.boot, "inside": t.inside, "ms": t.worst_ms}
+            for t in figures.clock_truths
+        ],
         "statements": list(timeline.alignment.statements),
     }
 

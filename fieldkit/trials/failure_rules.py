@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from fieldkit.trials.attempts import Outcome
+from fieldkit.trials.endings import told_end
 from fieldkit.trials.finding import Finding
 from fieldkit.trials.scene import Scene
 from fieldkit.trials.timeline import Happening
@@ -60,17 +61,12 @@ def canceled(scene: Scene) -> Finding | None:
 
 
 def power_cut(scene: Scene) -> Finding | None:
-    """A party's machine under a new boot id while the payment ran or up to 10 s before."""
+    """A party under a new boot id while the payment needed it, or up to 10 s before."""
     for party in _PARTIES:
         restart = scene.restart(party)
-        if restart is not None and restart.machine_too:
-            how = (
-                "was rebooted"
-                if restart.orderly
-                else "lost its power or was reset, with no orderly end"
-            )
+        if restart is not None and restart.machine_too and _broke(scene, party):
             return Finding(
-                f"The machine of the {party} {how}; it was back at "
+                f"The machine of the {party} {told_end(restart.last)}; it was back at "
                 f"{scene.timeline.clock_text(restart.first.at_ns)}.",
                 (restart.last, restart.first),
             )
@@ -78,7 +74,7 @@ def power_cut(scene: Scene) -> Finding | None:
 
 
 def restarted(scene: Scene) -> Finding | None:
-    """A party's `agent_started` while the payment ran or up to 10 s before."""
+    """A party's `agent_started` while the payment needed it, or up to 10 s before."""
     for party in _PARTIES:
         restart = scene.restart(party)
         if restart is not None and _broke(scene, party):
@@ -91,14 +87,20 @@ def restarted(scene: Scene) -> Finding | None:
 
 
 def _broke(scene: Scene, party: str) -> bool:
-    """Whether the payment ended before the party had its say; else a restart is no cause."""
-    needed = {
-        "terminal": ("terminal", "payment_settled"),
-        "server": ("terminal", "payment_settled"),
-        "phone": ("phone", "confirmation_sent"),
-        "jack": ("jack", "auth_code_signed"),
-    }
-    return scene.has(*needed[party]) is None
+    """Whether the payment needed the party and ended without it; else a restart is no cause."""
+    chosen = scene.has("terminal", "jack_not_chosen") is None or _unheard(scene)
+    unsettled = chosen and scene.has("terminal", "payment_settled") is None
+    match party:
+        case "terminal":
+            return unsettled
+        case "server":
+            return unsettled and scene.has("terminal", "request_sent") is not None
+        case "phone":
+            challenged = scene.has("server", "challenge_issued") is not None
+            return challenged and scene.has("phone", "confirmation_sent") is None
+        case _:
+            asked = scene.has("phone", "auth_code_asked") is not None or _unheard(scene)
+            return asked and scene.has("jack", "auth_code_signed") is None
 
 
 def terminal_radio(scene: Scene) -> Finding | None:
@@ -231,16 +233,23 @@ def jack_unreachable(scene: Scene) -> Finding | None:
 
 
 def presence(scene: Scene) -> Finding | None:
-    """Phone `decision` decline because presence is required, or `auth_code_received` without it."""
+    """Phone `decision` decline because presence is required; the jack's radio off, if noted."""
     required = scene.has("phone", "decision", reason="presence_required")
     if required is None:
         return None
-    lost = scene.lacking("jack", "radio_lost", "radio_recovered")
-    why = ", for its radio was lost" if lost else ""
+    lost = scene.lacking("jack", "radio_lost", "radio_recovered") or _radio_off(scene, required)
+    why = ", for its radio was off" if lost else ""
     return Finding(
         f"The merchant requires that the jack hears the lane, and it did not{why}.",
         tuple(h for h in (required, lost) if h),
     )
+
+
+def _radio_off(scene: Scene, until: Happening) -> Happening | None:
+    """That the jack has nothing on the air for want of a radio."""
+    shown = scene.latest("jack", until.at_ns, ("beacon_rotated", "beacon_silent"))
+    off = shown is not None and shown.field("reason") == "radio_off"
+    return shown if off else None
 
 
 def owner_silent(scene: Scene) -> Finding | None:

@@ -15,6 +15,7 @@ from fieldkit.shares import wilson
 from fieldkit.trials.attempts import Attempt, Outcome, attempts
 from fieldkit.trials.blindness import Blindness, blind_windows
 from fieldkit.trials.causes import Cause, cause
+from fieldkit.trials.clock_truth import ClockTruth, clock_truths
 from fieldkit.trials.incidents import Incident, incidents
 from fieldkit.trials.lane_truth import AtLane, Decided, Presence, confusion, presences
 from fieldkit.trials.scene import Scene
@@ -89,6 +90,7 @@ class Figures:
     blind: Sequence[Blindness]
     incidents: Sequence[Incident]
     presences: Sequence[Presence]
+    clock_truths: Sequence[ClockTruth]
 
     @property
     def troubled(self) -> list[Judged]:
@@ -110,6 +112,7 @@ def figures(
     found = attempts(timeline)
     judged = [_judged(attempt, timeline, slow_ms) for attempt in found]
     paid = sum(attempt.outcome is Outcome.PAID for attempt in found)
+    marked = presences(timeline, truth)
     unwanted = sum(a.outcome in {Outcome.DECLINED, Outcome.CANCELED} for a in found)
     return Figures(
         name=name,
@@ -120,10 +123,11 @@ def figures(
         wanted=Share(paid, len(found) - unwanted),
         legs={leg: _leg(leg, found) for leg in NAMES},
         causes=Counter(j.cause.title for j in judged if j.cause is not None),
-        matrix=confusion(found, timeline),
+        matrix=confusion(found, marked),
         blind=blind_windows(timeline),
         incidents=incidents(timeline, truth),
-        presences=presences(timeline),
+        presences=marked,
+        clock_truths=clock_truths(timeline.alignment, truth),
     )
 
 

@@ -9,6 +9,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 from fieldkit.trials.alignment import Step
+from fieldkit.trials.clock_truth import true_clock
+from fieldkit.trials.endings import told_end
 from fieldkit.trials.timeline import Happening, Timeline
 
 
@@ -37,7 +39,7 @@ class Incident:
 def incidents(timeline: Timeline, truth: Mapping[str, Any] | None = None) -> list[Incident]:
     """All of them, oldest first. ``truth``: what the player of a virtual trial says it did."""
     found = [*_lost_radios(timeline), *_restarts(timeline), *_steps(timeline)]
-    found += _played(timeline, truth or {})
+    found += _played(timeline, truth)
     for name, (kind, text) in _TOLD.items():
         for h in timeline.named(name):
             if name == "trial_marked" and h.field("truth") and not h.field("text"):
@@ -46,24 +48,18 @@ def incidents(timeline: Timeline, truth: Mapping[str, Any] | None = None) -> lis
     return sorted(found, key=lambda incident: incident.at_ns)
 
 
-def _played(timeline: Timeline, truth: Mapping[str, Any]) -> list[Incident]:
+def _played(timeline: Timeline, truth: Mapping[str, Any] | None) -> list[Incident]:
     """The faults of a virtual trial, whose true time is told for the server's clock."""
-    machine = timeline.alignment.reference.machine
-    told = truth.get("clock_offsets_us", {}).get(machine, ())
-    if not told:
+    at_ns = true_clock(timeline.alignment, truth)
+    if at_ns is None or truth is None:
         return []
-
-    def at_ns(true_us: float) -> int:
-        mono_us, own_us = min(told, key=lambda pair: abs(pair[1] - true_us))
-        return int((mono_us + true_us - own_us) * 1000)
-
     return [
         Incident(
             at_ns(fault["from_true_us"]),
-            at_ns(fault["to_true_us"]) if fault.get("to_true_us") is not None else None,
-            str(fault.get("machine") or ""),
+            at_ns(fault["to_true_us"]),
+            str(fault["machine"]),
             Kind.FAULT,
-            f"{fault['name']}, as played",
+            f"{str(fault['name']).replace('_', ' ')}, as played",
         )
         for fault in truth.get("faults", ())
     ]
@@ -104,12 +100,8 @@ def _restarts(timeline: Timeline) -> list[Incident]:
 
 
 def _restart(before: Happening, started: Happening) -> Incident:
-    if before.event.boot == started.event.boot:
-        what = "agent started again"
-    elif before.field("reason") == "radio_off" or before.name == "agent_stopped":
-        what = "machine rebooted"
-    else:
-        what = "machine lost its power or was reset"
+    same = before.event.boot == started.event.boot
+    what = "agent started again" if same else f"machine {told_end(before)}"
     gone_s = (started.at_ns - before.at_ns) / 1e9
     text = f"{what}; {gone_s:.1f} s since its last word"
     return Incident(before.at_ns, started.at_ns, started.agent, Kind.RESTART, text)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from fieldkit.trials.attempts import Attempt
+from fieldkit.trials.clock_truth import true_clock
 from fieldkit.trials.timeline import Timeline
 from payment_device.sightings import Ambiguity
 
@@ -36,8 +38,19 @@ class Presence:
     to_ns: int | None
 
 
-def presences(timeline: Timeline) -> list[Presence]:
-    """What the marks of ``kind`` at_lane say, oldest first."""
+def presences(timeline: Timeline, truth: Mapping[str, Any] | None = None) -> list[Presence]:
+    """What the player of a virtual trial says, or else the marks of people; oldest first."""
+    at_ns = true_clock(timeline.alignment, truth)
+    if at_ns is not None and truth is not None:
+        return [
+            Presence(s["lane"], s["jack"], at_ns(s["from_true_us"]), at_ns(s["to_true_us"]))
+            for s in truth.get("at_lane", ())
+        ]
+    return _marked(timeline)
+
+
+def _marked(timeline: Timeline) -> list[Presence]:
+    """The marks of ``kind`` at_lane, from one that says present to the one that says not."""
     open_marks: dict[tuple[str, str], int] = {}
     found = []
     for mark in timeline.named("trial_marked"):
@@ -64,9 +77,10 @@ def at_lane(marked: Sequence[Presence], names: frozenset[str], at_ns: int) -> li
     ]
 
 
-def confusion(attempts: Sequence[Attempt], timeline: Timeline) -> Counter[tuple[AtLane, Decided]]:
+def confusion(
+    attempts: Sequence[Attempt], marked: Sequence[Presence]
+) -> Counter[tuple[AtLane, Decided]]:
     """How often each truth met each decision, over what tills asked at lanes with marks."""
-    marked = presences(timeline)
     lanes = {presence.lane for presence in marked}
     matrix: Counter[tuple[AtLane, Decided]] = Counter()
     for attempt in attempts:

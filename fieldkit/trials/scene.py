@@ -18,15 +18,11 @@ OPEN_NS: Final = 120 * NS_PER_S
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """An agent began anew. ``machine_too``: under another boot, so its machine did.
-
-    ``orderly``: its last event before was one that is noted on the way out.
-    """
+    """An agent began anew. ``machine_too``: under another boot, so its machine did."""
 
     last: Happening
     first: Happening
     machine_too: bool
-    orderly: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +102,5 @@ class Scene:
             if before:
                 last = before[-1]
                 machine_too = last.event.boot != first.event.boot
-                orderly = last.field("reason") == "radio_off" or last.name == "agent_stopped"
-                return Restart(last, first, machine_too, orderly)
+                return Restart(last, first, machine_too)
         return None

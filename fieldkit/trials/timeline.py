@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fieldkit.trace import TraceEvent
-from fieldkit.trials.alignment import Alignment, Basis, Trial, align
+from fieldkit.trials.alignment import Alignment, Trial, align
 from fieldkit.trials.bounds import ClockId
 from fieldkit.trials.exchanges import clock_of
 
@@ -124,9 +124,7 @@ def lay_out(trial: Trial) -> Timeline:
         agent = record.agent if unique else f"{record.machine}/{record.agent}"
         for event in record.events:
             clock = clock_of(record, event)
-            at_ns = alignment.at_ns(clock, event.mono_ns)
-            within_ns = alignment.interval(clock, event.mono_ns).half_width_ns
-            within_ns = 0 if alignment.basis(clock) is Basis.REFERENCE else within_ns
+            at_ns, within_ns = alignment.placed(clock, event.mono_ns)
             placed = replace(event, mono_ns=at_ns)
             happenings.append(Happening(at_ns, within_ns, clock, agent, placed))
     return Timeline(happenings, alignment)

@@ -33,8 +33,8 @@ _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 _BEFORE_NS: Final = 2_000_000_000
 _AFTER_NS: Final = 1_000_000_000
 _MOST_LINES: Final = 80
-#: Noted many times a second, and drawn elsewhere.
-_NOISE: Final = frozenset({"code_heard", "lane_decision", "health", "position"})
+#: Noted often, and drawn elsewhere; lanes that a jack hears are mostly those of others.
+_NOISE: Final = frozenset({"code_heard", "lane_decision", "lane_heard", "health", "position"})
 #: Characters of a field.
 _BRIEF: Final = 32
 #: A drift that is known less well than this is not told.
@@ -42,14 +42,15 @@ _TOLD_DRIFT_PPM: Final = 50.0
 #: Colours of the timeline, as far as they are on it.
 _KEY: Final = {
     "good": ("good", "paid"),
+    "amber": ("amber", "paid, slow; power or heat"),
     "bad": ("bad", "failed, or without radio"),
     "blind": ("bad", "failed, or without radio"),
     "kind-radio": ("bad", "failed, or without radio"),
     "quiet": ("quiet", "as its owner wished, or open"),
     "kind-restart": ("s3", "restart"),
     "kind-clock": ("phone", "clock set"),
-    "kind-power": ("amber", "power or heat"),
-    "kind-heat": ("amber", "power or heat"),
+    "kind-power": ("amber", "paid, slow; power or heat"),
+    "kind-heat": ("amber", "paid, slow; power or heat"),
     "kind-mark": ("ink", "mark"),
     "kind-trial": ("ink", "mark"),
     "kind-fault": ("fault", "fault, as played"),
@@ -97,13 +98,13 @@ class _Payment:
 
     @property
     def kind(self) -> str:
-        slow = self.judged.slow and self.judged.attempt.outcome is Outcome.PAID
-        return "warn" if slow else _KINDS.get(self.judged.attempt.outcome, "none")
+        return (
+            "warn" if _paid_slowly(self.judged) else _KINDS.get(self.judged.attempt.outcome, "none")
+        )
 
     @property
     def outcome(self) -> str:
-        slow = self.judged.slow and self.judged.attempt.outcome is Outcome.PAID
-        return "paid, slow" if slow else self.judged.attempt.outcome.value
+        return "paid, slow" if _paid_slowly(self.judged) else self.judged.attempt.outcome.value
 
     @property
     def willed(self) -> bool:
@@ -141,6 +142,10 @@ class _Strip:
     segments: Sequence[Segment]
 
 
+def _paid_slowly(judged: Judged) -> bool:
+    return judged.slow and judged.attempt.outcome is Outcome.PAID
+
+
 def render(figures: Figures, about: About, comparison: Comparison | None = None) -> str:
     """The report as HTML."""
     environment = Environment(
@@ -165,6 +170,7 @@ def render(figures: Figures, about: About, comparison: Comparison | None = None)
         payments=list(payments.values()),
         troubled=[payments[id(judged)] for judged in figures.troubled],
         lanes=lane_plot.lane_plots(figures),
+        uncertainty=_uncertainty(figures),
         strips=strips,
         key=dict.fromkeys(_KEY[s.kind] for strip in strips for s in strip.segments),
         ticks=lane_plot.ticks(timeline, frame),
@@ -277,12 +283,14 @@ def _strips(figures: Figures, frame: Frame) -> list[_Strip]:
         frame.segment(
             j.attempt.asked_ns,
             j.attempt.ended_ns,
-            _KINDS.get(j.attempt.outcome, "quiet"),
+            "amber" if _paid_slowly(j) else _KINDS.get(j.attempt.outcome, "quiet"),
             f"{figures.timeline.clock_text(j.attempt.asked_ns)} {j.attempt.outcome.value}",
         )
         for j in figures.judged
     ]
-    rows: dict[str, list[Segment]] = {"payments": asked}
+    agents = figures.timeline.agents
+    rows: dict[str, list[Segment]] = {"payments": asked, "marks": [], "faults played": []}
+    rows |= {agent: [] for agent in agents}
     for found in figures.incidents:
         name = {Kind.MARK: "marks", Kind.TRIAL: "marks", Kind.FAULT: "faults played"}.get(
             found.kind, found.agent
@@ -296,6 +304,12 @@ def _strips(figures: Figures, frame: Frame) -> list[_Strip]:
         segment = frame.segment(window.from_ns, window.to_ns, "blind", text)
         rows.setdefault(window.terminal, []).append(segment)
     return [_Strip(name, segments) for name, segments in rows.items() if segments]
+
+
+def _uncertainty(figures: Figures) -> str:
+    """The worst of the payments whose legs are counted; empty if all is one machine's."""
+    paid = (j.attempt for j in figures.judged if j.attempt.outcome is Outcome.PAID)
+    return _within(max((attempt.within_ms for attempt in paid), default=0.0) * 1e6)
 
 
 def _clock_row(clock: Clock) -> _ClockRow:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from fieldkit.docs import (
     DOCTOR,
     PROTOCOL,
+    TRIAL_REPORT,
     checks_section,
     errors_section,
     known_bad_section,
@@ -24,7 +25,7 @@ from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.payment import TRANSITIONS
 
 
-@pytest.mark.parametrize("document", [PROTOCOL, DOCTOR])
+@pytest.mark.parametrize("document", [PROTOCOL, DOCTOR, TRIAL_REPORT])
 def test_the_generated_sections_are_up_to_date(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     assert written(text, document) == text

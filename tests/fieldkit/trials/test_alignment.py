@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from fieldkit.trials.alignment import (
     align,
 )
 from fieldkit.trials.bounds import ClockId
+from fieldkit.trials.clock_truth import clock_truths
 from tests.fieldkit.trials.machines import NS, Machine, Trip
 
 MS = NS // 1000
@@ -253,6 +255,28 @@ def test_a_wall_clock_that_was_set_is_found() -> None:
     steps = align(trip).steps
     assert [(step.agent, step.by_ms) for step in steps] == [("phone-1", 3_600_000)]
     assert steps[0].trust == ("system", "system")
+
+
+def test_where_the_truth_is_known_the_timeline_is_compared_with_it() -> None:
+    trip = trip_of()
+    trip.pay("payment-1", 10 * NS, FAST_NS)
+    trip.pay("payment-2", 600 * NS, FAST_NS)
+    offsets = {
+        name: [[machine.reads_ns(0) // 1000, 0, machine.boot]]
+        for name, machine in trip.machines.items()
+    }
+    alignment = align(trip)
+    found = {one.clock.machine: one for one in clock_truths(alignment, told(offsets))}
+    assert set(found) == {"jack", "phone", "terminal"}
+    assert all(one.inside and one.worst_ms < 40 for one in found.values())
+    offsets["jack"] = [[mono_us, 10**6, boot] for mono_us, _, boot in offsets["jack"]]
+    lied = {one.clock.machine: one for one in clock_truths(alignment, told(offsets))}
+    assert not lied["jack"].inside
+    assert clock_truths(alignment, None) == []
+
+
+def told(offsets: dict[str, list[list[Any]]]) -> dict[str, Any]:
+    return {"clock_offsets_us": offsets}
 
 
 def test_one_machine_is_one_clock() -> None:

@@ -67,6 +67,12 @@ def rebooted(trip: Trip) -> None:
     trip.note("jack", "agent_started", over_ns + 20 * NS)
 
 
+def phone_rebooted(trip: Trip) -> None:
+    over_ns = pay(trip, until="phone auth_code_asked")
+    trip.machines["phone"] = Machine("desk", boot="boot-2")
+    trip.note("phone", "agent_started", over_ns + 20 * NS)
+
+
 def phone_restarted(trip: Trip) -> None:
     over_ns = pay(trip, until="phone auth_code_asked")
     trip.note("phone", "agent_started", over_ns + NS)
@@ -250,8 +256,20 @@ def test_every_rule_is_tried_and_says_what_it_wants_to_see() -> None:
     assert all(len(rule.seen) > 20 for rule in catalogue())
 
 
+def test_a_jack_whose_radio_was_off_cannot_hear_the_lane() -> None:
+    def without_radio(trip: Trip) -> None:
+        trip.note("jack", "beacon_silent", ASKED_NS + MS, reason="radio_off")
+        answered("presence_required", "policy")(trip)
+
+    assert judged(without_radio).text.endswith("it did not, for its radio was off.")
+
+
 def test_an_orderly_end_is_no_power_cut() -> None:
-    assert "The machine of the jack was rebooted" in judged(rebooted).text
+    assert "The machine of the jack was rebooted, or lost its power while" in judged(rebooted).text
+
+
+def test_who_notes_nothing_on_its_way_out_may_have_been_rebooted() -> None:
+    assert "The machine of the phone was rebooted or lost its power;" in judged(phone_rebooted).text
 
 
 def test_what_no_rule_explains_is_said_to_be_unexplained() -> None:
@@ -275,6 +293,17 @@ def test_a_restart_that_did_no_harm_is_no_cause() -> None:
         processor_says("refused", "refused")(trip)
 
     assert judged(declined).name == "processor_refused"
+
+
+def test_a_restart_of_whoever_was_not_needed_is_no_cause() -> None:
+    def unsure(trip: Trip) -> None:
+        for party in ("phone", "server"):
+            trip.note(party, "agent_started", ASKED_NS - 5 * NS)
+        trip.machines["jack"] = Machine("desk", boot="boot-2")
+        trip.note("jack", "agent_started", ASKED_NS - 4 * NS)
+        missed("equally_near")(trip)
+
+    assert judged(unsure).name == "ambiguous"
 
 
 def test_a_payment_that_went_well_has_no_cause() -> None:

@@ -162,7 +162,8 @@ def test_incidents_are_told_in_words() -> None:
         (Kind.CLOCK, "phone-1"): "wall clock set forward by 2.0 h",
         (Kind.MARK, "terminal-1"): "rain begins",
         (Kind.RESTART, "server-1"): "agent started again; 39.0 s since its last word",
-        (Kind.RESTART, "jack-1"): "machine lost its power or was reset; 36.0 s since its last word",
+        (Kind.RESTART, "jack-1"): "machine lost its power or was reset, with no orderly end; "
+        "36.0 s since its last word",
     }
 
 
