@@ -15,7 +15,9 @@ class _LazyGroup(click.Group):
     _MODULES = {  # noqa: RUF012
         "air": ("fieldkit.air", "air_command"),
         "bench": ("fieldkit.bench.commands", "bench"),
+        "bundle": ("fieldkit.trials.collect_commands", "bundle_command"),
         "car": ("fieldkit.car.commands", "car"),
+        "collect": ("fieldkit.trials.collect_commands", "collect_command"),
         "jack": ("fieldkit.desk_jack", "jack"),
         "report": ("fieldkit.trials.report_commands", "report"),
         "trial": ("fieldkit.trials.commands", "trial"),

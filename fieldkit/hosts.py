@@ -34,7 +34,11 @@ class _Entry(BaseModel):
 
 
 class Host(_Entry):
-    """One machine of the bench."""
+    """One machine of the bench.
+
+    ``state``, ``rsync``: where its installed agent keeps what it records, and the rsync there that
+    may read it, for ``fieldkit collect`` alone.
+    """
 
     ssh: str
     ssh_options: tuple[str, ...] = ()
@@ -42,6 +46,8 @@ class Host(_Entry):
     address: str = ""
     radio: str = ""
     interfaces: str = ""
+    state: str = ""
+    rsync: str = "rsync"
 
     @property
     def login(self) -> Login:

@@ -15,7 +15,7 @@ from twochannel.ring import older, pieces
 
 FORMAT: Final = 1
 #: What may be packed, and nothing else: no keys, no databases.
-_RINGS: Final = ("trace.jsonl", "adverts.btsnoop")
+RINGS: Final = ("trace.jsonl", "adverts.btsnoop")
 _PARTIES: Final = {
     "server": "server",
     "cigarjack": "jack",
@@ -51,20 +51,7 @@ def pack(
     manifest = {
         "format": FORMAT,
         "trial": trial,
-        "machines": [
-            {
-                "name": record.machine,
-                "agents": [
-                    {
-                        "name": record.agent,
-                        "party": _PARTIES[record.module],
-                        "module": record.module,
-                    }
-                ],
-                "collected_wall_ms": time.time_ns() // 1_000_000,
-            }
-            for record in records
-        ],
+        "machines": list(_machines(records)),
         "files": told,
         "truth": truth,
         "scenario": scenario,
@@ -75,9 +62,27 @@ def pack(
             opened.writestr(name, data)
 
 
+def _machines(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
+    """Each machine once, with its agents."""
+    for machine in dict.fromkeys(record.machine for record in records):
+        yield {
+            "name": machine,
+            "agents": [
+                {
+                    "name": record.agent,
+                    "party": _PARTIES[record.module],
+                    "module": record.module,
+                }
+                for record in records
+                if record.machine == machine
+            ],
+            "collected_wall_ms": time.time_ns() // 1_000_000,
+        }
+
+
 def _files(records: Sequence[Record]) -> Iterator[tuple[str, bytes]]:
     for record in records:
-        for ring in _RINGS:
+        for ring in RINGS:
             for number, file in pieces(record.state / ring):
                 name = older(Path(ring), number).name
                 yield f"{record.machine}/{record.agent}/{name}", file.read_bytes()

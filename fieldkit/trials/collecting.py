@@ -1,0 +1,142 @@
+"""Fetching what the machines of a bench have recorded, by rsync over SSH (docs/recording.md).
+
+Only pieces of rings are ever asked for. A piece that has a number is never changed again: what is
+here of it stays, and is gone on with after an interruption. rsync compares the digest of each
+file with that of the other side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fieldkit.hosts import Bench, Host
+from fieldkit.trials.packing import RINGS, Record
+from twochannel.ring import pieces
+
+#: Seconds without a byte after which a machine counts as lost.
+_SILENCE_S: Final = 30
+#: A ring may turn while it is fetched; then it is looked at again.
+_LOOKS: Final = 3
+#: rsync: a file that it was told of has gone, for the ring has turned.
+_VANISHED: Final = 24
+_COMMANDS: Final = {
+    "server": "cigarjack-server",
+    "cigarjack": "cigarjack",
+    "phone_agent": "phone-agent",
+    "payment_device": "payment-device",
+}
+
+
+class CollectError(Exception):
+    """A machine did not give what it has recorded. The text says which, and what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One agent on one machine of a bench."""
+
+    machine: str
+    module: str
+    host: Host
+
+    @property
+    def folder(self) -> str:
+        """Where the agent keeps its state, there."""
+        return self.host.state or f"/var/lib/{_COMMANDS[self.module]}"
+
+    def record(self, parts: Path) -> Record:
+        """Where what was fetched of it lies, here."""
+        return Record(self.machine, self.machine, self.module, parts / self.machine / self.machine)
+
+
+def sources(bench: Bench) -> list[Source]:
+    """Every agent of a bench."""
+    always = [
+        Source("server", "server", bench.server),
+        Source("jack", "cigarjack", bench.jack),
+        Source("phone", "phone_agent", bench.phone),
+    ]
+    return [*always, *(Source(n, "payment_device", host) for n, host in bench.terminals.items())]
+
+
+async def collect(
+    bench: Bench, parts: Path, told: Callable[[str], None] = lambda _line: None
+) -> list[Record]:
+    """Fetch what is new of every agent to ``parts``, all machines at once; ``told`` of each.
+
+    Raises CollectError when all have been tried; what was fetched stays for the next time.
+    """
+    if shutil.which("rsync") is None:
+        raise CollectError("There is no rsync here; install it: apt install rsync")
+    wanted = sources(bench)
+    tries = (_fetch_all(source, parts, told) for source in wanted)
+    failures = [each for each in await asyncio.gather(*tries, return_exceptions=True) if each]
+    expected = [str(each) for each in failures if isinstance(each, CollectError)]
+    for failure in failures:
+        if not isinstance(failure, CollectError):
+            raise failure
+    if expected:
+        raise CollectError("\n".join(expected))
+    return [source.record(parts) for source in wanted]
+
+
+async def _fetch_all(source: Source, parts: Path, told: Callable[[str], None]) -> None:
+    """Raises CollectError."""
+    folder = source.record(parts).state
+    before: list[str] | None = None
+    for _ in range(_LOOKS):
+        whole = await _fetch(source, folder)
+        there = sorted(path.name for path in _held(folder))
+        if whole and there == before:
+            break
+        before = there if whole else None
+    held = list(_held(folder))
+    if not held:
+        raise CollectError(f"{source.machine}: nothing is recorded in {source.folder} there")
+    kib = sum(path.stat().st_size for path in held) // 1024
+    told(f"{source.machine}: {len(held)} files, {kib} KiB")
+
+
+async def _fetch(source: Source, folder: Path) -> bool:
+    """One look; whether every file was there that rsync was told of. Raises CollectError."""
+    _prepare(folder)
+    process = await asyncio.create_subprocess_exec(
+        *_line(source, folder),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    if process.returncode not in (0, _VANISHED):
+        lines = said.decode("utf-8", "replace").strip().splitlines()
+        raise CollectError(f"{source.machine} ({source.host.ssh}): {'; '.join(lines[-3:])}")
+    return process.returncode == 0
+
+
+def _prepare(folder: Path) -> None:
+    """The piece that is written may have become one with a number since: it is fetched anew."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for ring in RINGS:
+        (folder / ring).unlink(missing_ok=True)
+
+
+def _line(source: Source, folder: Path) -> Iterator[str]:
+    ssh = ("ssh", "-T", "-o", "BatchMode=yes", *source.host.ssh_options)
+    yield from ("rsync", "--dirs", "--times", "--append-verify", "--chmod=F600,D700")
+    yield from (f"--timeout={_SILENCE_S}", f"--rsh={shlex.join(ssh)}")
+    yield f"--rsync-path={source.host.rsync}"
+    for ring in RINGS:
+        name = Path(ring)
+        yield f"--include=/{name.name}"
+        yield f"--include=/{name.stem}.[0-9]*{name.suffix}"
+    yield from ("--exclude=*", f"{source.host.ssh}:{source.folder}/", f"{folder}/")
+
+
+def _held(folder: Path) -> Sequence[Path]:
+    return [path for ring in RINGS for _, path in pieces(folder / ring)]

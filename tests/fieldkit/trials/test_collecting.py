@@ -1,0 +1,202 @@
+"""Collecting what machines recorded: by a real rsync over a real SSH server, or carried."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fieldkit.cli import main
+from fieldkit.trials.archive import Trial
+from tests.sshd import Machine
+from twochannel.ring import Keep, pieces
+from twochannel.trace import Trace
+
+PARTIES = {"server": "server", "jack": "jack", "phone": "phone", "lane-1": "terminal"}
+SECRET = "state.sqlite3"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "cigarjack" / "trials" / "monday"
+
+
+@pytest.fixture
+def states(tmp_path: Path) -> Path:
+    """What four agents keep in their state folders; the terminal's trace has four pieces."""
+    for agent, party in PARTIES.items():
+        write(tmp_path / "states" / agent, party, 1)
+        (tmp_path / "states" / agent / SECRET).write_text("not for anybody")
+    rounds = 4
+    for number in range(1, rounds):
+        turn(tmp_path / "states" / "lane-1", number)
+        write(tmp_path / "states" / "lane-1", "terminal", 100)
+    return tmp_path / "states"
+
+
+def write(state: Path, party: str, lines: int) -> None:
+    with Trace(party, state / "trace.jsonl", boot="b", keep=Keep()) as trace:
+        for number in range(lines):
+            trace.event("agent_started" if number == 0 else "code_heard", number=number)
+
+
+def turn(state: Path, number: int) -> None:
+    (state / "trace.jsonl").rename(state / f"trace.{number:06}.jsonl")
+
+
+def names(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as opened:
+        return sorted(opened.namelist())
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.sshd
+class TestBySsh:
+    @pytest.fixture
+    def machine(self, tmp_path: Path) -> Iterator[Machine]:
+        machine = Machine(tmp_path / "sshd", "127.0.0.1")
+        with machine.running():
+            yield machine
+
+    @pytest.fixture
+    def bench(self, tmp_path: Path, states: Path, machine: Machine) -> Path:
+        def host(table: str, agent: str) -> str:
+            return (
+                f"[{table}]\nssh = {json.dumps(machine.target)}\n"
+                f"ssh_options = {json.dumps(machine.options)}\n"
+                f"state = {json.dumps(str(states / agent))}\n"
+            )
+
+        tables = {agent: agent for agent in ("server", "jack", "phone")}
+        text = "".join(map(host, tables, tables)) + host("terminals.lane-1", "lane-1")
+        (tmp_path / "bench.toml").write_text(text)
+        return tmp_path / "bench.toml"
+
+    def test_it_becomes_one_archive(self, tmp_path: Path, bench: Path) -> None:
+        archive = tmp_path / "monday.trial"
+        done = run("collect", "monday", "--bench", bench, "--out", archive, "--json")
+        assert done.exit_code == 0, done.output
+        trial = Trial.open(archive)
+        assert (trial.name, archive.stat().st_mode & 0o777) == ("monday", 0o600)
+        assert {record.agent: record.party for record in trial.agents} == PARTIES
+        by_agent = {record.agent: len(record.events) for record in trial.agents}
+        assert by_agent == {"server": 1, "jack": 1, "phone": 1, "lane-1": 301}
+        assert names(archive) == sorted(
+            [
+                "trial.json",
+                *(f"{agent}/{agent}/trace.000001.jsonl" for agent in PARTIES),
+                *(f"lane-1/lane-1/trace.{number:06}.jsonl" for number in (2, 3, 4)),
+            ]
+        )
+
+    def test_it_goes_on_where_it_was_interrupted(
+        self, tmp_path: Path, bench: Path, states: Path, cache: Path
+    ) -> None:
+        archive = tmp_path / "monday.trial"
+        assert run("collect", "monday", "--bench", bench, "--out", archive).exit_code == 0
+        here = cache / "lane-1" / "lane-1"
+        whole, cut = here / "trace.000002.jsonl", here / "trace.000003.jsonl"
+        kept = whole.stat()
+        cut.write_bytes(cut.read_bytes()[:1000])
+        # Meanwhile the ring has turned: what was written last has a number now.
+        turn(states / "lane-1", 4)
+        write(states / "lane-1", "terminal", 7)
+        assert run("collect", "monday", "--bench", bench, "--out", archive).exit_code == 0
+        assert cut.read_bytes() == (states / "lane-1" / cut.name).read_bytes()
+        assert (whole.stat().st_ino, whole.stat().st_mtime) == (kept.st_ino, kept.st_mtime)
+        (lane,) = [r for r in Trial.open(archive).agents if r.agent == "lane-1"]
+        assert len(lane.events) == 308
+
+    def test_what_was_spoilt_on_the_way_is_fetched_again(
+        self, tmp_path: Path, bench: Path, states: Path, cache: Path
+    ) -> None:
+        archive = tmp_path / "monday.trial"
+        assert run("collect", "monday", "--bench", bench, "--out", archive).exit_code == 0
+        spoilt = cache / "lane-1" / "lane-1" / "trace.000003.jsonl"
+        data = spoilt.read_bytes()
+        spoilt.write_bytes(b"#" + data[1:-200])
+        assert run("collect", "monday", "--bench", bench, "--out", archive).exit_code == 0
+        assert spoilt.read_bytes() == (states / "lane-1" / spoilt.name).read_bytes()
+
+    def test_a_machine_that_gives_nothing_is_named_and_nothing_is_written(
+        self, tmp_path: Path, bench: Path, states: Path, cache: Path
+    ) -> None:
+        (states / "jack" / "trace.jsonl").unlink()
+        bench.write_text(bench.read_text().replace('phone"', 'nowhere"'))
+        archive = tmp_path / "monday.trial"
+        done = run("collect", "monday", "--bench", bench, "--out", archive)
+        assert done.exit_code == 1
+        assert "jack: nothing is recorded in" in done.output
+        assert "phone (" in done.output
+        assert not archive.exists()
+        assert len(pieces(cache / "lane-1" / "lane-1" / "trace.jsonl")) == 4
+
+
+def test_parts_are_carried_and_joined(tmp_path: Path, states: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    for machine, agents in {"desk": ["server"], "car": ["jack", "phone"]}.items():
+        chosen = [word for agent in agents for word in ("--state", states / agent)]
+        done = run("bundle", *chosen, "--machine", machine, "--out", stick)
+        assert done.exit_code == 0, done.output
+    archive = tmp_path / "monday.trial"
+    parts = [word for name in ("desk", "car") for word in ("--from", stick / f"{name}.part")]
+    done = run("collect", "monday", *parts, "--out", archive, "--json")
+    assert json.loads(done.stdout)["machines"] == ["car", "desk"]
+    trial = Trial.open(archive)
+    assert [machine["name"] for machine in trial.machines] == ["desk", "car"]
+    assert {(r.machine, r.agent, r.party) for r in trial.agents} == {
+        ("desk", "server", "server"),
+        ("car", "jack", "jack"),
+        ("car", "phone", "phone"),
+    }
+    assert not any(SECRET in name for name in names(archive))
+
+
+def test_a_part_that_was_not_copied_whole_is_refused(tmp_path: Path, states: Path) -> None:
+    done = run("bundle", "--state", states / "lane-1", "--machine", "m", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    part = tmp_path / "m.part"
+    part.write_bytes(part.read_bytes()[:-100])
+    archive = tmp_path / "x.trial"
+    done = run("collect", "x", "--from", part, "--out", archive)
+    assert (done.exit_code, archive.exists()) == (1, False)
+    assert "was not copied whole" in done.output
+
+
+def test_a_part_cannot_write_elsewhere(tmp_path: Path, cache: Path) -> None:
+    agent = {"name": "..", "party": "jack", "module": "cigarjack"}
+    manifest = {"format": 1, "trial": "x", "machines": [{"name": "..", "agents": [agent]}]}
+    part = tmp_path / "m.part"
+    with zipfile.ZipFile(part, "w") as opened:
+        opened.writestr("trial.json", json.dumps(manifest))
+        opened.writestr("../../trace.jsonl", "outside")
+        opened.writestr("a/b/key.pem", "no piece of a ring")
+    run("collect", "monday", "--from", part, "--out", tmp_path / "x.trial")
+    assert list(cache.rglob("*")) == []
+    assert not list(tmp_path.rglob("trace.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["../x", "", ".x", "a b"])
+def test_a_name_is_one_of_a_file(name: str, tmp_path: Path) -> None:
+    part = tmp_path / "p"
+    part.touch()
+    assert run("collect", name, "--from", part).exit_code == 2
+
+
+def test_from_somewhere() -> None:
+    done = run("collect", "monday")
+    assert (done.exit_code, "--bench bench.toml" in done.output) == (2, True)
+
+
+def test_nothing_recorded_here(tmp_path: Path) -> None:
+    done = run("bundle", "--state", tmp_path, "--out", tmp_path)
+    assert (done.exit_code, "Nothing is recorded in" in done.output) == (1, True)
