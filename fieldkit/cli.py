@@ -20,6 +20,7 @@ class _LazyGroup(click.Group):
         "collect": ("fieldkit.trials.collect_commands", "collect_command"),
         "jack": ("fieldkit.desk_jack", "jack"),
         "report": ("fieldkit.trials.report_commands", "report"),
+        "soak": ("fieldkit.soak.command", "soak"),
         "trial": ("fieldkit.trials.commands", "trial"),
         "tune": ("fieldkit.trials.tune_commands", "tune"),
         "world": ("fieldkit.world.commands", "world"),

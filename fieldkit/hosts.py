@@ -68,6 +68,13 @@ class WifiCommands(_Entry):
     mend: tuple[str, ...] = ()
 
 
+class RadioCommands(_Entry):
+    """What takes the jack's radio away and gives it back, run on the jack's host."""
+
+    take: tuple[str, ...] = ()
+    give: tuple[str, ...] = ()
+
+
 class Slowness(_Entry):
     times: Annotated[float, Field(ge=1, le=100)] = 1.0
 
@@ -82,6 +89,7 @@ class Bench(_Entry):
     car: Car = Car()
     radios: dict[str, str] = {}
     wifi: WifiCommands = WifiCommands()
+    radio: RadioCommands = RadioCommands()
     slow: Slowness = Slowness()
 
     @classmethod
@@ -132,20 +140,21 @@ class Hosts:
 
     def __init__(self, bench: Bench) -> None:
         self.patience = bench.slow.times
-        self._bench = bench
+        self.bench = bench
         self._hosts: dict[str, Host] = {}
-        self._places: dict[str, There] = {}
+        #: By agent, once it is open.
+        self.places: dict[str, There] = {}
         self._phone = ""
 
     async def open(self, cast: Cast, folder: Path) -> None:
-        bench, self._phone = self._bench, cast.phone.name
+        bench, self._phone = self.bench, cast.phone.name
         devices = {cast.jack.name: bench.jack, cast.phone.name: bench.phone}
         self._hosts = {_SERVER: bench.server} | devices | bench.terminals
-        self._places = {
+        self.places = {
             agent: There(host.login, host.address, folder / agent, self.patience)
             for agent, host in self._hosts.items()
         }
-        connecting = (place.connect() for place in self._places.values())
+        connecting = (place.connect() for place in self.places.values())
         for failure in await asyncio.gather(*connecting, return_exceptions=True):
             if failure is not None:
                 raise failure
@@ -154,14 +163,14 @@ class Hosts:
         return None  # it is there
 
     async def close(self) -> None:
-        await asyncio.gather(*(place.close() for place in self._places.values()))
+        await asyncio.gather(*(place.close() for place in self.places.values()))
 
     def place(self, agent: str) -> Place:
-        return self._places[agent]
+        return self.places[agent]
 
     def radio(self, name: str) -> str:
         host = self._hosts.get(name)
-        radio = host.radio if host else self._bench.radios.get(name, "")
+        radio = host.radio if host else self.bench.radios.get(name, "")
         if not radio:
             raise StageError(f"{name} has no radio; name one in the bench file")
         return radio
@@ -171,14 +180,14 @@ class Hosts:
 
     @contextlib.asynccontextmanager
     async def breakable_wifi(self) -> AsyncIterator[HostWifi]:
-        wifi = HostWifi(self._places[self._phone], self._bench.wifi)
+        wifi = HostWifi(self.places[self._phone], self.bench.wifi)
         try:
             yield wifi
         finally:
             await wifi.mend()
 
     def air(self) -> AirControl | None:
-        return AirControl(self._bench.car.air) if self._bench.car.air else None
+        return AirControl(self.bench.car.air) if self.bench.car.air else None
 
 
 class HostWifi:

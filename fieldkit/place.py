@@ -67,7 +67,7 @@ class Here:
     ) -> None:
         self.address = address
         self.folder = folder
-        self._prefix = tuple(prefix)
+        self.prefix = tuple(prefix)
         self._patience = patience
 
     @property
@@ -80,14 +80,14 @@ class Here:
     ) -> Process:
         return Process(
             *(name, arguments, log, environment),
-            prefix=self._prefix,
+            prefix=self.prefix,
             ready_deadline_s=READY_DEADLINE_S * self._patience,
         )
 
     async def command(
         self, name: str, arguments: Sequence[str], expect: Sequence[int] = (0,)
     ) -> tuple[int, str]:
-        line = (*self._prefix, sys.executable)
+        line = (*self.prefix, sys.executable)
         deadline_s = self.command_deadline_s
         return await command(name, arguments, expect=expect, deadline_s=deadline_s, line=line)
 

@@ -102,6 +102,11 @@ class There:
         made = await self.run(("mktemp", "-d", "/tmp/cj-XXXXXX"))  # noqa: S108
         self.folder = Path(made.strip())
 
+    @property
+    def shift_ns(self) -> int:
+        """Nanoseconds to add to a CLOCK_MONOTONIC there for that of this machine."""
+        return self._shift_ns
+
     async def close(self) -> None:
         """Remove the folder there and end the connection."""
         if self.folder.name.startswith("cj-"):

@@ -86,6 +86,10 @@ class TraceFile:
                 self._events += map(self._event, self._rest(number, path))
         return self._events
 
+    def forget(self, before_ns: int) -> None:
+        """Let go of what happened earlier, where nobody will ask for it."""
+        self._events = [event for event in self._events if event.mono_ns >= before_ns]
+
     def _event(self, line: str) -> TraceEvent:
         return parse_line(self.agent, line, self._shift_ns)
 

@@ -38,7 +38,7 @@ class Streets:
     def __init__(self) -> None:
         self.network: Network
         self._adapters: Adapters | None = None
-        self._places: Mapping[str, Place] = {}
+        self._places: Mapping[str, TypedHere] = {}
         self._nobodys: frozenset[str] = frozenset()
         self._witness_at_m = (0.0, 0.0)
         self._folder = Path()
@@ -80,6 +80,10 @@ class Streets:
         if self._adapters is None:
             raise StageError("the air was not started")
         return self._adapters
+
+    def typed(self, agent: str) -> TypedHere:
+        """The machine of an agent."""
+        return self._places[agent]
 
     def place(self, agent: str) -> Place:
         return self._places[agent]

@@ -71,7 +71,7 @@ def collect_command(
     try:
         records = _fetched(bench_file, folder) if bench_file else []
         for part in carried:
-            records += parts.join(part, folder)
+            records += parts.read(part)
         _write(archive, name, _once(records))
     except (CollectError, TrialError, BenchError, OSError) as error:
         raise click.ClickException(str(error)) from None

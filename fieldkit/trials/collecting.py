@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from fieldkit.hosts import Bench, Host
-from fieldkit.trials.packing import RINGS, Record
+from fieldkit.trials.packing import RINGS, Record, recordings
 from twochannel.ring import pieces
 
 #: Seconds without a byte after which a machine counts as lost.
@@ -25,11 +25,12 @@ _SILENCE_S: Final = 30
 _LOOKS: Final = 3
 #: rsync: a file that it was told of has gone, for the ring has turned.
 _VANISHED: Final = 24
+#: By party, the command whose name an installed agent's folder has.
 _COMMANDS: Final = {
     "server": "cigarjack-server",
-    "cigarjack": "cigarjack",
-    "phone_agent": "phone-agent",
-    "payment_device": "payment-device",
+    "jack": "cigarjack",
+    "phone": "phone-agent",
+    "terminal": "payment-device",
 }
 
 
@@ -42,27 +43,31 @@ class Source:
     """One agent on one machine of a bench."""
 
     machine: str
-    module: str
+    party: str
     host: Host
 
     @property
     def folder(self) -> str:
         """Where the agent keeps its state, there."""
-        return self.host.state or f"/var/lib/{_COMMANDS[self.module]}"
+        return self.host.state or f"/var/lib/{_COMMANDS[self.party]}"
+
+    def here(self, parts: Path) -> Path:
+        """Where what is fetched of it lies."""
+        return parts / self.machine
 
     def record(self, parts: Path) -> Record:
-        """Where what was fetched of it lies, here."""
-        return Record(self.machine, self.machine, self.module, parts / self.machine / self.machine)
+        """What was fetched of it. Raises OSError."""
+        return Record(self.machine, self.machine, self.party, recordings(self.here(parts)))
 
 
 def sources(bench: Bench) -> list[Source]:
     """Every agent of a bench."""
     always = [
         Source("server", "server", bench.server),
-        Source("jack", "cigarjack", bench.jack),
-        Source("phone", "phone_agent", bench.phone),
+        Source("jack", "jack", bench.jack),
+        Source("phone", "phone", bench.phone),
     ]
-    return [*always, *(Source(n, "payment_device", host) for n, host in bench.terminals.items())]
+    return [*always, *(Source(name, "terminal", host) for name, host in bench.terminals.items())]
 
 
 async def collect(
@@ -88,7 +93,7 @@ async def collect(
 
 async def _fetch_all(source: Source, parts: Path, told: Callable[[str], None]) -> None:
     """Raises CollectError."""
-    folder = source.record(parts).state
+    folder = source.here(parts)
     before: list[str] | None = None
     for _ in range(_LOOKS):
         whole = await _fetch(source, folder)

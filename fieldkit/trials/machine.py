@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from fieldkit.trace import TraceEvent, TraceFile
 from fieldkit.trials import inside_machine
@@ -31,6 +31,20 @@ class Boot:
     id: str
     shift_ns: int
     began_ns: int
+
+
+class Clocked(Protocol):
+    """A machine of which it is known how its clocks were, real or simulated."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def boots(self) -> Sequence[Boot]: ...
+
+    @property
+    def wall_off_s(self) -> float:
+        """By how much its wall clock is ahead of the host's."""
 
 
 class Machine:

@@ -71,7 +71,7 @@ class Misfortunes:
         machine = self._ground.machines[step.machine]
         by_ms = round((step.off_s - machine.wall_off_s) * 1000)
         fault = self._truth.began("clock_stepped", step.machine, by_ms=by_ms)
-        machine.set_wall_clock(step.off_s)
+        self._ground.set_clock(step.machine, step.off_s)
         self._truth.ended(fault)
 
     async def server_restarted(self, step: steps.ServerRestarted) -> None:

@@ -20,8 +20,9 @@ _PUMPED: Final = (0.3, 0.95)
 class Mix(BaseModel):
     """``payments`` in all, ``per_visit`` of a car at a lane, up to ``most_minor`` cents each.
 
-    ``refuel``, ``declined``: shares of payments. Refuelling holds ``hold_minor``; what the owner is
-    to decline is ``asked_minor``, which no rule of the phone allows.
+    ``refuel``, ``declined``, ``silent``: shares of payments. Refuelling holds ``hold_minor``; what
+    the owner is to decline, or does not answer, is ``asked_minor``, which no rule of the phone
+    allows.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +33,7 @@ class Mix(BaseModel):
     refuel: _Share = 0.15
     hold_minor: Annotated[int, Field(ge=100, le=100_000)] = 1900
     declined: _Share = 0.05
+    silent: _Share = 0.0
     asked_minor: Annotated[int, Field(ge=100, le=100_000)] = 4500
 
 
@@ -74,6 +76,8 @@ def _payment(mix: Mix, car: str, luck: random.Random) -> Step:
         return Refuel(do="refuel", car=car, hold=_typed(mix.hold_minor), amount=_typed(pumped))
     if chance < mix.refuel + mix.declined:
         return Pay(do="pay", car=car, amount=_typed(mix.asked_minor), owner=Owner.DECLINES)
+    if chance < mix.refuel + mix.declined + mix.silent:
+        return Pay(do="pay", car=car, amount=_typed(mix.asked_minor), owner=Owner.SILENT)
     return Pay(do="pay", car=car, amount=_typed(luck.randint(100, mix.most_minor)))
 
 

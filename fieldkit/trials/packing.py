@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,22 +16,16 @@ from twochannel.ring import older, pieces
 FORMAT: Final = 1
 #: What may be packed, and nothing else: no keys, no databases.
 RINGS: Final = ("trace.jsonl", "adverts.btsnoop")
-_PARTIES: Final = {
-    "server": "server",
-    "cigarjack": "jack",
-    "phone_agent": "phone",
-    "payment_device": "terminal",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One agent on its machine; ``state``: its folder."""
+    """One agent on its machine; ``files``: its recordings by name."""
 
     machine: str
     agent: str
-    module: str
-    state: Path
+    party: str
+    files: Mapping[str, bytes]
 
 
 def pack(
@@ -43,7 +37,11 @@ def pack(
     scenario: str | None = None,
 ) -> None:
     """Write ``archive``. Raises OSError."""
-    files = dict(_files(records))
+    files = {
+        f"{record.machine}/{record.agent}/{name}": data
+        for record in records
+        for name, data in record.files.items()
+    }
     told = {
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in files.items()
@@ -51,7 +49,7 @@ def pack(
     manifest = {
         "format": FORMAT,
         "trial": trial,
-        "machines": list(_machines(records)),
+        "machines": _machines(records),
         "files": told,
         "truth": truth,
         "scenario": scenario,
@@ -62,27 +60,22 @@ def pack(
             opened.writestr(name, data)
 
 
-def _machines(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
-    """Each machine once, with its agents."""
-    for machine in dict.fromkeys(record.machine for record in records):
-        yield {
-            "name": machine,
-            "agents": [
-                {
-                    "name": record.agent,
-                    "party": _PARTIES[record.module],
-                    "module": record.module,
-                }
-                for record in records
-                if record.machine == machine
-            ],
-            "collected_wall_ms": time.time_ns() // 1_000_000,
-        }
-
-
-def _files(records: Sequence[Record]) -> Iterator[tuple[str, bytes]]:
+def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
+    collected_ms = time.time_ns() // 1_000_000
+    machines: dict[str, list[dict[str, str]]] = {}
     for record in records:
-        for ring in RINGS:
-            for number, file in pieces(record.state / ring):
-                name = older(Path(ring), number).name
-                yield f"{record.machine}/{record.agent}/{name}", file.read_bytes()
+        agent = {"name": record.agent, "party": record.party}
+        machines.setdefault(record.machine, []).append(agent)
+    return [
+        {"name": name, "agents": agents, "collected_wall_ms": collected_ms}
+        for name, agents in machines.items()
+    ]
+
+
+def recordings(state: Path) -> dict[str, bytes]:
+    """Every piece of the rings in a state folder, by the name of its file. Raises OSError."""
+    return {
+        older(Path(ring), number).name: file.read_bytes()
+        for ring in RINGS
+        for number, file in pieces(state / ring)
+    }

@@ -9,28 +9,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fieldkit.trials.archive import Trial, TrialError
-from fieldkit.trials.packing import RINGS, Record
+from fieldkit.trials.archive import AgentRecord, Trial, TrialError
+from fieldkit.trials.packing import RINGS, Record, recordings
 from twochannel.ring import pieces
 
 #: A part is an archive of one machine.
 SUFFIX: Final = ".part"
-_MODULES: Final = {
-    "server": "server",
-    "jack": "cigarjack",
-    "phone": "phone_agent",
-    "terminal": "payment_device",
-}
-_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-#: Of a file in a part: nothing else is taken out of it, and nothing outside its folder is written.
-_FILE: Final = re.compile(rf"{_NAME}/{_NAME}/(trace|adverts)(\.\d+)?\.(jsonl|btsnoop)", re.ASCII)
+_PARTIES: Final = ("server", "jack", "phone", "terminal")
+#: Of a file in a part: nothing else is taken out of it.
+_FILE: Final = re.compile(r"(trace|adverts)(\.\d+)?\.(jsonl|btsnoop)", re.ASCII)
 _UNNAMED: Final = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
 
 def recorded(machine: str, states: Sequence[Path]) -> list[Record]:
     """The agents that have recorded in ``states``. Raises TrialError if there is none."""
     found = [
-        Record(machine, _plain(state.name), _MODULES[party], state)
+        Record(machine, _plain(state.name), party, recordings(state))
         for state in states
         if (party := _party(state))
     ]
@@ -39,27 +33,24 @@ def recorded(machine: str, states: Sequence[Path]) -> list[Record]:
     return found
 
 
-def join(part: Path, folder: Path) -> list[Record]:
-    """Take ``part`` apart into ``folder``; its agents. Raises TrialError."""
+def read(part: Path) -> list[Record]:
+    """The agents of a part, with their recordings. Raises TrialError."""
     trial = Trial.open(part)
     with zipfile.ZipFile(part) as opened:
-        for name in filter(_FILE.fullmatch, opened.namelist()):
-            file = folder / name
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.write_bytes(opened.read(name))
-    return [
-        Record(record.machine, record.agent, _module(record.party, part), folder / name)
-        for record in trial.agents
-        for name in (f"{record.machine}/{record.agent}",)
-        if _FILE.fullmatch(f"{name}/trace.jsonl")
-    ]
+        return [
+            Record(record.machine, record.agent, record.party, _files(opened, record))
+            for record in trial.agents
+        ]
 
 
-def _module(party: str, part: Path) -> str:
-    try:
-        return _MODULES[party]
-    except KeyError:
-        raise TrialError(f"{part} holds an agent of a party that is not known: {party}.") from None
+def _files(opened: zipfile.ZipFile, record: AgentRecord) -> dict[str, bytes]:
+    folder = f"{record.machine}/{record.agent}/"
+    inside = (name for name in opened.namelist() if name.startswith(folder))
+    return {
+        name.removeprefix(folder): opened.read(name)
+        for name in inside
+        if _FILE.fullmatch(name.removeprefix(folder))
+    }
 
 
 def _party(state: Path) -> str:
@@ -72,7 +63,7 @@ def _party(state: Path) -> str:
             party = str(members["party"])
         except (ValueError, KeyError, TypeError):
             continue
-        if party in _MODULES:
+        if party in _PARTIES:
             return party
     return ""
 

@@ -33,10 +33,14 @@ _ENDS: Final = {
 
 @dataclass(slots=True)
 class Ending:
-    """Of a payment: how it stands so far. Both are empty until it has begun."""
+    """Of a payment: how it stands so far. All empty until it has begun.
+
+    ``took_ms``: from the till's question to its outcome.
+    """
 
     payment: str = ""
     status: str = ""
+    took_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class Paying:
         }
         if asked.pick:
             body["jack"] = handle
+        asked_s = time.monotonic()
         async with self._owner(role, asked.owner):
             payment = await self._stage.ask(lane, "POST", "/v1/payments", body)
             ending.payment = str(payment["id"])
@@ -97,6 +102,7 @@ class Paying:
                 path = f"/v1/payments/{ending.payment}?wait_s={_WAIT_S}"
                 payment = await self._stage.ask(lane, "GET", path)
         ending.status = str(payment["status"])
+        ending.took_ms = round((time.monotonic() - asked_s) * 1000, 1)
         self._company.truth.paid(ending.payment, car, lane, asked.owner.value)
 
     @contextlib.asynccontextmanager

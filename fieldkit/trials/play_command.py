@@ -1,28 +1,44 @@
-"""``fieldkit trial play``: a whole trial from a scenario file."""
+"""``fieldkit trial play``: a whole trial from a scenario file, on air, in the car or on a bench."""
 
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
-from fieldkit.process import StageError
-from fieldkit.trace import TraceError
-from fieldkit.trials import machine, steps
-from fieldkit.trials.player import Played
-from fieldkit.trials.scenario import ScenarioError, parse
-from fieldkit.trials.virtual_trial import Order, Outcome, hold, write_document
+from fieldkit.hosts import Bench, BenchError
+from fieldkit.trials import machine, shortcomings
+from fieldkit.trials.bench_ground import BenchGround
+from fieldkit.trials.order import Order
+from fieldkit.trials.performance import perform
+from fieldkit.trials.proving_ground import ProvingGround
+from fieldkit.trials.scenario import ScenarioError
+from fieldkit.trials.shortcomings import Shortcoming
 
-NOT_AS_IT_MUST = 3
-CANNOT = 4
+AIR: Final = "air"
+CAR: Final = "car"
+#: The exit code where the place cannot do what the scenario says.
+CANNOT: Final = 4
 
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--on",
+    "place",
+    default=AIR,
+    show_default=True,
+    metavar="air|car|BENCH.toml",
+    help="This machine's virtual air, the virtual car, or the machines of a bench file.",
+)
+@click.option("--leave-out", is_flag=True, help="Play without what the place cannot do.")
 @click.option(
     "--out",
     "archive",
@@ -38,63 +54,93 @@ CANNOT = 4
 @click.option("--seed", type=int, help="Seed of air, mix and machines, in place of the scenario's.")
 @click.option("--keep", is_flag=True, help="Keep states and logs, and say where.")
 def play(
-    file: Path, archive: Path | None, json_file: Path | None, seed: int | None, keep: bool
+    file: Path,
+    place: str,
+    leave_out: bool,
+    archive: Path | None,
+    json_file: Path | None,
+    seed: int | None,
+    keep: bool,
 ) -> None:
     """Play the trial of the scenario FILE, and write all that its agents recorded.
 
+    What the place cannot do is told before anything starts, and refused unless it may be left out.
     Exit code 0 only if every step went as it must and the auditor found nothing; 3 if one did not;
-    1 if it could not be played. docs/field-trials.md tells what a scenario file says.
+    4 if the place cannot do it; 1 if it could not be played. docs/field-trials.md tells what a
+    scenario file says.
     """
     archive = archive or Path(f"{file.stem}.trial")
     try:
-        text = file.read_text(encoding="utf-8")
-        order = Order.of(file.stem, parse(text), text, seed)
-    except (ScenarioError, OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{file} cannot be played:\n{error}") from None
+        order = Order.of(file, seed)
+        bench = None if place in {AIR, CAR} else Bench.load(Path(place))
+    except (ScenarioError, BenchError) as error:
+        raise click.ClickException(f"{file} cannot be played on {place}:\n{error}") from None
+    found = _lacks(order, place, bench)
+    _tell(found, place, leave_out=leave_out)
+    left = order.without([one.number for one in found if one.number is not None])
+    if not left.timeline:
+        click.echo("Nothing is left to play.", err=True)
+        sys.exit(CANNOT)
+    if place == CAR:
+        sys.exit(_in_car(file, order, found, archive, json_file))
+    if bench is not None:
+        lanes = {lane.name for lane in order.scenario.lanes} & bench.terminals.keys()
+        left = left.with_right_clocks().at(lanes)
+        terminals = {name: bench.terminals[name] for name in lanes}
+        bench = bench.model_copy(update={"terminals": terminals})
+        sys.exit(perform(left, BenchGround(bench), archive, json_file, keep=keep))
     if reason := machine.why_none():
         raise click.ClickException(reason)
-    outcome, folder = Outcome(), Path(tempfile.mkdtemp(prefix="cigarjack-"))
-    telling = _Telling(len(order.timeline))
-    try:
-        write_document(json_file, outcome)
-        asyncio.run(hold(order, folder, archive, outcome, telling.step, telling.played))
-    except (StageError, TraceError, OSError) as error:
-        keep = True
-        lines = (f"\n  {line}" for line in getattr(error, "log", ()))
-        raise click.ClickException(f"{error}{''.join(lines)}") from None
-    except KeyboardInterrupt:
-        raise click.ClickException("Interrupted; everything was stopped.") from None
-    finally:
-        write_document(json_file, outcome)
-        if keep:
-            click.echo(f"States and logs are in {folder}", err=True)
-        else:
-            shutil.rmtree(folder)
-    click.echo("\n".join(_summary(outcome, archive)))
-    sys.exit(NOT_AS_IT_MUST if outcome.failures else 0)
+    ground = ProvingGround(left.scenario, left.seed)
+    sys.exit(perform(left, ground, archive, json_file, keep=keep))
 
 
-class _Telling:
-    """A line for each step, on standard error."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-
-    def step(self, text: str) -> None:
-        click.echo(f"… {text}", err=True)
-
-    def played(self, one: Played) -> None:
-        self._done += 1
-        came = one.failure or one.ending.status or "done"
-        mark = "✗" if one.failure else " "
-        click.echo(f"{mark} {self._done}/{self._total} {steps.told(one.step)}: {came}", err=True)
+def _lacks(order: Order, place: str, bench: Bench | None) -> Sequence[Shortcoming]:
+    if bench is not None:
+        return shortcomings.on_bench(bench, order.scenario, order.timeline)
+    if place == CAR:
+        return shortcomings.in_car(order.scenario, order.timeline)
+    return ()
 
 
-def _summary(outcome: Outcome, archive: Path) -> list[str]:
-    paid = ", ".join(f"{count} {status}" for status, count in sorted(outcome.statuses.items()))
-    return [
-        f"{len(outcome.played)} steps in {outcome.took_s:.0f} s; payments: {paid or 'none'}.",
-        *(outcome.failures or ["Every step went as it must, and the audit is clean."]),
-        f"Archive: {archive}",
-    ]
+def _tell(found: Sequence[Shortcoming], place: str, *, leave_out: bool) -> None:
+    """Ends the command if there is something that may not be left out."""
+    for one in found:
+        click.echo(f"{'left out' if leave_out else 'cannot'}: {one}", err=True)
+    if found and not leave_out:
+        click.echo(f"{place} cannot do all of it; --leave-out plays the rest.", err=True)
+        sys.exit(CANNOT)
+
+
+def _in_car(
+    file: Path,
+    order: Order,
+    found: Sequence[Shortcoming],
+    archive: Path,
+    json_file: Path | None,
+) -> int:
+    """Play it in the virtual car, which is built first if need be."""
+    from fieldkit.bench.progress import BenchProgress
+    from fieldkit.car import image
+    from fieldkit.car.image import CarError
+    from fieldkit.car.machine import GUEST_FOLDER, Run, run_job
+    from fieldkit.trials import play_in_car
+
+    numbers = [str(one.number) for one in found if one.number is not None]
+    line = ("python", "-m", play_in_car.__name__, GUEST_FOLDER, order.name, str(order.seed))
+    with tempfile.TemporaryDirectory(prefix="cigarjack-car-") as name:
+        folder = Path(name)
+        shutil.copy(file, folder / f"{order.name}.toml")
+        try:
+            image.check_host()
+            built = image.cached()
+            if built is None:
+                with BenchProgress() as progress:
+                    built = image.build(progress.step)
+            code = asyncio.run(run_job(Run(built, folder), shlex.join((*line, *numbers)) + "\n"))
+        except CarError as error:
+            raise click.ClickException(str(error)) from None
+        for made, to in ((f"{order.name}.trial", archive), (f"{order.name}.json", json_file)):
+            if to is not None and (folder / made).exists():
+                shutil.copy(folder / made, to)
+    return code

@@ -50,7 +50,8 @@ class Player:
 
     def __init__(self, company: Company, tell: Callable[[Played], None]) -> None:
         self.played: list[Played] = []
-        self._truth, self._tell = company.truth, tell
+        self._stopped = False
+        self._company, self._truth, self._tell = company, company.truth, tell
         self._cars = [entry.name for entry in company.scenario.cars]
         self._driving = Driving(company)
         self._misfortunes = Misfortunes(company)
@@ -78,10 +79,16 @@ class Player:
         finally:
             await self._misfortunes.end()
             for car in self._cars:
-                self._truth.left(car)
+                self._company.left(car)
+
+    def stop(self) -> None:
+        """Play no further step; those that have begun are played to their end."""
+        self._stopped = True
 
     async def _play_track(self, track: Sequence[tuple[int, Step]]) -> None:
         for number, step in track:
+            if self._stopped:
+                return
             began_us, ending, failure = self._truth.now_us(), Ending(), ""
             try:
                 await self._do(step, ending)

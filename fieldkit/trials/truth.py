@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fieldkit.trials.machine import Machine
+from fieldkit.trials.machine import Clocked
 
 _NS_PER_US = 1_000
 
@@ -88,7 +88,13 @@ class Truth:
         """A payment is over."""
         self.payments.append({"payment": payment, "car": car, "lane": lane, "owner": owner})
 
-    def to_json(self, machines: Iterable[Machine]) -> dict[str, Any]:
+    def forget(self) -> None:
+        """Let go of what is over."""
+        self.faults = [fault for fault in self.faults if fault.to_us is None]
+        self.stays = [stay for stay in self.stays if stay.to_us is None]
+        self.payments.clear()
+
+    def to_json(self, machines: Iterable[Clocked]) -> dict[str, Any]:
         """As ``truth`` of the archive's trial.json (docs/field-trials.md)."""
         now_us = self.now_us()
         return {
@@ -116,7 +122,7 @@ class Truth:
             "payments": self.payments,
         }
 
-    def _readings(self, machine: Machine) -> Iterable[list[Any]]:
+    def _readings(self, machine: Clocked) -> Iterable[list[Any]]:
         """One reading of each boot, [its CLOCK_MONOTONIC, true time, boot id], microseconds."""
         for boot in machine.boots:
             mono_us = (boot.began_ns + boot.shift_ns) // _NS_PER_US

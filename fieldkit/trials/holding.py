@@ -1,38 +1,27 @@
-"""One virtual trial: a scenario played on this machine, the audit, and the archive of it all."""
+"""One trial is held: a scenario played on its ground, the audit, and the archive of it all."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fieldkit import journeys
 from fieldkit.results import AuditCheck
-from fieldkit.trials import packing
+from fieldkit.trials import attendant, packing
 from fieldkit.trials.company import Company
+from fieldkit.trials.ground import Ground, TrialStage
+from fieldkit.trials.order import Order
 from fieldkit.trials.player import Played, Player
-from fieldkit.trials.proving_ground import ProvingGround, TrialStage
-from fieldkit.trials.scenario import Scenario
-from fieldkit.trials.steps import Step
 
-
-@dataclass(frozen=True)
-class Order:
-    """What to play: ``text`` is the scenario as it was written; ``seed`` None: its own."""
-
-    name: str
-    scenario: Scenario
-    text: str
-    timeline: Sequence[Step]
-    seed: int
-
-    @classmethod
-    def of(cls, name: str, scenario: Scenario, text: str, seed: int | None = None) -> Order:
-        used = scenario.seed if seed is None else seed
-        return cls(name, scenario, text, scenario.timeline(used), used)
+_PARTIES: Final = {
+    "server": "server",
+    "cigarjack": "jack",
+    "phone_agent": "phone",
+    "payment_device": "terminal",
+}
 
 
 @dataclass(slots=True)
@@ -76,38 +65,42 @@ class Outcome:
 
 async def hold(
     order: Order,
+    ground: Ground,
     folder: Path,
     archive: Path,
     outcome: Outcome,
     progress: Callable[[str], None],
     tell: Callable[[Played], None],
 ) -> None:
-    """Play it in ``folder``, a short path; ``outcome`` grows. Raises StageError, TraceError."""
+    """Play it on ``ground``, in ``folder``, a short path; ``outcome`` grows.
+
+    Raises StageError, TraceError and OSError.
+    """
     began_s = time.monotonic()
-    ground = ProvingGround(order.scenario, order.seed)
     cast = order.scenario.cast(order.seed)
     async with TrialStage(ground, cast, folder, progress=progress) as stage:
         await stage.provision()
-        company = Company(order.scenario, stage, ground)
+        company = Company(order.name, order.scenario, stage, ground)
         player = Player(company, tell)
         outcome.played = player.played
         try:
+            company.starts()
             await player.play(order.timeline)
         finally:
+            company.stops()
             outcome.truth = company.truth.to_json(ground.machines.values())
         progress("audit")
         outcome.audit = await journeys.audit(stage)
+        progress("collecting")
+        recorded = {agent: await ground.recordings(stage, agent) for agent in ground.machines}
         outcome.ended_unasked = [p.name for p in stage.processes.values() if p.ended_unasked]
-    progress("packing")
     records = [
-        packing.Record(agent, agent, stage.module(agent), stage.state(agent))
-        for agent in ground.machines
+        packing.Record(agent, agent, _PARTIES[stage.module(agent)], files)
+        for agent, files in recorded.items()
+    ]
+    records += [
+        packing.Record(lane, attendant.NAME, attendant.NAME, packing.recordings(one.state))
+        for lane, one in company.attendants.items()
     ]
     packing.pack(archive, order.name, records, truth=outcome.truth, scenario=order.text)
     outcome.took_s = time.monotonic() - began_s
-
-
-def write_document(file: Path | None, outcome: Outcome) -> None:
-    """Raises OSError."""
-    if file is not None:
-        file.write_text(json.dumps(outcome.to_json(), indent=2) + "\n", encoding="utf-8")

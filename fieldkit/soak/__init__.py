@@ -1,0 +1,1 @@
+"""Agents under load and faults for hours: do they stay right, and do they stay small?"""
