@@ -29,7 +29,8 @@ def held(samples: Samples, what: str, figure: Callable[[Sample], float]) -> str:
         axes.set_ylabel(what)
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", lw=0.6)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, handlelength=1.2)
+        if samples.taken:
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, handlelength=1.2)
     return picture.svg
 
 
