@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from fieldkit.cast import CarRole
 from fieldkit.stage import Stage
-from fieldkit.trials.attendant import NAME, Attendant
 from fieldkit.trials.ground import Ground
 from fieldkit.trials.scenario import Scenario
 from fieldkit.trials.truth import Truth
+from twochannel.trial_notes import MARKS_PATH, PATH
 
 
 @dataclass(frozen=True)
 class Company:
-    """``truth`` grows with what is done, and ``attendants`` note what they see of it."""
+    """``truth`` grows with what is done, and what is at a lane is marked by its agent."""
 
     trial: str
     scenario: Scenario
@@ -24,37 +23,32 @@ class Company:
     ground: Ground
     truth: Truth = field(default_factory=Truth)
 
-    @cached_property
-    def attendants(self) -> dict[str, Attendant]:
-        """By lane."""
-        return {
-            lane.name: Attendant(
-                *(self.trial, lane.name, self.ground.machines[lane.name]),
-                self.stage.folder / NAME / lane.name,
-            )
-            for lane in self.scenario.lanes
-        }
+    async def starts(self) -> None:
+        """The trial begins: every lane's agent is told."""
+        for lane in self.scenario.lanes:
+            await self.stage.ask(lane.name, "POST", PATH, {"trial": self.trial})
 
-    def starts(self) -> None:
-        """The trial begins."""
-        for attendant in self.attendants.values():
-            attendant.starts()
-
-    def stops(self) -> None:
+    async def stops(self) -> None:
         """The trial is over."""
-        for attendant in self.attendants.values():
-            attendant.stops()
+        for lane in self.scenario.lanes:
+            await self.stage.ask(lane.name, "DELETE", PATH)
 
-    def arrived(self, car: str, lane: str) -> None:
-        """It stands there from now on."""
+    async def arrived(self, car: str, lane: str) -> None:
+        """It stands there from now on, which somebody marks as the truth."""
         jack = self.car(car).jack.name
         self.truth.arrived(lane, car, jack)
-        self.attendants[lane].sees(jack, present=True)
+        await self._mark(lane, jack, f"{car} stands at {lane}")
 
-    def left(self, car: str) -> None:
-        """It is at no lane from now on."""
-        if (stay := self.truth.left(car)) is not None:
-            self.attendants[stay.lane].sees(stay.jack, present=False)
+    async def left(self, car: str) -> None:
+        """It is at no lane from now on; who still is there is marked."""
+        stay = self.truth.left(car)
+        if stay is not None:
+            still = self.truth.standing_at(stay.lane)
+            await self._mark(stay.lane, still, f"{car} has left {stay.lane}")
+
+    async def _mark(self, lane: str, jack: str | None, text: str) -> None:
+        body: dict[str, object] = {"text": text, "truth": {"lane": lane, "jack": jack}}
+        await self.stage.ask(lane, "POST", MARKS_PATH, body)
 
     def car(self, name: str) -> CarRole:
         """The car of that name in the scenario."""

@@ -43,7 +43,7 @@ class Driving:
         y_m += _BESIDE_M if step.beside else 0.0
         await self._go(step.car, (x_m + STOPS_AT_M, y_m), step.speed_mps)
         self._at[step.car] = step.to
-        self._company.arrived(step.car, step.to)
+        await self._company.arrived(step.car, step.to)
 
     async def leave(self, step: steps.Leave) -> None:
         """To where the car is parked. The lane is free once it is there."""
@@ -51,7 +51,7 @@ class Driving:
 
     async def _drive_off(self, car: str, speed_mps: float) -> None:
         self._at.pop(car, None)
-        self._company.left(car)
+        await self._company.left(car)
         try:
             await self._go(car, self._company.scenario.car(car).parked_m, speed_mps)
         finally:

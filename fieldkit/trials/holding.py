@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fieldkit import journeys
 from fieldkit.results import AuditCheck
-from fieldkit.trials import attendant, packing
+from fieldkit.trials import packing
 from fieldkit.trials.company import Company
 from fieldkit.trials.ground import Ground, TrialStage
 from fieldkit.trials.order import Order
@@ -84,10 +84,10 @@ async def hold(
         player = Player(company, tell)
         outcome.played = player.played
         try:
-            company.starts()
+            await company.starts()
             await player.play(order.timeline)
+            await company.stops()
         finally:
-            company.stops()
             outcome.truth = company.truth.to_json(ground.machines.values())
         progress("audit")
         outcome.audit = await journeys.audit(stage)
@@ -97,10 +97,6 @@ async def hold(
     records = [
         packing.Record(agent, agent, _PARTIES[stage.module(agent)], files)
         for agent, files in recorded.items()
-    ]
-    records += [
-        packing.Record(lane, attendant.NAME, attendant.NAME, packing.recordings(one.state))
-        for lane, one in company.attendants.items()
     ]
     packing.pack(archive, order.name, records, truth=outcome.truth, scenario=order.text)
     outcome.took_s = time.monotonic() - began_s

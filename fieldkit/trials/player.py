@@ -76,10 +76,10 @@ class Player:
                 numbered = numbered[len(group) :]
                 await asyncio.gather(*map(self._play_track, _tracks(group)))
             await self._misfortunes.all_over()
+            for car in self._cars:
+                await self._company.left(car)
         finally:
             await self._misfortunes.end()
-            for car in self._cars:
-                self._company.left(car)
 
     def stop(self) -> None:
         """Play no further step; those that have begun are played to their end."""

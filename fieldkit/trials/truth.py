@@ -84,6 +84,11 @@ class Truth:
             if fault.name != "clock_in_1970"
         )
 
+    def standing_at(self, lane: str) -> str | None:
+        """The jack of the car that has come last of those at the lane."""
+        jacks = [stay.jack for stay in self.stays if stay.lane == lane and stay.to_us is None]
+        return jacks[-1] if jacks else None
+
     def paid(self, payment: str, car: str, lane: str, owner: str) -> None:
         """A payment is over."""
         self.payments.append({"payment": payment, "car": car, "lane": lane, "owner": owner})

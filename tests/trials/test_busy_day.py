@@ -75,13 +75,18 @@ def test_each_fault_is_seen_in_what_was_recorded(busy_day: PlayedTrial) -> None:
     assert (first.clock, first.wall_ms < 600_000) == ("unsynchronised", True)
 
 
-def test_what_attendants_marked_is_the_truth(busy_day: PlayedTrial) -> None:
-    marks = [e for e in busy_day.events["attendant"] if e.event == "trial_marked"]
+def test_what_was_marked_is_the_truth(busy_day: PlayedTrial) -> None:
     stays = busy_day.truth["at_lane"]
-    assert len(marks) == 2 * len(stays) > 20
-    seen = [
-        (mark.fields["truth"]["jack"], mark.fields["truth"]["lane"])
-        for mark in marks
-        if mark.fields["truth"]["present"]
-    ]
-    assert sorted(seen) == sorted((stay["jack"], stay["lane"]) for stay in stays)
+    for lane in ("lane-1", "pump-3"):
+        noted = busy_day.events[lane]
+        assert [e.event for e in noted if e.event in {"trial_started", "trial_stopped"}] == [
+            "trial_started",
+            "trial_stopped",
+        ]
+        marks = [e for e in noted if e.event == "trial_marked"]
+        here = [stay for stay in stays if stay["lane"] == lane]
+        jacks = [mark.fields["truth"]["jack"] for mark in marks]
+        assert jacks == [jack for stay in here for jack in (stay["jack"], None)]
+        assert len(here) > 5
+        for mark, stay in zip(marks[::2], here, strict=True):
+            assert 0 <= busy_day.true_us(mark) - stay["from_true_us"] < US_PER_S
