@@ -141,7 +141,7 @@ def _plot(
         truth=[
             frame.segment(p.from_ns, p.to_ns or timeline.ended_ns, "truth", p.jack)
             for p in figures.presences
-            if p.lane in lane_names
+            if p.jack and p.lane in lane_names
         ],
         blind=[
             frame.segment(w.from_ns, w.to_ns, "blind", f"blind for {w.length_s:.1f} s: {w.why}")

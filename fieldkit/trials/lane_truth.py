@@ -30,7 +30,7 @@ class Decided(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """A jack at a lane, from one mark to the next. ``to_ns``: None if nobody marked its going."""
+    """Who is at a lane for a while; ``jack`` empty: nobody with one. ``to_ns``: None for ever."""
 
     lane: str
     jack: str
@@ -41,55 +41,59 @@ class Presence:
 def presences(timeline: Timeline, truth: Mapping[str, Any] | None = None) -> list[Presence]:
     """What the player of a virtual trial says, or else the marks of people; oldest first."""
     at_ns = true_clock(timeline.alignment, truth)
-    if at_ns is not None and truth is not None:
-        return [
-            Presence(s["lane"], s["jack"], at_ns(s["from_true_us"]), at_ns(s["to_true_us"]))
-            for s in truth.get("at_lane", ())
-        ]
-    return _marked(timeline)
+    if at_ns is None or truth is None:
+        return _marked(timeline)
+    stays = [
+        Presence(s["lane"], s["jack"], at_ns(s["from_true_us"]), at_ns(s["to_true_us"]))
+        for s in truth.get("at_lane", ())
+    ]
+    # The player knows of all the time in between, too.
+    lanes = dict.fromkeys(stay.lane for stay in stays)
+    return [*(Presence(lane, "", timeline.began_ns, None) for lane in lanes), *stays]
 
 
 def _marked(timeline: Timeline) -> list[Presence]:
-    """The marks of ``kind`` at_lane, from one that says present to the one that says not."""
-    open_marks: dict[tuple[str, str], int] = {}
+    """Each mark of a lane says who is there from then on."""
+    begun: dict[str, tuple[str, int]] = {}
     found = []
     for mark in timeline.named("trial_marked"):
         truth = mark.field("truth")
         if not isinstance(truth, dict) or truth.get("kind") != "at_lane":
             continue
-        key = (str(truth.get("lane")), str(truth.get("jack")))
-        if truth.get("present"):
-            open_marks.setdefault(key, mark.at_ns)
-        elif key in open_marks:
-            found.append(Presence(*key, open_marks.pop(key), mark.at_ns))
-    found += [Presence(*key, from_ns, None) for key, from_ns in open_marks.items()]
+        lane, jack = str(truth.get("lane")), str(truth.get("jack") or "")
+        there, from_ns = begun.get(lane, ("", mark.at_ns))
+        if not truth.get("present") and jack not in {"", there}:
+            continue  # another than who is there has gone
+        if lane in begun:
+            found.append(Presence(lane, there, from_ns, mark.at_ns))
+        begun[lane] = (jack if truth.get("present") else "", mark.at_ns)
+    found += [Presence(lane, jack, from_ns, None) for lane, (jack, from_ns) in begun.items()]
     return sorted(found, key=lambda presence: presence.from_ns)
 
 
-def at_lane(marked: Sequence[Presence], names: frozenset[str], at_ns: int) -> list[str]:
-    """The jacks at the lane of one of these ``names`` then."""
-    return [
+def at_lane(marked: Sequence[Presence], names: frozenset[str], at_ns: int) -> list[str] | None:
+    """The jacks at the lane of one of these ``names`` then; None if nobody marked it."""
+    there = [
         presence.jack
         for presence in marked
         if presence.lane in names
         and presence.from_ns <= at_ns
         and (presence.to_ns is None or at_ns < presence.to_ns)
     ]
+    return [jack for jack in there if jack] if there else None
 
 
 def confusion(
     attempts: Sequence[Attempt], marked: Sequence[Presence]
 ) -> Counter[tuple[AtLane, Decided]]:
-    """How often each truth met each decision, over what tills asked at lanes with marks."""
-    lanes = {presence.lane for presence in marked}
+    """How often each truth met each decision, over what tills asked at marked lanes."""
     matrix: Counter[tuple[AtLane, Decided]] = Counter()
     for attempt in attempts:
         names = _names(attempt.terminal_machine, attempt.terminal)
         present = at_lane(marked, names, attempt.asked_ns)
-        truth = AtLane.JACK if present else AtLane.NOBODY
-        decided = _decided(attempt, present)
-        if decided is not None and names & lanes:
-            matrix[truth, decided] += 1
+        decided = _decided(attempt, present or [])
+        if present is not None and decided is not None:
+            matrix[AtLane.JACK if present else AtLane.NOBODY, decided] += 1
     return matrix
 
 

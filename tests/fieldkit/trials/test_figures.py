@@ -167,16 +167,18 @@ def test_incidents_are_told_in_words() -> None:
     }
 
 
-def truth(trip: Trip, at_s: int, jack: str, *, present: bool) -> None:
+def truth(trip: Trip, at_s: int, jack: str | None, *, present: bool) -> None:
     fact = {"kind": "at_lane", "lane": "terminal-1", "jack": jack, "present": present}
     trip.note("terminal", "trial_marked", at_s * NS, trial="t", text="", truth=fact)
 
 
 def test_decisions_meet_what_was_marked() -> None:
     def play(trip: Trip) -> None:
+        pay(trip, payment=payment(6), at_ns=50 * NS)  # before anything was marked
         truth(trip, 90, "jack-1", present=True)
+        truth(trip, 95, "jack-9", present=False)  # of another lane, by mistake
         pay(trip, payment=payment(1), at_ns=100 * NS)
-        truth(trip, 150, "jack-1", present=False)
+        truth(trip, 150, None, present=False)
         pay(trip, payment=payment(2), at_ns=200 * NS)
         truth(trip, 250, "jack-7", present=True)
         pay(trip, payment=payment(3), at_ns=300 * NS)
@@ -194,7 +196,17 @@ def test_decisions_meet_what_was_marked() -> None:
         (AtLane.JACK, Decided.NONE): 1,
     }
     spans = [(one.jack, one.from_ns // NS, one.to_ns) for one in presences(timeline)]
-    assert spans == [("jack-1", 90, 150 * NS), ("jack-7", 250, None)]
+    assert spans == [("jack-1", 90, 150 * NS), ("", 150, 250 * NS), ("jack-7", 250, None)]
+
+
+def test_the_next_car_takes_the_place_of_the_one_before() -> None:
+    def play(trip: Trip) -> None:
+        truth(trip, 90, "jack-1", present=True)
+        truth(trip, 150, "jack-2", present=True)
+        truth(trip, 160, "jack-2", present=False)
+
+    spans = [(one.jack, one.to_ns) for one in presences(laid_out(play))]
+    assert spans == [("jack-1", 150 * NS), ("jack-2", 160 * NS), ("", None)]
 
 
 def test_without_marks_there_is_no_matrix() -> None:
