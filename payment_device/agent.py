@@ -24,7 +24,7 @@ from payment_device.errands import Equipment, Errands
 from payment_device.forecourt import Forecourt
 from payment_device.fuel import Price
 from payment_device.intents import FILE_NAME, Intents
-from payment_device.lane_radio import LaneRadio
+from payment_device.lane_radio import LaneRadio, nowhere
 from payment_device.neighbours import Neighbours, parse_address, read_key
 from payment_device.orders import Lane
 from payment_device.pump_memory import PumpMemory
@@ -33,6 +33,8 @@ from payment_device.sightings import Sightings
 from payment_device.simulated_pump import FOLDER as PUMP_FOLDER
 from payment_device.terminal import Terminal
 from server.client import ServerClient, ServerUnreachableError
+from twochannel import advert_recording
+from twochannel.advert_recording import AdvertRecording
 from twochannel.changes import Changes
 from twochannel.control import SOCKET_NAME
 from twochannel.protocol.errors import CodedError
@@ -103,13 +105,15 @@ class TerminalAgent:
         )
         sightings = Sightings(settings.rules)
         self._neighbours = self._share(sightings) if settings.neighbours else None
-        shared = [self._neighbours.elsewhere] if self._neighbours else []
+        recorded = state / advert_recording.FILE_NAME
+        self._recording = AdvertRecording(recorded, settings.adverts_keep)
         self._radio = LaneRadio(
             lambda: open_radio(settings.radio),
             sightings,
             self._trace,
             settings.listen_s,
-            *shared,
+            self._neighbours.elsewhere if self._neighbours else nowhere,
+            self._recording,
         )
         self._link = ServerLink(self._client)
         self._equipment = Equipment(
@@ -137,7 +141,7 @@ class TerminalAgent:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, stop.set)
         self._trace.event("agent_started", **software())
-        with contextlib.closing(self._intents), self._trace:
+        with contextlib.closing(self._intents), self._trace, contextlib.closing(self._recording):
             async with (
                 self._client,
                 self._working() as terminal,

@@ -225,7 +225,7 @@ class Forecourt:
 
     async def _recognised(self, jack: str | None) -> bytes:
         """The code of the jack at the lane, or of the one that was picked. Raises CodedError."""
-        choice = await self.radio.choose(jack)
+        choice = await self.radio.choose(jack, asked="pump")
         if not isinstance(choice, Chosen):
             raise not_chosen(choice)
         return choice.jack.code
@@ -243,7 +243,7 @@ class Forecourt:
 
     async def _begin_by_nozzle(self, reading: Reading) -> None:
         """If it is plain whose it is; else the attendant has to pick."""
-        choice = self.radio.look()
+        choice = self.radio.look(asked="pump")
         if isinstance(choice, Chosen):
             fuelling = self._made(FuelBody(kind="postpay", reference=f"lift-{self.new_id()}"))
             await self._open(replace(_of(fuelling, choice.jack.code), by_nozzle=True), reading)
@@ -309,7 +309,7 @@ class Forecourt:
         if fuelling.code is None:
             return None
         heard = {jack.code.hex() for jack in self.radio.nearby() if not jack.quiet}
-        choice = self.radio.look()
+        choice = self.radio.look(asked="pump")
         if fuelling.code in heard or not isinstance(choice, Chosen):
             return fuelling.code
         return choice.jack.code.hex()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from payment_device.answers import jacks_view
+from payment_device.decision_trace import DecisionTrace, Inquiry
 from payment_device.sightings import (
     NOWHERE_ELSE,
     Ambiguous,
@@ -23,6 +24,7 @@ from payment_device.sightings import (
     Sightings,
     handle_of,
 )
+from twochannel.advert_recording import AdvertRecording, to_microseconds
 from twochannel.protocol import beacon, lane
 from twochannel.protocol.errors import CodedError, ErrorCode, FrameError
 from twochannel.radio.port import Broadcast, Radio, RadioError, Sighting
@@ -40,12 +42,14 @@ _TRACED_PER_CODE: Final = 10
 _TRACED_IN_ALL: Final = 200
 #: Of a lane's digest in the trace, as the jack names it there (``cigarjack/lane_ear.py``).
 _LANE_DIGITS: Final = 8
+#: How often the trace repeats what is needed to read it: less than the smallest ring lasts.
+_TOLD_HOW_S: Final = 600.0
 
 #: Codes, and the monotonic time.
 Elsewhere = Callable[[Sequence[bytes], float], Mapping[bytes, float]]
 
 
-def _nowhere(_codes: Sequence[bytes], _now_s: float) -> Mapping[bytes, float]:
+def nowhere(_codes: Sequence[bytes], _now_s: float) -> Mapping[bytes, float]:
     """For a lane that shares with nobody."""
     return NOWHERE_ELSE
 
@@ -59,17 +63,23 @@ class LaneRadio:
         sightings: Sightings,
         trace: Trace,
         listen_s: float,
-        elsewhere: Elsewhere = _nowhere,
+        elsewhere: Elsewhere = nowhere,
+        recording: AdvertRecording | None = None,
     ) -> None:
         """``listen_s``: how long a question waits for a jack to be heard.
 
         ``elsewhere``: how well other lanes hear these codes now (``Sightings.choose``).
+        ``recording``: keeps every advert that the decision hears.
         """
         self._open_radio = open_radio
         self._sightings = sightings
         self._trace = trace
         self._listen_s = listen_s
         self._elsewhere = elsewhere
+        self._recording = recording
+        self._decisions = DecisionTrace(trace)
+        self._adverts = 0
+        self._told_how_s = time.monotonic()
         self._radio: Radio | None = None
         self._failure = "not opened yet"
         self._on_air: tuple[str, bytes] | None = None
@@ -81,6 +91,7 @@ class LaneRadio:
 
     async def run(self) -> None:
         """Listen for ever. Raises RadioError if the radio cannot be opened even once."""
+        self._tell_how()
         failures = 0
         while True:
             try:
@@ -97,6 +108,15 @@ class LaneRadio:
                 self._radio = None
             await asyncio.sleep(_REOPEN_AFTER_S[min(failures, len(_REOPEN_AFTER_S) - 1)])
             failures += 1
+
+    def _tell_how(self) -> None:
+        """By which rules is decided, and where the adverts are; again and again, for rings turn."""
+        self._told_how_s = time.monotonic()
+        self._decisions.rules(self._sightings.rules)
+        if kept := self._recording:
+            self._trace.event(
+                "recording_begun", file="adverts", epoch_us=kept.epoch_us, piece=kept.piece
+            )
 
     async def _resume(self, radio: Radio) -> None:
         if self._on_air is not None:
@@ -116,8 +136,16 @@ class LaneRadio:
         except FrameError:
             self.foreign_frames += 1
             return
+        sighting, mono_us = to_microseconds(sighting)
+        if self._recording is not None:
+            self._recording.take(sighting, mono_us)
         self._sightings.hear(frame.code, sighting.rssi_dbm, sighting.heard_at_s)
+        self._adverts += 1
         self._heard.set()
+        if self._decisions.due(mono_us):
+            self.look(asked="heard")
+        if sighting.heard_at_s - self._told_how_s > _TOLD_HOW_S:
+            self._tell_how()
         self._trace_heard(frame.code, sighting)
 
     def _trace_heard(self, code: bytes, sighting: Sighting) -> None:
@@ -151,34 +179,51 @@ class LaneRadio:
         """The jacks of the last seconds, strongest first."""
         return self._sightings.nearby(time.monotonic())
 
-    def look(self, handle: str | None = None) -> Choice:
-        """Which jack is at the lane now; with ``handle``, whether the picked one is heard."""
-        now_s = time.monotonic()
-        if handle:
-            return self._sightings.pick(handle, now_s)
+    def look(self, handle: str | None = None, *, asked: str = "shown") -> Choice:
+        """Which jack is at the lane now; with ``handle``, whether the picked one is heard.
+
+        ``asked``: by whom, for the trace.
+        """
+        inquiry, choice, codes = self._decide(asked, handle)
+        self._decisions.note(inquiry, choice, codes)
+        return choice
+
+    def _decide(
+        self, asked: str, handle: str | None, payment: str | None = None
+    ) -> tuple[Inquiry, Choice, list[bytes]]:
+        now_us = round(time.monotonic() * 1e6)
+        now_s = now_us / 1e6
         codes = [jack.code for jack in self._sightings.nearby(now_s)]
-        return self._sightings.choose(now_s, self._elsewhere(codes, now_s))
+        elsewhere: Mapping[bytes, float] = NOWHERE_ELSE
+        if handle:
+            choice = self._sightings.pick(handle, now_s)
+        else:
+            elsewhere = self._elsewhere(codes, now_s)
+            choice = self._sightings.choose(now_s, elsewhere)
+        return Inquiry(asked, now_us, self._adverts, handle, elsewhere, payment), choice, codes
 
     def jacks(self) -> dict[str, Any]:
         """Which jacks are heard now, for the till (``answers.jacks_view``)."""
         return jacks_view(self.look(), self.nearby(), time.monotonic())
 
-    async def choose(self, handle: str | None = None) -> Choice:
+    async def choose(
+        self, handle: str | None = None, *, asked: str = "charge", payment: str | None = None
+    ) -> Choice:
         """As ``look``, but give jacks time to be heard, and a change of codes time to pass.
 
         Raises CodedError (``not_ready``) if there is no radio to hear them with.
         """
         asked_s = time.monotonic()
         while True:
-            choice = self.look(handle)
-            if isinstance(choice, Chosen):
-                return choice
+            inquiry, choice, codes = self._decide(asked, handle, payment)
             patience_s = AMBIGUOUS_PATIENCE_S if isinstance(choice, Ambiguous) else self._listen_s
             left_s = asked_s + patience_s - time.monotonic()
-            if left_s <= 0:
+            final = isinstance(choice, Chosen) or left_s <= 0
+            self._decisions.note(inquiry, choice, codes, final=final)
+            if final:
                 break
             await self._next_advert(left_s)
-        if self._radio is None:
+        if self._radio is None and not isinstance(choice, Chosen):
             raise _no_radio()
         return choice
 

@@ -206,6 +206,10 @@ class Sightings:
         self._tracks: dict[bytes, Track] = {}
         self._crowded_until_s = float("-inf")
 
+    @property
+    def rules(self) -> LaneRules:
+        return self._rules
+
     def hear(self, code: bytes, rssi_dbm: int, heard_at_s: float) -> None:
         """Take in one advert of a jack, heard at monotonic ``heard_at_s``.
 

@@ -196,7 +196,7 @@ class Terminal:
         if charge.code is not None:
             target = self._typed_in(charge.code)
         else:
-            choice = await self._equipment.radio.choose(charge.jack)
+            choice = await self._equipment.radio.choose(charge.jack, payment=payment)
             if not isinstance(choice, Chosen):
                 self._equipment.trace.event("jack_not_chosen", payment, reason=choice.reason.value)
                 raise not_chosen(choice)

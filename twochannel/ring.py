@@ -8,6 +8,7 @@ within a second, by a thread, so that a slow SD card holds nobody up.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -66,14 +67,29 @@ def _number(path: Path, file: Path) -> int:
 class Ring:
     """The writer. One for each path at a time."""
 
-    def __init__(self, path: Path, keep: Keep, *, now_s: Callable[[], float] = time.time) -> None:
-        """Its folder is made. Raises OSError."""
+    def __init__(
+        self,
+        path: Path,
+        keep: Keep,
+        *,
+        header: bytes = b"",
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        """Its folder is made. Raises OSError.
+
+        With a ``header`` every piece begins with it, records are written whole or not at all, and
+        what was written before is left alone: a new piece is begun.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._keep = keep
+        self._header = header
         self._now_s = now_s
         self._lock = threading.Lock()
         self._descriptor, self._size, self._written_s = self._opened()
+        self._turns = -1 if header and self._size else 0
+        if self._turns:
+            self._turn()
         self._forget()
         self._dirty = threading.Event()
         self._closing = threading.Event()
@@ -85,15 +101,29 @@ class Ring:
 
         Raises OSError.
         """
+        return self.write_made(lambda _piece: data)
+
+    def write_made(self, make: Callable[[int], bytes]) -> bool:
+        """As ``write``, of what is made for the piece that it goes to; the first one here is 0."""
         with self._lock:
             now_s = self._now_s()
+            data = make(self._turns)
             another_day = now_s // _DAY_S != self._written_s // _DAY_S
-            if self._size and (another_day or self._size + len(data) > self._keep.piece_bytes):
+            full = another_day or self._size + len(data) > self._keep.piece_bytes
+            if full and self._size > len(self._header):
                 self._turn()
+                data = make(self._turns)
+            self._begin()
             written = os.write(self._descriptor, data)
+            self._cut_back(bool(self._header) and written < len(data), self._size)
             self._size, self._written_s = self._size + written, now_s
         self._dirty.set()
         return written == len(data)
+
+    @property
+    def number(self) -> int:
+        """Of the piece that is written now."""
+        return pieces(self._path)[-1][0]
 
     def close(self) -> None:
         """What was written is on disk then."""
@@ -110,12 +140,26 @@ class Ring:
         status = os.fstat(descriptor)
         return descriptor, status.st_size, status.st_mtime if status.st_size else self._now_s()
 
+    def _begin(self) -> None:
+        """Write the header of a new piece."""
+        if self._header and not self._size:
+            self._size = os.write(self._descriptor, self._header)
+            self._cut_back(self._size < len(self._header), 0)
+
+    def _cut_back(self, cut_short: bool, size: int) -> None:
+        """Records have no mark at which reading could begin again."""
+        if cut_short:
+            os.ftruncate(self._descriptor, size)
+            self._size = size
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def _turn(self) -> None:
         number, _ = pieces(self._path)[-1]
         before = self._descriptor
         with contextlib.suppress(FileNotFoundError):  # it was, and a full disk gave no next one
             self._path.rename(older(self._path, number))
         self._descriptor, self._size, self._written_s = self._opened()
+        self._turns += 1
         _sync(before)
         os.close(before)
         self._forget()

@@ -33,9 +33,16 @@ class AgentSettings(Settings):
     #: For how long.
     trace_days: Annotated[int, Field(ge=1, le=36_500)] = USUAL.days
 
+    #: The same for recorded adverts; days are those of the trace.
+    adverts_mib: Annotated[int, Field(ge=1, le=1_048_576)] = USUAL.mib
+
     @property
     def trace_keep(self) -> Keep:
         return Keep(self.trace_mib, self.trace_days)
+
+    @property
+    def adverts_keep(self) -> Keep:
+        return Keep(self.adverts_mib, self.trace_days)
 
 
 M = TypeVar("M", bound=Settings)
