@@ -26,6 +26,7 @@ def render(outcome: Outcome) -> str:
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
     )
+    environment.filters["ms"] = lambda took_ms: "–" if took_ms is None else f"{took_ms:.0f} ms"
     problems = outcome.problems
     return environment.get_template("soak.html.j2").render(
         headline=_headline(outcome, len(problems)),

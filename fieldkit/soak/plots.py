@@ -13,12 +13,11 @@ from fieldkit.soak.soak import Outcome
 
 _LINE_COLORS: Final = ("s0", "s1", "s2", "s3", "s5", "ink", "quiet")
 _S_PER_MINUTE: Final = 60
-_WIDE: Final = 9.4
 
 
 def held(samples: Samples, what: str, figure: Callable[[Sample], float]) -> str:
     """One figure of every agent; a new line after each start."""
-    with drawing(what, width=_WIDE) as picture:
+    with drawing(what) as picture:
         axes = picture.axes
         for number, agent in enumerate(samples.agents):
             color = COLORS[_LINE_COLORS[number % len(_LINE_COLORS)]]
@@ -36,7 +35,7 @@ def held(samples: Samples, what: str, figure: Callable[[Sample], float]) -> str:
 
 def latencies(outcome: Outcome) -> str:
     """Each payment at its time, and faults as bars behind them."""
-    with drawing("payments", width=_WIDE) as picture:
+    with drawing("payments") as picture:
         axes = picture.axes
         for fault in outcome.faults:
             ends = _shown(axes, (fault["from_s"], max(fault["to_s"], fault["from_s"] + 1)))
