@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from fieldkit.trials.timeline import Happening, Timeline
-from payment_device.sightings import LaneRules
+from payment_device.sightings import MAX_RSSI_DBM, LaneRules
 
 #: Twenty adverts of a jack. Ten are lost by chance less than once in 1000 gaps even at 50 % loss.
 BLIND_FROM_NS: Final = 2_000_000_000
@@ -51,6 +51,8 @@ def heard_by(timeline: Timeline) -> dict[str, list[Happening]]:
         agent: [] for agent, party in timeline.agents.items() if party == "terminal"
     }
     for happening in timeline.named("code_heard"):
+        if happening.field("rssi_dbm") > MAX_RSSI_DBM:
+            continue  # the adapter had no level for it
         heard.setdefault(happening.agent, []).append(happening)
     return heard
 

@@ -119,6 +119,15 @@ def test_lanes_are_drawn_with_their_decisions_and_the_truth() -> None:
     assert [segment.text for segment in lane.decisions] == ["chosen 3f2a"] * 10
 
 
+def test_an_advert_without_a_level_is_not_drawn() -> None:
+    def play(trip: Trip) -> None:
+        for number, rssi_dbm in enumerate((-60, 127, -62)):
+            trip.note("terminal", "code_heard", number * NS, jack="3f2a", rssi_dbm=rssi_dbm)
+
+    (lane,) = lane_plots(figures("t", laid_out(play)))
+    assert lane.series[0].samples == 2
+
+
 def test_a_worse_trial_is_called_worse_only_where_chance_does_not_explain_it() -> None:
     def slower(trip: Trip) -> None:
         for number in range(1, 31):
