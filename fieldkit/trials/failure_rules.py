@@ -143,10 +143,17 @@ def ambiguous(scene: Scene) -> Finding | None:
     missed = scene.has("terminal", "jack_not_chosen")
     if missed is None or missed.field("reason") not in set(Ambiguity):
         return None
-    reason = Ambiguity(missed.field("reason"))
+    reason, decided = Ambiguity(missed.field("reason")), _decision(scene, missed)
+    named = [
+        f"{jack['jack']} with {jack['rssi_dbm']} dBm"
+        for decision in decided
+        for jack in decision.field("candidates") or ()
+    ]
+    who = f" ({', '.join(named)})" if named else ""
     return Finding(
-        f"The lane was ambiguous, and the terminal rightly did not guess: {_AMBIGUITIES[reason]}.",
-        (missed, *_decision(scene, missed)),
+        "The lane was ambiguous, and the terminal rightly did not guess: "
+        f"{_AMBIGUITIES[reason]}{who}.",
+        (missed, *decided),
     )
 
 

@@ -35,6 +35,8 @@ _AFTER_NS: Final = 1_000_000_000
 _MOST_LINES: Final = 80
 #: Noted often, and drawn elsewhere; lanes that a jack hears are mostly those of others.
 _NOISE: Final = frozenset({"code_heard", "lane_decision", "lane_heard", "health", "position"})
+#: Of a payment itself, the one that was its own lane's.
+_HEARD: Final = frozenset({"lane_heard"})
 #: Characters of a field.
 _BRIEF: Final = 32
 #: A drift that is known less well than this is not told.
@@ -230,7 +232,7 @@ def _payment(number: int, judged: Judged, timeline: Timeline) -> _Payment:
         at=timeline.clock_text(attempt.asked_ns),
         within=_within(attempt.within_ms * 1e6),
         amount=money,
-        drawing=waterfall.draw([happening.event for happening in attempt.own]),
+        drawing=waterfall.draw([h.event for h in attempt.own if h.name not in _NOISE - _HEARD]),
         lines=_lines(judged, timeline) if judged.cause else [],
     )
 

@@ -264,6 +264,16 @@ def test_a_jack_whose_radio_was_off_cannot_hear_the_lane() -> None:
     assert judged(without_radio).text.endswith("it did not, for its radio was off.")
 
 
+def test_an_ambiguous_lane_names_those_between_whom_it_could_not_tell() -> None:
+    def two(trip: Trip) -> None:
+        missed("equally_near")(trip)
+        near = [{"jack": "3f2a", "rssi_dbm": -61}, {"jack": "77aa", "rssi_dbm": -63}]
+        decided: dict[str, Any] = {"asked": "charge", "outcome": "ambiguous", "candidates": near}
+        trip.note("terminal", "lane_decision", ASKED_NS + 1499 * MS, PAYMENT, **decided)
+
+    assert judged(two).text.endswith("equally near (3f2a with -61 dBm, 77aa with -63 dBm).")
+
+
 def test_an_orderly_end_is_no_power_cut() -> None:
     assert "The machine of the jack was rebooted, or lost its power while" in judged(rebooted).text
 
