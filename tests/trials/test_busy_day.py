@@ -6,20 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
-
 from fieldkit.trace import TraceEvent
-from fieldkit.trials.scenario import SCENARIOS_FOLDER
-from tests.trials.virtual import PlayedTrial, played
+from tests.trials.virtual import PlayedTrial
 
 #: A fault is noted at the latest so long after it has ended.
 NOTED_S = 20
 US_PER_S = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def busy_day(tmp_path_factory: pytest.TempPathFactory) -> PlayedTrial:
-    return played(SCENARIOS_FOLDER / "busy-day.toml", tmp_path_factory.mktemp("busy-day"))
 
 
 def during(trial: PlayedTrial, fault: Mapping[str, Any], agent: str) -> list[TraceEvent]:
