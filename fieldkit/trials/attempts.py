@@ -72,24 +72,28 @@ def attempts(timeline: Timeline) -> list[Attempt]:
     for payment, own in timeline.payments.items():
         asked = next((h for h in own if (h.party, h.name) == ("terminal", "charge_asked")), None)
         if asked is not None:
-            heard = _lane_heard(own, timeline)
+            jack = _agent(own, "jack") or _jack_by_code(own, timeline)
+            heard = _lane_heard(own, jack, timeline)
             whole = sorted([*own, *heard], key=lambda happening: happening.at_ns)
-            found.append(_attempt(payment, asked, whole, timeline))
+            found.append(_attempt(payment, asked, jack, whole, timeline))
     return sorted(found, key=lambda attempt: attempt.asked_ns)
 
 
-def _lane_heard(own: Sequence[Happening], timeline: Timeline) -> list[Happening]:
-    """When a jack first heard this payment's lane: it cannot know the payment yet."""
+def _lane_heard(own: Sequence[Happening], jack: str, timeline: Timeline) -> list[Happening]:
+    """When its jack first heard this payment's lane: it cannot know the payment yet.
+
+    Jacks of other cars hear that lane as well. Any, where it is not known whose payment it is.
+    """
     lanes = {h.field("lane") for h in own if h.name == "lane_broadcast"} - {None}
-    return [h for h in timeline.named("lane_heard") if h.field("lane") in lanes][:1]
+    heard = (h for h in timeline.named("lane_heard") if h.field("lane") in lanes)
+    return [h for h in heard if not jack or h.agent == jack][:1]
 
 
 def _attempt(
-    payment: str, asked: Happening, own: Sequence[Happening], timeline: Timeline
+    payment: str, asked: Happening, jack: str, own: Sequence[Happening], timeline: Timeline
 ) -> Attempt:
     status = _status(own)
     settled = next((h for h in own if h.name == "payment_settled"), own[-1])
-    jack = _agent(own, "jack") or _jack_by_code(own, timeline)
     return Attempt(
         payment=payment,
         terminal=asked.agent,
