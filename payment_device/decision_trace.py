@@ -1,11 +1,11 @@
 """What a lane decided and what the decision was made of, in the trace (docs/trace.md).
 
-With the recorded adverts that is enough to decide again at the desk (``fieldkit replay``).
+With the recorded adverts that is enough to decide again at the desk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ class Inquiry:
 
 
 class DecisionTrace:
-    """Writes what is new, and once a second what is not."""
+    """Writes what is new, and while jacks are heard once a second what is not."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
@@ -51,13 +51,14 @@ class DecisionTrace:
         return self._last_us is None or now_us - self._last_us >= _EVERY_US
 
     def note(
-        self, inquiry: Inquiry, choice: Choice, codes: Iterable[bytes], *, final: bool = False
+        self, inquiry: Inquiry, choice: Choice, codes: Sequence[bytes], *, final: bool = False
     ) -> None:
         """``codes``: all that are heard. ``final``: the answer that a charge gets."""
         answer = _answer(choice)
         handles = tuple(jack["jack"] for jack in answer["candidates"])
         known = (answer["outcome"], answer["reason"], handles, inquiry.picked)
-        if known == self._last and not final and not self.due(inquiry.now_us):
+        again = bool(codes) and self.due(inquiry.now_us)
+        if known == self._last and not final and not again:
             return
         self._last, self._last_us = known, inquiry.now_us
         self._trace.event(
@@ -89,7 +90,7 @@ def _shown(jacks: Iterable[Nearby]) -> list[dict[str, Any]]:
     return [{"jack": jack.handle, "rssi_dbm": jack.rssi_dbm} for jack in jacks]
 
 
-def _by_prefix(elsewhere: Mapping[bytes, float], codes: Iterable[bytes]) -> dict[str, float]:
+def _by_prefix(elsewhere: Mapping[bytes, float], codes: Sequence[bytes]) -> dict[str, float]:
     """By the beginning of each code that no other one heard here has."""
     digits = [code.hex() for code in codes] if elsewhere else []
     found = {}
