@@ -23,7 +23,11 @@ from fieldkit.car.machine import Run
 
 T = TypeVar("T")
 _TESTS: Final = "tests/car"
-#: Those that follow the journeys: chosen so that both cars take about as long.
+#: Kernel, BlueZ, network and what befalls radios: a few minutes in which little is set up.
+_RADIOS: Final = tuple(
+    f"{_TESTS}/test_{name}.py" for name in ("bluez_radio", "bluez_faults", "network")
+)
+#: Of all tests, those that follow the journeys: chosen so that both cars take about as long.
 _AFTER_JOURNEYS: Final = ("tests/car/test_deploy.py", "tests/car/test_kernel_radios.py")
 #: By ARGUMENTS, says pytest with this exit code.
 _NONE_CHOSEN: Final = 5
@@ -122,12 +126,13 @@ def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[s
 
 @car.command(context_settings={"ignore_unknown_options": True})
 @_written
+@click.option("--all", "everything", is_flag=True, help="Run all tests; that takes twice as long.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None:
-    """Run the tests and, in a second car beside them, every journey with faults.
+def check(json_file: Path | None, out: Path, everything: bool, arguments: tuple[str, ...]) -> None:
+    """Play every journey with faults and, in a second car beside it, run the tests of the radios.
 
-    ARGUMENTS go to pytest. Emulated, a car keeps one processor busy; so that both cars take about
-    as long, some tests follow the journeys. Exit code 0 only if both ended well.
+    ARGUMENTS go to pytest. Emulated, a car keeps one processor busy. With --all both cars run
+    tests: doctors, links, pairing and services as well. Exit code 0 only if both ended well.
     """
     try:
         _empty(out, json_file)
@@ -136,9 +141,11 @@ def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None
     with _plainly(), _run_folder() as folder:
         built, began_s = _image(), time.monotonic()
         ignored = (f"--ignore={test}" for test in _AFTER_JOURNEYS)
+        chosen = (_TESTS, *ignored) if everything else _RADIOS
+        follow = after_journeys(arguments) if everything else _journeys("--faults")
         jobs = {
-            "tests": (Run(built, folder), _tests(arguments, *ignored)),
-            "journeys": (Run(built, out.resolve()), after_journeys(arguments)),
+            "tests": (Run(built, folder), _tests(arguments, *chosen)),
+            "journeys": (Run(built, out.resolve()), follow),
         }
         codes = _wait(machine.run_side_by_side(jobs))
         _show(out, json_file)
@@ -146,15 +153,15 @@ def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None
         sys.exit(max(codes))
 
 
-def _tests(arguments: Sequence[str], *beside: str) -> str:
+def _tests(arguments: Sequence[str], *chosen: str) -> str:
     """The script that runs pytest. What finds examples for properties takes seconds to load.
 
-    ``beside``: more arguments, unless some of ``arguments`` name tests.
+    ``chosen``: which tests, unless some of ``arguments`` name them.
     """
     named = any(_names_tests(argument) for argument in arguments)
     colour = "yes" if sys.stdout.isatty() else "no"
     lean = (f"--confcutdir={_TESTS}", "-p", "no:hypothesispytest")
-    target = () if named else (_TESTS, *beside)
+    target = () if named else chosen or (_TESTS,)
     command = ("python", "-m", "pytest", f"--color={colour}", *lean, *target, *arguments)
     return shlex.join(command) + "\n"
 
@@ -172,7 +179,7 @@ def after_journeys(arguments: Sequence[str]) -> str:
     if any(map(_names_tests, arguments)):
         return played
     return (
-        f"{played}played=$?\n{_tests((*_AFTER_JOURNEYS, *arguments))}tested=$?\n"
+        f"{played}played=$?\n{_tests(arguments, *_AFTER_JOURNEYS)}tested=$?\n"
         f"[ $tested -ne {_NONE_CHOSEN} ] || tested=0\nexit $((played ? played : tested))\n"
     )
 
