@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from fieldkit.air_control import AirControl
+from fieldkit.trials.archive import Trial
+from fieldkit.trials.lane_recording import LaneRecording
 from twochannel.radio import adverts
 from twochannel.radio.port import Sighting
 
@@ -29,6 +31,24 @@ class Played:
     unheard: int
     took_s: float
     latest_s: float
+
+
+def sightings(trial: Trial, recording: LaneRecording) -> list[Sighting]:
+    """The adverts of one run of a terminal, as its radio delivered them. Raises TrialError."""
+    of_lane = (recording.machine, recording.lane)
+    (record,) = [each for each in trial.agents if (each.machine, each.agent) == of_lane]
+    (run,) = [each for each in record.runs if each.number == recording.run]
+    return [
+        Sighting(
+            advert.address,
+            advert.service_uuid,
+            advert.service_data,
+            advert.rssi_dbm,
+            advert.mono_us / 1e6,
+            random_address=advert.random_address,
+        )
+        for advert in trial.adverts(record, run)
+    ]
 
 
 async def play(
