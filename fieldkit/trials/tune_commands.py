@@ -12,8 +12,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fieldkit.trials import rules_file, tune_tables
+from fieldkit.trials import rules_file, trial_places, tune_tables
+from fieldkit.trials.archive import Trial, TrialError
 from fieldkit.trials.questions import Place
+from fieldkit.trials.recorded_place import RecordedPlace
 from fieldkit.trials.simulated_place import SimulatedPlace
 from fieldkit.trials.tune_search import Found, search
 from fieldkit.world.scenario import SCENARIOS_FOLDER, ScenarioError, load
@@ -21,9 +23,11 @@ from payment_device.sightings import LaneRules
 
 #: Columns of the tables where no terminal says how many there are.
 _WIDTH = 132
+_ARCHIVE = click.Path(exists=True, path_type=Path)
 
 
 @click.command("tune")
+@click.argument("trials", nargs=-1, metavar="[TRIAL]...", type=_ARCHIVE)
 @click.option(
     "--scenario",
     "scenarios",
@@ -53,6 +57,7 @@ _WIDTH = 132
     help="Write the rules to this file, as lines for the terminals' config.toml.",
 )
 def tune(
+    trials: tuple[Path, ...],
     scenarios: tuple[str, ...],
     folds: int,
     seed: int,
@@ -60,15 +65,19 @@ def tune(
     json_file: Path | None,
     rules_out: Path | None,
 ) -> None:
-    """Find the rules by which lanes would have decided best.
+    """Find the rules by which the lanes of TRIALs would have decided best.
+
+    Of a trial those charges count for which it was marked who stood at the lane.
 
     Tried are min_rssi_dbm, margin_db, settle_s, settle_samples and home_margin_db: fewest wrong
     choices first, then fewest customers who are not served. Every question is put to the terminal's
     own code. Part of the visits is held back in turn to tell how the rules do on others.
     """
-    places = [_simulated(name) for name in scenarios]
-    if not places:
-        raise click.UsageError("Name a scenario with --scenario.")
+    if not trials and not scenarios:
+        raise click.UsageError("Name a trial, or a scenario with --scenario.")
+    places: list[Place] = [_simulated(name) for name in scenarios]
+    for trial in trials:
+        places += _recorded(trial)
     with _bar() as progress:
         found = search(
             places, LaneRules(), folds=folds, seed=seed, halvings=halvings, progress=progress
@@ -82,6 +91,19 @@ def tune(
     if rules_out is not None:
         rules_out.write_text(rules_file.text(found.rules, _about(found, places)), encoding="utf-8")
         console.print(f"Rules for config.toml: {rules_out}")
+
+
+def _recorded(file: Path) -> list[RecordedPlace]:
+    try:
+        found = trial_places.places(Trial.open(file))
+    except TrialError as error:
+        raise click.ClickException(str(error)) from None
+    if not found:
+        raise click.ClickException(
+            f"{file}: no charge was asked at a lane of which it was marked who stood there; mark"
+            " it with: fieldkit trial mark TEXT --at-lane LANE --jack JACK"
+        )
+    return found
 
 
 def _simulated(name: str) -> SimulatedPlace:
