@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final
 
 from fieldkit.trials import failure_rules, slowness_rules
@@ -106,8 +105,3 @@ def _unexplained(scene: Scene) -> Finding:
             (last,),
         )
     return Finding(f"Not explained by the recording; {slowness_rules.slowest_leg(scene)}.")
-
-
-def catalogue() -> list[Rule]:
-    """All rules in the order in which they are tried."""
-    return list(chain(FAILURES, SLOWNESS))

@@ -59,6 +59,11 @@ def _charged(fields: Mapping[str, Any]) -> bool:
     return fields.get("operation") == "charge"
 
 
+def _decided(fields: Mapping[str, Any]) -> bool:
+    """Without a confirmation of the phone none of these is reached."""
+    return fields.get("status") in {"authorized", "captured", "refused", "declined"}
+
+
 def _paid(fields: Mapping[str, Any]) -> bool:
     return fields.get("status") in {"authorized", "captured"}
 
@@ -78,7 +83,7 @@ EXCHANGES: Final = (
         ("server", "request_received"), ("terminal", "request_answered"), received_if=_accepted
     ),
     Exchange(
-        ("server", "confirmation_received"), ("terminal", "payment_settled"), received_if=_paid
+        ("server", "confirmation_received"), ("terminal", "payment_settled"), received_if=_decided
     ),
     Exchange(
         ("server", "processor_called"),

@@ -87,6 +87,16 @@ def test_lanes_chose_the_car_that_stood_there(told: dict[str, Any]) -> None:
     }
 
 
+def test_each_payment_is_of_the_car_that_paid(first_day: PlayedTrial, told: dict[str, Any]) -> None:
+    jacks = {payment["payment"]: payment["jack"] for payment in told["payments"]}
+    assert jacks == {paid["payment"]: f"{paid['car']}-jack" for paid in first_day.truth["payments"]}
+
+
+def test_no_leg_takes_less_than_nothing(told: dict[str, Any]) -> None:
+    legs = [ms for payment in told["payments"] for ms in payment["legs_ms"].values()]
+    assert min(ms for ms in legs if ms is not None) >= 0
+
+
 @pytest.mark.parametrize("day", ["first_day", "busy_day"])
 def test_the_true_time_of_every_event_is_within_its_uncertainty(
     request: pytest.FixtureRequest, day: str

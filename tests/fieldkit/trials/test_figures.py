@@ -85,9 +85,15 @@ def test_the_lane_that_the_jack_heard_is_of_the_payment() -> None:
         )
         trip.note("jack", "lane_heard", ASKED_NS + 9 * MS, lane="abcdefgh", rssi_dbm=-60)
         trip.note("jack", "lane_heard", ASKED_NS + 9 * MS, lane="other", rssi_dbm=-60)
+        # Another car hears the lane first, and has nothing to do with the payment.
+        trip.machines["jack"] = Machine("other-car", boot="boot-3")
+        trip.note("jack", "lane_heard", ASKED_NS + MS, lane="abcdefgh", rssi_dbm=-80)
 
     (attempt,) = attempts(laid_out(play))
-    assert [h.field("lane") for h in attempt.own if h.name == "lane_heard"] == ["abcdefgh"]
+    assert attempt.jack_machine == "desk"
+    assert [
+        (h.field("lane"), h.field("rssi_dbm")) for h in attempt.own if h.name == "lane_heard"
+    ] == [("abcdefgh", -60)]
 
 
 def heard(trip: Trip, at_s: float, rssi_dbm: int = -60) -> None:
