@@ -1,18 +1,30 @@
-"""The shipped ``first-day`` on virtual air: what its machines noted, and what was done to them."""
+"""The shipped ``first-day`` on virtual air: what was done, noted, and found out at the desk."""
 
 from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from fieldkit.trace import TraceEvent
-from tests.trials.virtual import PlayedTrial
+from fieldkit.trials.archive import Trial
+from fieldkit.trials.replaying import replay
+from fieldkit.trials.scenario import SCENARIOS_FOLDER
+from fieldkit.trials.terminal_record import recordings
+from tests.trials.virtual import PlayedTrial, played, times_outside, told_by
 
 US_PER_S = 1_000_000
+#: What without a fault takes a tenth of it.
+SLOW_S = "0.7"
 #: A wall clock is told in milliseconds.
 TOLERANCE_S = 0.1
+
+
+@pytest.fixture(scope="module")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> PlayedTrial:
+    return played(SCENARIOS_FOLDER / "first-day.toml", tmp_path_factory.mktemp("first-day"))
 
 
 def test_every_step_was_played_and_ended_as_it_must(first_day: PlayedTrial) -> None:
@@ -110,3 +122,116 @@ def test_the_truth_says_which_car_was_where_when_it_paid(first_day: PlayedTrial)
             if (e.event, e.payment) == ("charge_asked", paid["payment"])
         )
         assert stay["from_true_us"] < first_day.true_us(asked) < stay["to_true_us"]
+
+
+# --- what the desk says of it
+
+
+@pytest.fixture(scope="module")
+def told(first_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report of the first day, for programs."""
+    folder = tmp_path_factory.mktemp("report")
+    page = str(folder / "day.html")
+    return told_by("report", first_day, folder, "--slow", SLOW_S, "--out", page)
+
+
+def cause(told: dict[str, Any], payment: str) -> str | None:
+    (found,) = (p["cause"] for p in told["payments"] if p["payment"] == payment)
+    return None if found is None else str(found)
+
+
+def step_payment(trial: PlayedTrial, begins: str) -> str:
+    """The payment of the step that is told like this."""
+    (found,) = (s["payment"] for s in trial.document["steps"] if s["step"].startswith(begins))
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("pay car=mina amount=4.50", None),
+        ("pay car=mina amount=3.20", "slow_gatt"),
+        ("pay car=mina amount=31.00", "owner_declined"),
+        ("pay car=joon amount=2.80", "presence"),
+        ("pay car=mina amount=25.00", "owner_silent"),
+    ],
+)
+def test_what_was_done_to_a_payment_is_its_cause(
+    first_day: PlayedTrial, told: dict[str, Any], step: str, expected: str | None
+) -> None:
+    assert cause(told, step_payment(first_day, step)) == expected
+
+
+@pytest.mark.parametrize(
+    ("agent", "text"),
+    [
+        ("joon-jack", "machine lost its power or was reset, with no orderly end"),
+        ("joon-phone", "machine was rebooted or lost its power"),
+        ("joon-jack", "it went from unsynchronised to server"),
+        ("server", "agent started again"),
+        ("lane-1", "wall clock set back by 75.0"),
+    ],
+)
+def test_what_was_done_to_a_machine_is_among_the_incidents(
+    told: dict[str, Any], agent: str, text: str
+) -> None:
+    played = [i for i in told["incidents"] if i["kind"] != "fault"]
+    assert any(i["agent"] == agent and text in i["text"] for i in played), played
+
+
+def test_every_fault_of_the_truth_is_told_as_played(
+    first_day: PlayedTrial, told: dict[str, Any]
+) -> None:
+    shown = Counter(i["agent"] for i in told["incidents"] if i["kind"] == "fault")
+    assert shown == Counter(fault["machine"] for fault in first_day.truth["faults"])
+
+
+def test_lanes_chose_the_car_that_stood_there(told: dict[str, Any]) -> None:
+    assert {(row["truth"], row["decided"]) for row in told["confusion"]} == {
+        ("a car with its jack", "right jack")
+    }
+
+
+def test_the_true_time_of_every_event_is_within_its_uncertainty(first_day: PlayedTrial) -> None:
+    assert times_outside(first_day) == []
+
+
+def test_the_truth_is_within_the_stated_bounds_of_every_clock(
+    told: dict[str, Any], first_day: PlayedTrial
+) -> None:
+    assert told["statements"] == []
+    boots = {clock["boot"] for clock in told["clocks"]}
+    assert boots == {e.boot for events in first_day.events.values() for e in events}
+    assert {clock["basis"] for clock in told["clocks"]} == {"reference", "messages"}
+    assert len(told["clock_truths"]) == len(boots) - 1
+    assert all(truth["inside"] for truth in told["clock_truths"])
+    # Half of the fastest way there and back over a loopback, on a machine that is busy.
+    assert max(truth["ms"] for truth in told["clock_truths"]) < 250
+
+
+def test_every_payment_is_told_with_its_outcome(
+    told: dict[str, Any], first_day: PlayedTrial
+) -> None:
+    paid = {"authorized", "captured", "voided"}
+    expected = sum(n for status, n in first_day.document["payments"].items() if status in paid)
+    assert (told["success"]["count"], told["success"]["of"]) == (expected, 7)
+
+
+def test_no_payment_is_left_unexplained(told: dict[str, Any]) -> None:
+    assert "unexplained" not in {payment["cause"] for payment in told["payments"]}
+
+
+def test_each_payment_is_of_the_car_that_paid(first_day: PlayedTrial, told: dict[str, Any]) -> None:
+    jacks = {payment["payment"]: payment["jack"] for payment in told["payments"]}
+    assert jacks == {paid["payment"]: f"{paid['car']}-jack" for paid in first_day.truth["payments"]}
+
+
+def test_no_leg_takes_less_than_nothing(told: dict[str, Any]) -> None:
+    legs = [ms for payment in told["payments"] for ms in payment["legs_ms"].values()]
+    assert min(ms for ms in legs if ms is not None) >= 0
+
+
+def test_every_decision_of_a_lane_is_replayed_as_it_was(first_day: PlayedTrial) -> None:
+    decided = [one for lane in recordings(Trial.open(first_day.archive)) for one in replay(lane)]
+    assert len(decided) > 50
+    assert [one for one in decided if one.differs or one.answer is None] == []

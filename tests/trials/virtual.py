@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fieldkit.trace import TraceEvent, parse_line
+from fieldkit.trials.alignment import Alignment, align
+from fieldkit.trials.archive import Trial
 
 DEADLINE_S = 400
 
@@ -58,3 +60,36 @@ def played(scenario: Path, folder: Path) -> PlayedTrial:
             lines = opened.read(name).decode().splitlines()
             events.setdefault(agent, []).extend(parse_line(agent, line) for line in lines)
     return PlayedTrial(archive, json.loads(document.read_text()), manifest, events)
+
+
+def times_outside(played: PlayedTrial) -> list[tuple[str, str, int, float]]:
+    """Events whose true time is not within the uncertainty that the timeline states."""
+    alignment = align(Trial.open(played.archive))
+    assert alignment.statements == ()
+    outside = []
+    for agent, noted in played.events.items():
+        for event in noted:
+            found_us, within_us = alignment.at_us(agent, event.boot, event.mono_ns // 1000)
+            error_us = abs(found_us - _server_us(played, alignment, played.true_us(event)))
+            # The truth and the answer are whole microseconds, of both clocks.
+            if error_us > within_us + 3:
+                outside.append((agent, event.event, error_us, within_us))
+    return outside
+
+
+def _server_us(played: PlayedTrial, alignment: Alignment, true_us: int) -> int:
+    """What the clock of the timeline showed at that time."""
+    readings = played.truth["clock_offsets_us"][alignment.reference.machine]
+    ((mono_us, at_us),) = ((m, t) for m, t, boot in readings if boot == alignment.reference.boot)
+    return int(mono_us + true_us - at_us)
+
+
+def told_by(command: str, played: PlayedTrial, folder: Path, *more: str) -> dict[str, Any]:
+    """What a command of the desk says of the archive to programs; it must end well."""
+    document = folder / f"{command}.json"
+    line = [sys.executable, "-m", "fieldkit", command, str(played.archive), *more]
+    line += ["--json", str(document)]
+    ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found: dict[str, Any] = json.loads(document.read_text())
+    return found

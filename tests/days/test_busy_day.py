@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fieldkit.trace import TraceEvent
-from tests.trials.virtual import PlayedTrial
+from fieldkit.trials.scenario import SCENARIOS_FOLDER
+from tests.trials.virtual import PlayedTrial, played, times_outside, told_by
 
 #: A fault is noted at the latest so long after it has ended.
 NOTED_S = 20
 US_PER_S = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def busy_day(tmp_path_factory: pytest.TempPathFactory) -> PlayedTrial:
+    return played(SCENARIOS_FOLDER / "busy-day.toml", tmp_path_factory.mktemp("busy-day"))
 
 
 def during(trial: PlayedTrial, fault: Mapping[str, Any], agent: str) -> list[TraceEvent]:
@@ -82,3 +91,18 @@ def test_what_was_marked_is_the_truth(busy_day: PlayedTrial) -> None:
         assert len(here) > 5
         for mark, stay in zip(marks[::2], here, strict=True):
             assert 0 <= busy_day.true_us(mark) - stay["from_true_us"] < US_PER_S
+
+
+def test_the_true_time_of_every_event_is_within_its_uncertainty(busy_day: PlayedTrial) -> None:
+    assert sum(map(len, busy_day.events.values())) > 2000
+    assert times_outside(busy_day) == []
+
+
+def test_the_report_finds_each_restart_and_each_car(busy_day: PlayedTrial, tmp_path: Path) -> None:
+    found = told_by("report", busy_day, tmp_path, "--out", str(tmp_path / "day.html"))
+    restarted = {i["agent"] for i in found["incidents"] if i["kind"] == "restart"}
+    assert restarted >= {"joon-jack", "joon-phone", "server"}
+    assert any(i["kind"] == "clock" and i["agent"] == "lane-1" for i in found["incidents"])
+    jacks = {payment["payment"]: payment["jack"] for payment in found["payments"]}
+    assert jacks == {p["payment"]: f"{p['car']}-jack" for p in busy_day.truth["payments"]}
+    assert {row["decided"] for row in found["confusion"]} == {"right jack"}
