@@ -24,6 +24,7 @@ from cigarjack.link_service import LinkService
 from cigarjack.memory import Memory
 from cigarjack.pairing import PairingDesk
 from cigarjack.pairing_rules import Owner
+from twochannel.advert_recording import AdvertRecording
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.radio.port import Radio, RadioError, Sighting
@@ -67,7 +68,8 @@ class JackAgent:
             wall=self._wall_source(),
             trust=self._clock_trust,
         )
-        self._ear = LaneEar(self._trace)
+        self._recording = AdvertRecording(folder.adverts, settings.adverts_keep)
+        self._ear = LaneEar(self._trace, self._recording)
         self._beaconing = Beaconing(
             memory, self._identity.agreement, self._clock, self._trace, settings.tx_power_dbm
         )
@@ -96,9 +98,15 @@ class JackAgent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         self._trace.event("agent_started", **software())
+        self._trace.event(
+            "recording_begun",
+            file="adverts",
+            epoch_us=self._recording.epoch_us,
+            piece=self._recording.piece,
+        )
         if self._clock.trusted:
             self._trace.event("clock_restored")
-        with self._trace, _failure_alone():
+        with self._trace, contextlib.closing(self._recording), _failure_alone():
             async with self._working() as addresses, self._supervised():
                 ready({"event": "ready", "jack": self._identity.jack} | addresses)
                 await stop.wait()

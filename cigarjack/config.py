@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
+from twochannel import advert_recording
 from twochannel.control import SOCKET_NAME
 from twochannel.keystore.port import FILE
 from twochannel.protocol.beacon import MAX_TX_POWER_DBM, MIN_TX_POWER_DBM
@@ -79,6 +80,10 @@ class StateFolder:
     @property
     def trace(self) -> Path:
         return self.path / "trace.jsonl"
+
+    @property
+    def adverts(self) -> Path:
+        return self.path / advert_recording.FILE_NAME
 
     @property
     def control(self) -> Path:

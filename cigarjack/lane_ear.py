@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cigarjack.lane_memory import LaneMemory
+from twochannel.advert_recording import AdvertRecording, to_microseconds
 from twochannel.protocol.errors import FrameError
 from twochannel.protocol.lane import SERVICE_UUID, LaneFrame
 from twochannel.protocol.limits import PRESENCE_WAIT_S
@@ -22,8 +23,10 @@ _SHOWN_DIGITS: Final = 8
 class LaneEar:
     """Hears lane frames. ``adverts_heard``: of any kind; ``frames_refused``: not lane frames."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, recording: AdvertRecording | None = None) -> None:
+        """``recording``: keeps every lane frame."""
         self._trace = trace
+        self._recording = recording
         self._memory = LaneMemory()
         self._waiting: dict[str, set[asyncio.Future[bytes]]] = {}
         self._traced: tuple[int, int] = (0, 0)
@@ -51,6 +54,8 @@ class LaneEar:
         except FrameError:
             self.frames_refused += 1
             return
+        if self._recording is not None:
+            self._recording.take(*to_microseconds(sighting))
         digest = self._memory.remember(nonce, time.monotonic())
         if digest is not None:
             self._announce(digest, nonce, sighting.rssi_dbm)

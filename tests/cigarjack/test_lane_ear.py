@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cigarjack.lane_ear import LaneEar
 from tests.cigarjack.parties import LANE_NONCE, silent_trace
+from twochannel.advert_recording import FILE_NAME, AdvertRecording
 from twochannel.protocol import beacon
 from twochannel.protocol.lane import SERVICE_UUID, LaneFrame, lane_digest
+from twochannel.radio.btsnoop import decode
 from twochannel.radio.port import RadioError, Sighting
+from twochannel.ring import USUAL
 from twochannel.trace import Trace
 
 DIGEST = lane_digest(LANE_NONCE)
 
 
 def sighting(data: bytes, service: int = SERVICE_UUID) -> Sighting:
-    return Sighting("aa", service, data, -50, 0.0)
+    return Sighting("AA:00:00:00:00:01", service, data, -50, 0.0)
 
 
 def frame(nonce: bytes = LANE_NONCE) -> Sighting:
@@ -72,6 +76,23 @@ def test_each_nonce_is_traced_once_and_a_flood_only_in_part(tmp_path: Path) -> N
     assert len({line["lane"] for line in lines}) == len(lines)
     assert 10 <= len(lines) < 200
     assert {line["event"] for line in lines} == {"lane_heard"}
+
+
+def test_every_lane_frame_is_recorded_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    with closing(AdvertRecording(path, USUAL)) as recording:
+        ear = LaneEar(silent_trace(), recording)
+        for heard in (
+            frame(),
+            sighting(b"short"),
+            sighting(bytes(9), beacon.SERVICE_UUID),
+            frame(),
+        ):
+            ear.take(heard)
+    kept = list(decode(path.read_bytes()))
+    assert [record.service_data for record in kept] == [LaneFrame(LANE_NONCE).encode()] * 2
+    assert {record.service_uuid for record in kept} == {SERVICE_UUID}
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 class ShortScanner:

@@ -54,6 +54,7 @@ async def test_the_trace_tells_the_payment_in_order(lane: Bench) -> None:
     told = [line for line in lane.trace_lines() if line["payment"] == payment["id"]]
     assert [line["event"] for line in told] == [
         "charge_asked",
+        "lane_decision",
         "jack_chosen",
         "lane_broadcast",
         "intent_stored",
