@@ -58,7 +58,9 @@ class Doors:
     @asynccontextmanager
     async def _pages(self) -> AsyncIterator[Doorway]:
         currencies = tuple(self.settings.currencies.split())
-        page = LanePage(self.terminal, self.radio, self.status, currencies, self.forecourt)
+        page = LanePage(
+            self.terminal, self.radio, self.status, currencies, self.notes, self.forecourt
+        )
         pages = serving_pages(page, self.changes, self.state, self.settings.page_port)
         async with pages as doorway:
             yield doorway

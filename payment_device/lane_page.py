@@ -16,7 +16,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from payment_device.answers import UnsettledError
-from payment_device.attendants_view import JacksView, jacks_shown, payment_shown, problem
+from payment_device.attendants_view import (
+    UNFIT_NOTE,
+    JacksView,
+    jacks_shown,
+    payment_shown,
+    problem,
+)
 from payment_device.forecourt import Forecourt
 from payment_device.lane_radio import LaneRadio
 from payment_device.orders import Charge, GivingBack
@@ -32,6 +38,7 @@ from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode
 from twochannel.protocol.money import DECIMALS, Amount, format_minor
 from twochannel.protocol.payment import CaptureMode
 from twochannel.serving import Address
+from twochannel.trial_notes import MAX_TEXT, TrialNotes
 
 MEMORY_NAME: Final = "page.json"
 _TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -69,12 +76,16 @@ class Situation:
 
 @dataclass(frozen=True)
 class LanePage:
-    """``status``: as the till's API tells it. ``currencies``: the first is the usual one."""
+    """``status``: as the till's API tells it. ``currencies``: the first is the usual one.
+
+    ``notes``: what the attendant notes of a field trial goes there.
+    """
 
     terminal: Terminal
     radio: LaneRadio
     status: Callable[[], dict[str, Any]]
     currencies: tuple[str, ...]
+    notes: TrialNotes
     forecourt: Forecourt | None = None
 
     def situation(self) -> Situation:
@@ -124,6 +135,7 @@ class _Routes:
             Route("/terminal", self._terminal),
             Route(one, self._payment),
             form("/charge", take=self._charge),
+            form("/marks", take=self._mark),
             form(f"{one}/capture", take=self._capture),
             form(f"{one}/cancel", take=self._cancel),
             form(f"{one}/refund", take=self._refund),
@@ -199,7 +211,25 @@ class _Routes:
         return self._rendered(request, "payments.html", payments=list(payments))
 
     async def _terminal(self, request: Request) -> Response:
-        return self._rendered(request, "terminal.html")
+        return self._noting(request)
+
+    def _noting(self, request: Request, text: str = "", status: int = 200) -> Response:
+        return self._rendered(
+            request,
+            "terminal.html",
+            status,
+            trial=self.lane.notes.trial,
+            longest=MAX_TEXT,
+            noted="noted" in request.query_params,
+            problem=text,
+        )
+
+    async def _mark(self, request: Request, form: Form) -> Response:
+        try:
+            self.lane.notes.mark(form.get("text", ""))
+        except CodedError as error:
+            return self._noting(request, UNFIT_NOTE, PROBLEMS[error.code].status)
+        return RedirectResponse("/terminal?noted", 303)
 
     async def _payment(self, request: Request) -> Response:
         return await self._shown(request)

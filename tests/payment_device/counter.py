@@ -15,6 +15,11 @@ from tests.page_client import a_browser, opened
 from tests.payment_device.lane import Bench
 from tests.payment_device.scripted_server import LANE, MERCHANT
 from twochannel.pages.door import Doorway
+from twochannel.trace import Trace
+from twochannel.trial_notes import TrialNotes
+
+#: The trace with what is noted on the page.
+NOTES = "notes.jsonl"
 
 
 def status_of(lane: Bench) -> dict[str, Any]:
@@ -39,9 +44,13 @@ async def counter_at(
     forecourt: Forecourt | None = None,
 ) -> AsyncIterator[Doorway]:
     """The door of the lane page while the block runs."""
-    page = LanePage(lane.terminal, lane.radio, lambda: status_of(lane), currencies, forecourt)
-    async with serving_pages(page, lane.changes, state, 0) as doorway:
-        yield doorway
+    with Trace("terminal", state / NOTES, boot="boot") as trace:
+        notes = TrialNotes(trace, state)
+        page = LanePage(
+            lane.terminal, lane.radio, lambda: status_of(lane), currencies, notes, forecourt
+        )
+        async with serving_pages(page, lane.changes, state, 0) as doorway:
+            yield doorway
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import pytest
 
 from payment_device.lane_page import MEMORY_NAME
 from tests.page_client import a_browser, field_in, opened, token_in
-from tests.payment_device.counter import attendant_at, counter_at
+from tests.payment_device.counter import NOTES, attendant_at, counter_at
 from tests.payment_device.lane import CODE, Air, Bench, terminal_at, until
 from tests.payment_device.scripted_server import ScriptedServer
 from twochannel.keystore.file import FileSigner
@@ -40,6 +41,20 @@ async def charged(
 async def after(counter: httpx.AsyncClient, answer: httpx.Response) -> str:
     assert answer.status_code == 303, answer.text
     return (await counter.get(answer.headers["location"])).text
+
+
+async def test_the_attendant_notes_what_happens(counter: httpx.AsyncClient, tmp_path: Path) -> None:
+    token = token_in((await counter.get("/terminal")).text)
+    answer = await counter.post("/marks", data={"token": token, "text": "rain & wind begin"})
+    assert "Noted." in await after(counter, answer)
+    (line,) = (tmp_path / NOTES).read_text().splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["text"]) == ("trial_marked", "rain & wind begin")
+    refused = await counter.post("/marks", data={"token": token, "text": "x" * 300})
+    assert (refused.status_code, "A note is one line of text." in refused.text) == (400, True)
+    stranger = await counter.post("/marks", data={"token": "x", "text": "forged"})
+    assert stranger.status_code == 403
+    assert len((tmp_path / NOTES).read_text().splitlines()) == 1
 
 
 def verdict(page: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser import chromium, judged, opened
-from tests.payment_device.counter import counter_at
+from tests.payment_device.counter import NOTES, counter_at
 from tests.payment_device.lane import CODE, Bench
 from tests.payment_device.scripted_server import ScriptedServer
 from twochannel.protocol.payment import Status
@@ -127,3 +127,17 @@ async def test_whoever_is_not_let_in_is_told_how(lane: Bench, tmp_path: Path) ->
     ):
         await expect(page.get_by_text("payment-device page")).to_be_visible()
         await judged(page, "the door")
+
+
+async def test_a_note_for_the_recording(lane: Bench, tmp_path: Path) -> None:
+    async with (
+        counter_at(lane, tmp_path) as doorway,
+        chromium() as browser,
+        opened(browser, doorway.link()) as page,
+    ):
+        await page.goto(f"{doorway.origin}/terminal")
+        await page.get_by_label("What happens now").fill("the red car stops")
+        await judged(page, "a note")
+        await page.get_by_role("button", name="Note it").click()
+        await expect(page.get_by_role("status")).to_have_text("Noted.")
+    assert "the red car stops" in (tmp_path / NOTES).read_text()

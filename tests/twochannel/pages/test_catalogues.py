@@ -52,6 +52,7 @@ GIVEN = [
     attendants_view.TOO_LITTLE,
     attendants_view.UNVERIFIED,
     attendants_view.SOMETHING_ELSE,
+    attendants_view.UNFIT_NOTE,
     *(text for _, text in owners_view.SIGNALS),
     owners_view.SENDING,
     owners_view.NOBODY_ANSWERED,
