@@ -11,7 +11,7 @@ import pytest
 
 from fieldkit.trace import TraceEvent
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
-from tests.trials.virtual import PlayedTrial, played, times_outside, told_by
+from tests.trials.virtual import PlayedTrial, played, replayed_exactly, times_outside, told_by
 
 #: A fault is noted at the latest so long after it has ended.
 NOTED_S = 20
@@ -106,3 +106,9 @@ def test_the_report_finds_each_restart_and_each_car(busy_day: PlayedTrial, tmp_p
     jacks = {payment["payment"]: payment["jack"] for payment in found["payments"]}
     assert jacks == {p["payment"]: f"{p['car']}-jack" for p in busy_day.truth["payments"]}
     assert {row["decided"] for row in found["confusion"]} == {"right jack"}
+
+
+def test_every_decision_of_a_lane_is_replayed_exactly(
+    busy_day: PlayedTrial, tmp_path: Path
+) -> None:
+    assert replayed_exactly(busy_day, tmp_path) > 100

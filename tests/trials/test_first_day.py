@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from fieldkit.trials.archive import Trial
 from fieldkit.trials.replaying import replay
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
 from fieldkit.trials.terminal_record import recordings
-from tests.trials.virtual import PlayedTrial, played, times_outside, told_by
+from tests.trials.virtual import PlayedTrial, played, replayed_exactly, times_outside, told_by
 
 US_PER_S = 1_000_000
 #: What without a fault takes a tenth of it.
@@ -235,3 +236,9 @@ def test_every_decision_of_a_lane_is_replayed_as_it_was(first_day: PlayedTrial) 
     decided = [one for lane in recordings(Trial.open(first_day.archive)) for one in replay(lane)]
     assert len(decided) > 50
     assert [one for one in decided if one.differs or one.answer is None] == []
+
+
+def test_every_decision_of_a_lane_is_replayed_exactly(
+    first_day: PlayedTrial, tmp_path: Path
+) -> None:
+    assert replayed_exactly(first_day, tmp_path) > 50

@@ -93,3 +93,11 @@ def told_by(command: str, played: PlayedTrial, folder: Path, *more: str) -> dict
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found: dict[str, Any] = json.loads(document.read_text())
     return found
+
+
+def replayed_exactly(played: PlayedTrial, folder: Path) -> int:
+    """How many decisions of lanes come out as they were; all of them must."""
+    found = told_by("replay", played, folder)
+    assert (found["otherwise"], found["not_replayed"]) == (0, 0)
+    assert {lane["lane"] for lane in found["lanes"]} == {"lane-1", "pump-3"}
+    return int(found["same"])
