@@ -186,7 +186,7 @@ def extract_command(trial_file: Path, payment: str, folder: Path, expect: str | 
         module = folder / f"{extraction.module_name(case)}.py"
         folder.mkdir(parents=True, exist_ok=True)
         module.with_suffix(".json").write_text(case.to_text(), encoding="utf-8")
-        wanted = wanted or Expectation.of(case.decided())
+        wanted = wanted or Expectation.of(case.decision.answer)
         module.write_text(extraction.module_text(case, wanted), encoding="utf-8")
     click.echo(f"Recorded: {case.decision.answer}. Wanted: {wanted}.")
     click.echo(f"Run it: pytest {module}")
