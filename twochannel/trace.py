@@ -28,6 +28,9 @@ from twochannel.ring import USUAL, Keep, Ring
 _log = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 1
+#: Two clocks read further apart than this were torn by what else the machine did: read them again.
+_TORN_NS: Final = 1_000_000
+_READINGS: Final = 5
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -89,17 +92,26 @@ class Trace:
         """Write one line. ``fields`` are JSON values; names end in their unit."""
         if self._ring is None:
             return
+        mono_ns, wall = self._clocks()
         line: dict[str, object] = {
             "v": SCHEMA_VERSION,
             "party": self._party,
             "event": event,
             "payment": payment,
-            "mono_ns": time.monotonic_ns(),
-            "wall_ms": self._wall(),
+            "mono_ns": mono_ns,
+            "wall_ms": wall,
             "boot": self._boot,
             "clock": self._trust().value,
         }
         self._append(self._ring, _ENCODER.encode(line | fields) + "\n")
+
+    def _clocks(self) -> tuple[int, int]:
+        """Monotonic nanoseconds and wall milliseconds of one moment: a step is told by the two."""
+        for _ in range(_READINGS):
+            mono_ns, wall = time.monotonic_ns(), self._wall()
+            if time.monotonic_ns() - mono_ns < _TORN_NS:
+                break
+        return mono_ns, wall
 
     def _append(self, ring: Ring, line: str) -> None:
         """One write for each line, so that a killed agent leaves whole ones."""

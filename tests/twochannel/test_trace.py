@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,36 @@ def test_an_event_is_one_line_on_disk_at_once(tmp_path: Path) -> None:
     )
     assert second["payment"] == "p1"
     assert second["mono_ns"] >= first["mono_ns"]
+
+
+def test_clocks_that_were_read_apart_are_read_again(tmp_path: Path) -> None:
+    """As where a machine is busy; a clock that stepped would be told, but did not."""
+    path = tmp_path / "trace.jsonl"
+    pauses = iter((0.01, 0.01, 0.0))
+
+    def slow_wall_ms() -> int:
+        now = wall_ms()
+        time.sleep(next(pauses))
+        return now
+
+    with Trace("lane", path, boot="b1", wall=slow_wall_ms) as trace:
+        trace.event("agent_started")
+    assert next(pauses, None) is None
+
+
+def test_clocks_are_read_a_few_times_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    read = []
+
+    def slow_wall_ms() -> int:
+        read.append(wall_ms())
+        time.sleep(0.005)
+        return read[-1]
+
+    with Trace("lane", path, boot="b1", wall=slow_wall_ms) as trace:
+        trace.event("agent_started")
+    assert json.loads(path.read_text())["wall_ms"] == read[-1]
+    assert len(read) == 5
 
 
 def test_a_restarted_agent_continues_its_trace(tmp_path: Path) -> None:
