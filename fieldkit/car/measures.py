@@ -15,6 +15,8 @@ from fieldkit.sniffer import HeardCode
 from fieldkit.trace import TraceEvent
 
 _NS_PER_MS: Final = 1_000_000
+#: An invitation is noted so long before or after the beacon's last advert, at most.
+_INVITED_WITHIN_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class RadioFigures:
     ``blind_ms``: the longest time for which the terminal heard none of them, beside the longest of
     the witness. ``rssi_values``: different strengths that it was told; ``rssi_step_db``: the
     smallest step between two. ``code_changes_ms``: from the last advert of a code to the first of
-    the next, on the air.
+    the next, on the air, unless an invitation was sent instead of the beacon meanwhile.
     """
 
     adverts: int
@@ -43,12 +45,12 @@ class RadioFigures:
 def figures(
     on_air: Sequence[HeardCode],
     heard: Sequence[TraceEvent],
-    rotated: Sequence[TraceEvent],
+    of_jack: Sequence[TraceEvent],
     window_ns: tuple[int, int],
 ) -> RadioFigures | None:
     """Of what was ``on_air`` and what a terminal ``heard`` in a window; None if that is nothing.
 
-    ``rotated``: the jack's ``beacon_rotated``, of the whole run.
+    ``of_jack``: the jack's trace of the whole run.
     """
     begin_ns, end_ns = window_ns
     aired_ns = [code.heard_ns for code in on_air if begin_ns <= code.heard_ns <= end_ns]
@@ -65,7 +67,7 @@ def figures(
         blind_ms=round(blind[-1]),
         rssi_values=len(levels),
         rssi_step_db=min((b - a for a, b in itertools.pairwise(levels)), default=0),
-        code_changes_ms=[round(ms) for ms in _code_changes_ms(on_air, rotated)],
+        code_changes_ms=[round(ms) for ms in _code_changes_ms(on_air, of_jack)],
     )
 
 
@@ -75,14 +77,20 @@ def _gaps_ms(times_ns: Sequence[int]) -> list[float]:
     return sorted((late - early) / _NS_PER_MS for early, late in ordered)
 
 
-def _code_changes_ms(on_air: Sequence[HeardCode], rotated: Sequence[TraceEvent]) -> list[float]:
+def _code_changes_ms(on_air: Sequence[HeardCode], of_jack: Sequence[TraceEvent]) -> list[float]:
     """For each code that followed another while both could be heard."""
+    invited_ns = [event.mono_ns for event in of_jack if event.event == "inviting"]
+    rotated = [event for event in of_jack if event.event == "beacon_rotated"]
     changes = []
     for before, after in itertools.pairwise(rotated):
         if before.boot != after.boot or before.fields["handle"] == after.fields["handle"]:
             continue  # the jack was away in between
         last = [c.heard_ns for c in on_air if c.handle == before.fields["handle"]]
         first = [c.heard_ns for c in on_air if c.handle == after.fields["handle"]]
-        if last and first:
+        if last and first and not _any_between(invited_ns, last[-1], first[0]):
             changes.append((first[0] - last[-1]) / _NS_PER_MS)
     return changes
+
+
+def _any_between(times_ns: Sequence[int], since_ns: int, until_ns: int) -> bool:
+    return any(since_ns - _INVITED_WITHIN_NS <= at_ns <= until_ns for at_ns in times_ns)

@@ -127,11 +127,9 @@ def _radio(stage: Stage, witness: Sniffer, played: Sequence[JourneyResult]) -> R
     here = [one for one in played if one.payment and one.payment["lane"] == lane.label]
     if not here:
         return None
-    rotated = [
-        e for e in stage.traces[stage.cast.jack.name].events() if e.event == "beacon_rotated"
-    ]
+    of_jack = stage.traces[stage.cast.jack.name].events()
     heard = [e for e in stage.traces[lane.name].events() if e.event == "code_heard"]
-    return measures.figures(witness.codes, heard, rotated, (here[0].began_ns, here[0].ended_ns))
+    return measures.figures(witness.codes, heard, of_jack, (here[0].began_ns, here[0].ended_ns))
 
 
 def _keep(folder: Path, out: Path) -> None:

@@ -47,6 +47,19 @@ def test_a_code_change_is_from_the_last_of_one_to_the_first_of_the_next() -> Non
     assert (found.rssi_values, found.rssi_step_db) == (1, 0)
 
 
+def test_the_silence_of_a_jack_that_invites_is_no_code_change() -> None:
+    on_air = aired("aaaa", 100, 200) + aired("bbbb", 16_800) + aired("cccc", 25_000)
+    of_jack = [
+        event("beacon_rotated", 0, handle="aaaa"),
+        event("inviting", 190, occasion="called"),
+        event("beacon_rotated", 8_900, handle="bbbb"),
+        event("beacon_rotated", 24_700, handle="cccc"),
+    ]
+    found = figures(on_air, heard((100, -60), (200, -60)), of_jack, (0, 1000 * MS))
+    assert found is not None
+    assert found.code_changes_ms == [8_200]
+
+
 def test_nothing_comes_to_nothing() -> None:
     assert figures([], heard((1, -60), (2, -60)), [], (0, 10 * MS)) is None
     assert figures(aired("aaaa", 1, 2), [], [], (0, 10 * MS)) is None
