@@ -137,7 +137,7 @@ class Process:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
-            env=own_environment() | dict(environment),
+            env=own_environment() | {"PYTHONFAULTHANDLER": "1"} | dict(environment),
             limit=LONGEST_LINE_BYTES,
             preexec_fn=die_with_parent,
         )
@@ -163,7 +163,7 @@ class Process:
             line = await asyncio.wait_for(self._readline(), self._ready_deadline_s)
             ready: dict[str, Any] = json.loads(line)
         except TimeoutError:
-            await self.kill()
+            await self._end(signal.SIGABRT)  # its log then tells what it was at
             raise StageError(f"{self.name} was not ready in time", self.last_log()) from None
         except json.JSONDecodeError:
             code = await self.kill()

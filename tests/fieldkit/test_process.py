@@ -71,14 +71,13 @@ async def test_one_that_ends_before_it_is_ready_is_named_with_its_log(tmp_path: 
     assert e.value.log == ("no such radio",)
 
 
-async def test_one_that_never_is_ready_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fieldkit.process.READY_DEADLINE_S", 0.1)
-    worker = process(tmp_path, "import time; time.sleep(60)")
-    with pytest.raises(StageError, match="not ready in time"):
+async def test_one_that_never_is_ready_is_ended_and_tells_where_it_was(tmp_path: Path) -> None:
+    sleeper = ["-c", "import time\ndef dawdle(): time.sleep(60)\ndawdle()"]
+    worker = Process("worker", sleeper, tmp_path / "worker.log", ready_deadline_s=1.0)
+    with pytest.raises(StageError, match="not ready in time") as e:
         await worker.start()
     assert not worker.running
+    assert any("in dawdle" in line for line in e.value.log)
 
 
 async def test_settings_of_agents_outside_the_stage_stay_outside(
