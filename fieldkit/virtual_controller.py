@@ -219,9 +219,24 @@ class VirtualController(Controller):
         return duplicate
 
     def _to_host(self, packet: bytes) -> None:
-        # Not by Bumble's send_hci_packet, which formats each packet for a log nobody reads.
+        """At once, before whatever is answered now."""
         if self.host is not None:
             self.host.on_packet(packet)
+
+    # Bumble formats each packet for a log that nobody reads: most of what a command costs, and the
+    # kernel waits for no answer longer than 2 s.
+
+    def on_hci_packet(self, packet: hci.HCI_Packet) -> None:
+        """See ``Controller``."""
+        if isinstance(packet, hci.HCI_Command):
+            self.on_hci_command_packet(packet)
+        elif isinstance(packet, hci.HCI_AclDataPacket):
+            self.on_hci_acl_data_packet(packet)
+
+    def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
+        """See ``Controller``."""
+        if self.host is not None:
+            asyncio.get_running_loop().call_soon(self.host.on_packet, bytes(packet))
 
     # --- initial state
 

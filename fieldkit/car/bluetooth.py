@@ -26,8 +26,8 @@ _EXPERIMENTAL: Final = """\
 ExecStart=
 ExecStart=/usr/libexec/bluetooth/bluetoothd -E
 """
-#: bluetoothd starts and powers its adapters, emulated.
-_READY_DEADLINE_S: Final = 40.0
+#: The air and bluetoothd start and power the adapters, emulated, while others start as well.
+_READY_DEADLINE_S: Final = 120.0
 _POLL_S: Final = 0.1
 
 

@@ -23,9 +23,10 @@ from fieldkit.car.machine import Run
 
 T = TypeVar("T")
 _TESTS: Final = "tests/car"
-#: Kernel, BlueZ, network and what befalls radios: a few minutes in which little is set up.
+#: Kernel, BlueZ, links, network and what befalls radios: they take as long as the journeys.
 _RADIOS: Final = tuple(
-    f"{_TESTS}/test_{name}.py" for name in ("bluez_radio", "bluez_faults", "network")
+    f"{_TESTS}/test_{name}.py"
+    for name in ("bluez_radio", "bluez_faults", "bluez_link", "kernel_radios", "network")
 )
 #: Of all tests, those that follow the journeys: chosen so that both cars take about as long.
 _AFTER_JOURNEYS: Final = ("tests/car/test_deploy.py", "tests/car/test_kernel_radios.py")

@@ -55,8 +55,9 @@ _MEMORY_MIB: Final = 2048
 _SHOWN_LINES: Final = 15
 _CHUNK_BYTES: Final = 1 << 16
 _PANIC: Final = "Kernel panic"
-#: ``quiet`` and ``panic``: a panicking guest ends QEMU at once, and says why on the console.
-_KERNEL_ARGUMENTS: Final = "console=ttyS0 quiet panic=-1 mitigations=off"
+#: ``quiet`` and ``panic``: a panicking guest ends QEMU at once, and says why on the console. A
+#: kernel that has damaged itself panics too: what tests find in it afterwards is worth nothing.
+_KERNEL_ARGUMENTS: Final = "console=ttyS0 quiet oops=panic panic=-1 mitigations=off"
 #: Emulated, the time stamp counter is the host's for both processors, but the kernel cannot know.
 #: Without it each look at the clock, of which an agent has thousands, is one at an emulated chip.
 _CLOCK_OF_EMULATION: Final = "clocksource=tsc tsc=reliable"

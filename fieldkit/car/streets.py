@@ -27,7 +27,7 @@ WITNESS: Final = "witness"
 #: An adapter that is nobody's and not plugged in.
 SPARE: Final = "spare"
 #: A processor without hardware support, for eight agents and everything below them.
-_PATIENCE: Final = 4.0
+_PATIENCE: Final = 8.0
 
 
 class Streets:

@@ -17,6 +17,8 @@ from twochannel.radio.bluez_refusals import NO_ANSWER, BluezError, meaning
 
 #: bluetoothd answers in milliseconds, but waits itself for controllers that load firmware.
 CALL_TIMEOUT_S: Final = 5.0
+#: The bus has more to do while a small machine starts everything.
+_CONNECT_TIMEOUT_S: Final = 20.0
 
 _NO_BUS: Final = "cannot reach the system bus ({}): start it with `systemctl start dbus`"
 _LOST_BUS: Final = "lost the system bus: start it with `systemctl start dbus`"
@@ -51,7 +53,7 @@ class Bus:
         """Raises BluezError if there is no system bus."""
         bus = MessageBus(bus_type=BusType.SYSTEM)
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 self._bus = await bus.connect()
         except (OSError, EOFError, DBusFastError) as error:
             bus.disconnect()

@@ -6,8 +6,10 @@ cd /opt/car
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 echo 'car: unpacking the kernel...'
-# Unpacked, not installed: the package's scripts would make an initramfs of their own.
-kernel_package=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-6[^ ]*\)$/\1/p')
+# Unpacked, not installed: the package's scripts would make an initramfs of their own. That of the
+# release: in its security update 6.1.192 closing a link frees a part of it twice, and the kernel dies.
+version=$(apt-cache madison linux-image-amd64 | awk '/ bookworm\/main / {print $3; exit}')
+kernel_package=$(apt-cache show "linux-image-amd64=$version" | sed -n 's/^Depends: \(linux-image-6[^ ]*\).*$/\1/p')
 (cd /tmp && apt-get -qq download "$kernel_package" 2>/dev/null)
 # Without drivers of hardware that no virtual machine has: they are most of the package.
 dpkg-deb --fsys-tarfile /tmp/linux-image-*.deb | tar -x -C / --keep-directory-symlink --anchored --wildcards \
