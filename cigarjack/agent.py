@@ -25,6 +25,8 @@ from cigarjack.memory import Memory
 from cigarjack.pairing import PairingDesk
 from cigarjack.pairing_rules import Owner
 from twochannel.advert_recording import AdvertRecording
+from twochannel.condition.radio import RadioCondition
+from twochannel.condition.watch import ConditionWatch
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.radio.port import Radio, RadioError, Sighting
@@ -84,7 +86,9 @@ class JackAgent:
             random_bytes=secrets.token_bytes,
             on_paired=self._on_paired,
         )
-        self._radio = RadioWatch(lambda: open_radio(settings.radio), self._on_air)
+        self._hearing = RadioCondition(self._trace, settings.radio)
+        self._watch = ConditionWatch(self._trace, folder.path, self._hearing)
+        self._radio = RadioWatch(lambda: open_radio(settings.radio), self._on_air, self._hearing)
         self._services: Services | None = None
         self._inviting: Inviting | None = None
         self._hospitable = asyncio.Event()
@@ -107,7 +111,7 @@ class JackAgent:
         if self._clock.trusted:
             self._trace.event("clock_restored")
         with self._trace, contextlib.closing(self._recording), _failure_alone():
-            async with self._working() as addresses, self._supervised():
+            async with self._working() as addresses, self._watch.running(), self._supervised():
                 ready({"event": "ready", "jack": self._identity.jack} | addresses)
                 await stop.wait()
                 _log.info("stopping")
@@ -226,7 +230,7 @@ class JackAgent:
 
     async def _on_air(self, radio: Radio) -> None:
         await all_of(
-            self._ear.listen(radio.scanner, self._called),
+            self._ear.listen(radio.scanner, self._called, self._hearing.take),
             self._beaconing.run(radio.advertiser),
             self._invite(radio),
         )

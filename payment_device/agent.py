@@ -36,6 +36,8 @@ from server.client import ServerClient, ServerUnreachableError
 from twochannel import advert_recording
 from twochannel.advert_recording import AdvertRecording
 from twochannel.changes import Changes
+from twochannel.condition.radio import RadioCondition
+from twochannel.condition.watch import ConditionWatch
 from twochannel.control import SOCKET_NAME
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
@@ -107,6 +109,8 @@ class TerminalAgent:
         self._neighbours = self._share(sightings) if settings.neighbours else None
         recorded = state / advert_recording.FILE_NAME
         self._recording = AdvertRecording(recorded, settings.adverts_keep)
+        condition = RadioCondition(self._trace, settings.radio)
+        self._condition = ConditionWatch(self._trace, state, condition)
         self._radio = LaneRadio(
             lambda: open_radio(settings.radio),
             sightings,
@@ -114,6 +118,7 @@ class TerminalAgent:
             settings.listen_s,
             self._neighbours.elsewhere if self._neighbours else nowhere,
             self._recording,
+            condition,
         )
         self._link = ServerLink(self._client)
         self._equipment = Equipment(
@@ -144,6 +149,7 @@ class TerminalAgent:
         with contextlib.closing(self._intents), self._trace, contextlib.closing(self._recording):
             async with (
                 self._client,
+                self._condition.running(),
                 self._working() as terminal,
                 self._pump(terminal) as forecourt,
                 self._doors(terminal, forecourt).open(socket),

@@ -25,9 +25,11 @@ from payment_device.sightings import (
     handle_of,
 )
 from twochannel.advert_recording import AdvertRecording, to_microseconds
+from twochannel.condition.radio import RadioCondition
 from twochannel.protocol import beacon, lane
 from twochannel.protocol.errors import CodedError, ErrorCode, FrameError
 from twochannel.radio.port import Broadcast, Radio, RadioError, Sighting
+from twochannel.radio.watch import keep_log
 from twochannel.trace import Trace
 
 _log = logging.getLogger(__name__)
@@ -65,11 +67,12 @@ class LaneRadio:
         listen_s: float,
         elsewhere: Elsewhere = nowhere,
         recording: AdvertRecording | None = None,
+        condition: RadioCondition | None = None,
     ) -> None:
         """``listen_s``: how long a question waits for a jack to be heard.
 
         ``elsewhere``: how well other lanes hear these codes now (``Sightings.choose``).
-        ``recording``: keeps every advert that the decision hears.
+        ``recording``: keeps every advert that the decision hears. ``condition``: of this radio.
         """
         self._open_radio = open_radio
         self._sightings = sightings
@@ -77,6 +80,7 @@ class LaneRadio:
         self._listen_s = listen_s
         self._elsewhere = elsewhere
         self._recording = recording
+        self._condition = condition or RadioCondition(trace, "")
         self._decisions = DecisionTrace(trace)
         self._adverts = 0
         self._told_how_s = time.monotonic()
@@ -103,6 +107,7 @@ class LaneRadio:
                 if not self.opened.is_set():
                     raise
                 self._failure = str(error)
+                self._condition.lost(self._failure, time.monotonic())
                 _log.warning("radio_lost", extra={"reason": self._failure})
             finally:
                 self._radio = None
@@ -123,10 +128,12 @@ class LaneRadio:
             await radio.advertiser.broadcast(_lane_frame(self._on_air[1]))
         self._radio = radio
         _log.info("radio_opened", extra={"radio": radio.name})
+        keep_log(radio, self._condition)
         self.opened.set()
 
     async def _listen(self, radio: Radio) -> None:
         async for sighting in radio.scanner.sightings():
+            self._condition.take(sighting)
             if sighting.service_uuid == beacon.SERVICE_UUID:
                 self._hear(sighting)
 

@@ -32,6 +32,7 @@ from phone_agent.registration import Registration
 from phone_agent.screen import TerminalScreen, terminal
 from phone_agent.wallet import Wallet
 from server.client import ServerClient, ServerEvent, ServerPin, ServerUnreachableError
+from twochannel.condition.watch import ConditionWatch
 from twochannel.pages.door import Doorway
 from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode
 from twochannel.protocol.statements import Decision
@@ -91,6 +92,10 @@ class Agent:
     def problem(self) -> str | None:
         """Why its radio cannot do its work now; None if it can, or if there is none."""
         return self.radio.problem if self.radio else None
+
+    def condition(self, folder: Path) -> ConditionWatch:
+        """Of this agent. ``folder``: its state."""
+        return ConditionWatch(self.trace, folder, self.radio.condition if self.radio else None)
 
     def state(self) -> str:
         """What the phone does, in a sentence."""
@@ -199,8 +204,9 @@ async def run(state: Path, settings: PhoneSettings, ready: Callable[[str], None]
         ):
             await agent.jacks.take_on(agent.wallet.jacks())
             agent.trace.event("agent_started", **software())
-            ready(agent.identity.phone)
-            await _until_stopped(stop, agent, served.ended)
+            async with agent.condition(state).running():
+                ready(agent.identity.phone)
+                await _until_stopped(stop, agent, served.ended)
 
 
 async def _until_stopped(stop: asyncio.Event, agent: Agent, served: asyncio.Task[None]) -> None:
@@ -239,7 +245,7 @@ async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]
             )
         )
         finder = await stack.enter_async_context(JackFinder(settings.interfaces))
-        radio = await stack.enter_async_context(listening(settings.radio, server.now_s))
+        radio = await stack.enter_async_context(listening(settings.radio, server.now_s, trace))
         notes = TrialNotes(trace, state)
         agent = _assembled(
             database, wallet, identity, server, finder, radio, notes, trace, settings

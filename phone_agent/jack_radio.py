@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 from cigarjack.client import JackClient, JackClientError, JackPin, gatt_channel
+from twochannel.condition.radio import RadioCondition
 from twochannel.protocol.errors import FrameError
 from twochannel.protocol.invitation import (
     CALL_SALT_BYTES,
@@ -30,6 +31,7 @@ from twochannel.protocol.limits import CALLED_S
 from twochannel.radio.backends import open_radio
 from twochannel.radio.port import Broadcast, Link, LinkError, Radio, RadioError, Sighting
 from twochannel.radio.watch import RadioWatch
+from twochannel.trace import Trace
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,12 +51,14 @@ _HEARD_AGAIN_S: Final = 1.0
 
 
 class JackRadio:
-    """``name``: of the radio. ``now_s``: the server's time. Give ``run`` a task."""
+    """``condition``: of the radio. ``now_s``: the server's time. Give ``run`` a task."""
 
-    def __init__(self, name: str, now_s: Callable[[], int]) -> None:
+    def __init__(self, condition: RadioCondition, now_s: Callable[[], int]) -> None:
         """Raises RadioError for a name that no backend serves."""
+        name = condition.name
         open_radio(name)
-        self._watch = RadioWatch(lambda: open_radio(name), self._listen)
+        self.condition = condition
+        self._watch = RadioWatch(lambda: open_radio(name), self._listen, condition)
         self._now_s = now_s
         self._radio: Radio | None = None
         self._alone = asyncio.Lock()
@@ -79,6 +83,7 @@ class JackRadio:
         self._radio = radio
         try:
             async for sighting in radio.scanner.sightings():
+                self.condition.take(sighting)
                 if sighting.service_uuid == INVITATION_UUID:
                     self._take(sighting)
         finally:
@@ -211,15 +216,17 @@ class JackRadio:
 
 
 @asynccontextmanager
-async def listening(name: str | None, now_s: Callable[[], int]) -> AsyncIterator[JackRadio | None]:
+async def listening(
+    name: str | None, now_s: Callable[[], int], trace: Trace | None = None
+) -> AsyncIterator[JackRadio | None]:
     """The radio ``name``, kept open while the block runs; None without a name.
 
-    Raises RadioError for a name that no backend serves.
+    ``trace``: where its condition is noted. Raises RadioError for a name that no backend serves.
     """
     if name is None:
         yield None
         return
-    radio = JackRadio(name, now_s)
+    radio = JackRadio(RadioCondition(trace or Trace("phone", None, boot=""), name), now_s)
     running = asyncio.create_task(radio.run(), name="radio")
     try:
         yield radio

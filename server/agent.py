@@ -32,6 +32,7 @@ from server.services import Services
 from server.state import StateFolder, make_private
 from server.store import Store
 from server.sweeper import run_sweeper
+from twochannel.condition.watch import ConditionWatch
 from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.statements import Identity
 from twochannel.serving import Address, serve
@@ -105,7 +106,8 @@ async def _serve(
     ):
         services.trace.event("agent_started", server=server, **software())
         url = f"{'https' if settings.tls else 'http'}://{settings.host}:{served.port}"
-        async with supervised(lambda: f"Serving {url}."):
+        condition = ConditionWatch(services.trace, folder.path)
+        async with condition.running(), supervised(lambda: f"Serving {url}."):
             ready({"event": "ready", "url": url, "server": server})
             await _either(stop.wait(), served.ended)
             services.draining.set()

@@ -28,6 +28,8 @@ NAMELESS = {"base", "common", "helpers", "manager", "misc", "shared", "utils"}
 #: Modules that decide and touch nothing: time, nonces and ids reach them as arguments.
 PURE = (
     "twochannel/protocol/*.py",
+    "twochannel/condition/*_rules.py",
+    "twochannel/condition/hearing.py",
     "twochannel/doctor/*_rules.py",
     "twochannel/doctor/catalogue.py",
     "twochannel/doctor/findings.py",

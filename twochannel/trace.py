@@ -6,7 +6,8 @@ Each line: ``v`` schema version, ``party``, ``event``, ``payment`` (id or null),
 secrets, auth codes or whole beacon codes.
 
 A trace is for looking back: a ring of files (twochannel/ring.py). Where the disk is full lines are
-lost, which the log tells, and the payment goes on.
+lost, which the log tells, and the payment goes on. Whatever is told live listens to it, so that all
+say the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +33,9 @@ SCHEMA_VERSION: Final = 1
 _TORN_NS: Final = 1_000_000
 _READINGS: Final = 5
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
+
+#: Is given the members of a line, in whatever thread notes an event. It must not wait.
+Listener = Callable[[Mapping[str, object]], None]
 
 
 class ClockTrust(StrEnum):
@@ -85,15 +89,20 @@ class Trace:
         self._wall = wall
         self._trust = trust
         self._ring = Ring(path, keep) if path else None
+        self._listeners: list[Listener] = []
         #: Whether the last line is not, or not wholly, in the file.
         self._losing = False
 
+    def listen(self, listener: Listener) -> None:
+        """``listener`` is told every event from now on, whether or not it is written."""
+        self._listeners.append(listener)
+
     def event(self, event: str, payment: str | None = None, **fields: object) -> None:
         """Write one line. ``fields`` are JSON values; names end in their unit."""
-        if self._ring is None:
+        if self._ring is None and not self._listeners:
             return
         mono_ns, wall = self._clocks()
-        line: dict[str, object] = {
+        members: dict[str, object] = {
             "v": SCHEMA_VERSION,
             "party": self._party,
             "event": event,
@@ -103,7 +112,18 @@ class Trace:
             "boot": self._boot,
             "clock": self._trust().value,
         }
-        self._append(self._ring, _ENCODER.encode(line | fields) + "\n")
+        line = members | fields
+        if self._ring is not None:
+            self._append(self._ring, _ENCODER.encode(line) + "\n")
+        for listener in self._listeners:
+            self._tell(listener, line)
+
+    def _tell(self, listener: Listener, line: Mapping[str, object]) -> None:
+        """A payment that is noted here goes on, whatever becomes of those who look on."""
+        try:
+            listener(line)
+        except Exception:
+            _log.exception("trace_listener_failed", extra={"party": self._party})
 
     def _clocks(self) -> tuple[int, int]:
         """Monotonic nanoseconds and wall milliseconds of one moment: a step is told by the two."""

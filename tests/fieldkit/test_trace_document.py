@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,27 +24,32 @@ PARTIES = {
 
 def documented(party: str) -> dict[str, set[str]]:
     """Event -> names in its fields column."""
-    section = DOCUMENT.partition(f"## Events of the {party}\n")[2].partition("\n## ")[0]
+    section = DOCUMENT.partition(f"## Events of the {party}\n")[2].partition("\n##")[0]
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|", section, re.MULTILINE)
     return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}
 
 
 def written(party: str) -> Iterator[tuple[str, set[str]]]:
+    """As ``written_by``, of a party."""
+    return written_by((ROOT / PARTIES[party]).rglob("*.py"))
+
+
+def written_by(files: Iterable[Path]) -> Iterator[tuple[str, set[str]]]:
     """Each call of ``….event("name", …)``: a name that it may write, and the fields it adds."""
-    for file in (ROOT / PARTIES[party]).rglob("*.py"):
+    for file in files:
         for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from written_in(function)
 
 
 def written_in(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, set[str]]]:
-    keys = {
-        target.id: {key.value for key in node.value.keys if isinstance(key, ast.Constant)}
-        for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    keys: dict[str, set[object]] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(node.value, ast.Dict) and isinstance(target, ast.Name):
+                constants = {key.value for key in node.value.keys if isinstance(key, ast.Constant)}
+                keys.setdefault(target.id, set()).update(constants)
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("race.event"):
             fields = {keyword.arg for keyword in node.keywords if keyword.arg}
@@ -69,12 +74,29 @@ def test_fields_are_those_of_the_code(party: str) -> None:
 
 
 def test_notes_of_a_trial_are_those_of_the_code() -> None:
-    tree = ast.parse((ROOT / "twochannel" / "trial_notes.py").read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    found = [line for function in functions for line in written_in(function)]
+    found = list(written_by([ROOT / "twochannel" / "trial_notes.py"]))
     fields = documented("notes of a trial")
     assert set(fields) == {event for event, _ in found}
     assert [line for line in found if not line[1] <= fields[line[0]]] == []
+
+
+def test_the_condition_of_an_agent_is_that_of_the_code() -> None:
+    found = list(written_by((ROOT / "twochannel" / "condition").glob("*.py")))
+    fields = documented("condition of an agent")
+    assert set(fields) == {event for event, _ in found}
+    for event, names in found:
+        assert names == (HEALTH if event == "health" else fields[event]), event
+
+
+HEALTH = {
+    name
+    for names in re.findall(
+        r"^\| (`[^|]+) \|",
+        DOCUMENT.partition("### Health\n")[2].partition("\n## ")[0],
+        re.MULTILINE,
+    )
+    for name in re.findall(r"`(\w+)`", names)
+}
 
 
 def test_what_the_bench_looks_for_is_documented() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from fieldkit.car import faults
@@ -21,11 +23,19 @@ async def test_a_payment_outlives_the_radio_and_the_next_finds_it_back(stage: St
         async with stage.air() as air:
             await air.plug(stage.cast.jack.name)
 
+    began_ns = time.monotonic_ns()
     result = await faults.perform(stage, Fault("unplugged", "pulled out", unplug, plug))
     assert result.failure == ""
     assert (result.before, result.during, result.after) == ("captured",) * 3
     assert result.recovery_s is not None
     assert 0 <= result.recovery_s < 10
+    trace = stage.traces[stage.cast.jack.name]
+    lost = trace.find("radio_lost", after_ns=began_ns)
+    assert lost is not None
+    back = await stage.seen(stage.cast.jack.name, "radio_recovered", after_ns=lost.mono_ns)
+    assert lost.fields["radio"] == stage.radio(stage.cast.jack.name)
+    assert back.fields["rung"] == "reopened"
+    assert back.fields["blind_ms"] > 0
 
 
 async def test_a_fault_that_cannot_be_made_is_told(stage: Stage) -> None:

@@ -89,6 +89,9 @@ class MemoryRadio:
         self.last_heard_at_s = sighting.heard_at_s
         self._stream.put(sighting)
 
+    def report(self, told: Callable[[Health], None]) -> None:
+        """It is well until it is lost, which whoever listens is told."""
+
     def lose(self) -> None:
         self._stream.end("the adapter went away")
 

@@ -6,6 +6,7 @@ import json
 import resource
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,39 @@ def test_a_line_that_was_cut_short_does_not_spoil_the_next(tmp_path: Path) -> No
         "request_answered",
     ]
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_who_listens_is_told_each_event_as_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    told: list[Mapping[str, object]] = []
+    with Trace("jack", path, boot="b1") as trace:
+        trace.event("agent_started")
+        trace.listen(told.append)
+        trace.event("auth_code_signed", "p1", counter=3)
+    _, second = (json.loads(line) for line in path.read_text().splitlines())
+    assert told == [second]
+
+
+def test_who_listens_is_told_although_nothing_is_written() -> None:
+    told: list[Mapping[str, object]] = []
+    with Trace("phone", None, boot="b") as trace:
+        trace.listen(told.append)
+        trace.event("server_lost")
+    assert [line["event"] for line in told] == ["server_lost"]
+
+
+def test_a_listener_that_fails_harms_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Mapping[str, object]] = []
+
+    def fail(_line: Mapping[str, object]) -> None:
+        raise KeyError("no such member")
+
+    with Trace("phone", tmp_path / "trace.jsonl", boot="b") as trace:
+        trace.listen(fail)
+        trace.listen(told.append)
+        trace.event("server_lost")
+    assert len(told) == 1
+    assert (tmp_path / "trace.jsonl").read_text()
+    assert [record.message for record in caplog.records] == ["trace_listener_failed"]

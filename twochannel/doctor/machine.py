@@ -87,14 +87,24 @@ def rfkill(roots: Roots) -> tuple[RfkillSwitch, ...] | Missing:
     )
 
 
+def throttled_file(roots: Roots) -> Path | None:
+    """``get_throttled`` of the firmware, where the kernel shows it: hexadecimal."""
+    return next((file for file in roots.sys.glob(_THROTTLED) if text(file) is not None), None)
+
+
+def voltage_file(roots: Roots) -> Path | None:
+    """The alarm of rpi_volt: 1 while the voltage is, or within two seconds was, too low."""
+    sensors = roots.sys.glob("class/hwmon/hwmon*")
+    found = (sensor for sensor in sensors if text(sensor / "name") == "rpi_volt")
+    return next((sensor / "in0_lcrit_alarm" for sensor in found), None)
+
+
 def throttled(roots: Roots) -> int | Missing:
     """``get_throttled`` of the firmware; of rpi_volt, which knows under-voltage alone, its bits."""
-    for file in roots.sys.glob(_THROTTLED):
-        if (found := text(file)) is not None:
-            return int(found, 16)
-    for sensor in roots.sys.glob("class/hwmon/hwmon*"):
-        if text(sensor / "name") == "rpi_volt":
-            return (1 << 16) if text(sensor / "in0_lcrit_alarm") == "1" else 0
+    if (word := throttled_file(roots)) is not None:
+        return int(text(word) or "0", 16)
+    if (alarm := voltage_file(roots)) is not None:
+        return (1 << 16) if text(alarm) == "1" else 0
     model = text(roots.proc / _MODEL) or ""
     if not model.startswith("Raspberry Pi"):
         return Absent("not a Raspberry Pi")

@@ -8,6 +8,8 @@ radio that is switched off is switched on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twochannel.radio.bluez_adapters import AdapterChoice
 from twochannel.radio.bluez_advertiser import BluezAdvertiser
 from twochannel.radio.bluez_keeper import BluezKeeper
@@ -55,6 +57,10 @@ class BluezRadio:
     def health(self) -> Health:
         """See ``port.Radio``. RuntimeError before the radio was opened."""
         return self._opened()[0].health
+
+    def report(self, told: Callable[[Health], None]) -> None:
+        """See ``port.Radio``. RuntimeError before the radio was opened."""
+        self._opened()[0].report = told
 
     @property
     def adapter_name(self) -> str | None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
 from twochannel.radio import bluez_names as names
@@ -79,6 +79,8 @@ class BluezKeeper:
         self._undiscovered_since_s: float | None = None
         self._others_advertised = False
         self.health = Health(ok=True, detail="", since_s=time.monotonic())
+        #: Told each change of it.
+        self.report: Callable[[Health], None] = lambda _health: None
 
     @property
     def adapter(self) -> Adapter | None:
@@ -366,18 +368,24 @@ class BluezKeeper:
 
     def _tell(self, trouble: str) -> None:
         detail = f'The radio "{self._radio}" {trouble}.' if trouble else ""
-        if detail == self.health.detail:
-            return
-        self.health = Health(ok=not detail, detail=detail, since_s=time.monotonic())
-        if detail:
-            _log.warning("radio_trouble", extra=self._about(trouble))
-        else:
-            _log.info("radio_well", extra=self._about("recovered"))
+        if detail != self.health.detail:
+            since_s = self._recovery.trouble_since_s(time.monotonic())
+            self._take(Health(not detail, detail, since_s, self._recovery.strongest))
+            if detail:
+                _log.warning("radio_trouble", extra=self._about(trouble))
+            else:
+                _log.info("radio_well", extra=self._about("recovered"))
+        if not detail:
+            self._recovery.settle()
+
+    def _take(self, health: Health) -> None:
+        self.health = health
+        self.report(health)
 
     def _about(self, reason: str) -> dict[str, Any]:
         name = self._adapter.name if self._adapter else None
         return {"radio": self._radio, "adapter": name, "reason": reason}
 
     def _on_bus_lost(self, failure: str) -> None:
-        self.health = Health(ok=False, detail=failure, since_s=time.monotonic())
+        self._take(Health(ok=False, detail=failure, since_s=time.monotonic()))
         self.scanner.end(failure)

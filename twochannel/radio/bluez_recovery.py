@@ -39,15 +39,18 @@ SILENT: Final = (
 
 
 class Step(StrEnum):
-    """One thing to do."""
+    """One thing to do, from the weakest to the strongest."""
 
     NONE = "none"
-    POWER_ON = "power_on"
-    OFFER = "offer"
     ADVERTISE = "advertise"
+    OFFER = "offer"
     LISTEN = "listen"
     LISTEN_ANEW = "listen_anew"
+    POWER_ON = "power_on"
     POWER_CYCLE = "power_cycle"
+
+
+_STRENGTH: Final = tuple(Step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,12 @@ class Recovery:
     """Ask ``next_step``, do it, and tell ``done`` or ``failed``. Times: CLOCK_MONOTONIC seconds.
 
     ``trouble``: what is wrong now, as the end of a sentence that begins with the radio; "" if it
-    is well.
+    is well. ``strongest``: of what was done since ``settle``.
     """
 
     def __init__(self) -> None:
         self.trouble = ""
+        self.strongest = Step.NONE
         self._setbacks: dict[Step, _Setback] = {}
         self._quiet_since_s: float | None = None
         self._rung = 0
@@ -106,6 +110,7 @@ class Recovery:
     def done(self, step: Step, now_s: float) -> None:
         """``step`` was done."""
         self._setbacks.pop(step, None)
+        self.strongest = max(self.strongest, step, key=_STRENGTH.index)
         if step in (Step.LISTEN_ANEW, Step.POWER_CYCLE):
             self._rung += 1
         if step is Step.POWER_CYCLE:
@@ -120,6 +125,17 @@ class Recovery:
         setback.reason = reason
         setback.retry_at_s = now_s + pause_s
         self.trouble = self.trouble or reason
+
+    def settle(self) -> None:
+        """It is well, and unless it is silent again, what was done until now is over."""
+        if self._rung == 0:
+            self.strongest = Step.NONE
+
+    def trouble_since_s(self, now_s: float) -> float:
+        """Since when ``trouble`` lasts, if it was found at ``now_s``: silence is found late."""
+        if self.trouble == SILENT and self._quiet_since_s is not None:
+            return self._quiet_since_s
+        return now_s
 
     def _needed(self, condition: Condition, silent_s: float, now_s: float) -> Iterator[Step]:
         if not (condition.service and condition.adapter):

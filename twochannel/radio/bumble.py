@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from twochannel.radio import adverts, hci_commands
@@ -140,6 +140,7 @@ class BumbleRadio:
         self._parts: tuple[HciAdapter, BumbleAdvertiser, BumbleScanner] | None = None
         self._links: BumbleLinks | None = None
         self._health = Health(ok=True, detail="", since_s=time.monotonic())
+        self._report: Callable[[Health], None] = lambda _health: None
 
     @property
     def name(self) -> str:
@@ -161,6 +162,10 @@ class BumbleRadio:
         """See ``port.Radio``. RuntimeError before the radio was opened."""
         self._opened()
         return self._health
+
+    def report(self, told: Callable[[Health], None]) -> None:
+        """See ``port.Radio``."""
+        self._report = told
 
     @property
     def peripheral(self) -> BumblePeripheral:
@@ -202,6 +207,7 @@ class BumbleRadio:
 
     def _lose(self, scanner: BumbleScanner, failure: str) -> None:
         self._health = Health(ok=False, detail=failure, since_s=time.monotonic())
+        self._report(self._health)
         scanner.end(failure)
 
     async def __aexit__(self, *failure: object) -> None:

@@ -7,7 +7,7 @@ or ``bluez:AA:BB:CC:DD:EE:FF``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -75,12 +75,15 @@ class Health:
     """Whether a radio can do its work now.
 
     ``detail``: what is wrong and what to do, a sentence; empty if nothing is.
-    ``since_s``: CLOCK_MONOTONIC seconds since which it is like this.
+    ``since_s``: CLOCK_MONOTONIC seconds since which it is like this; of a radio that hears nothing
+    any more, since it heard something last.
+    ``rung``: the strongest thing that was done since it was well last; empty if nothing was.
     """
 
     ok: bool
     detail: str
     since_s: float
+    rung: str = ""
 
 
 class Advertiser(Protocol):
@@ -199,6 +202,10 @@ class Radio(Protocol):
         """How the radio is, for watchdogs. Some backends mend themselves and recover from False;
         the others stay lost.
         """
+        ...
+
+    def report(self, told: Callable[[Health], None]) -> None:
+        """Call ``told`` with each change of ``health`` from now on, as it happens."""
         ...
 
     async def __aenter__(self) -> Radio: ...

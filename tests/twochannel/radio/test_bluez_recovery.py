@@ -183,3 +183,49 @@ def test_a_discovery_that_is_stuck_needs_a_power_cycle_but_not_one_after_another
         assert recovery.trouble in ("", "is busy")
     assert done == [(12, Step.POWER_CYCLE)]  # after attempts at 0, 1, 3, 7 and 11 seconds
     assert STUCK_AFTER_FAILURES == 5
+
+
+def test_the_strongest_step_is_kept_until_all_is_well() -> None:
+    recovery = Recovery()
+    state = replace(WELL, service=False, listening=False, on_air=False)
+    recovery.next_step(state, 0.0)
+    for part, step in (("service", Step.ADVERTISE), ("on_air", Step.LISTEN)):
+        state = replace(state, **{part: True})
+        assert recovery.next_step(state, 1.0) is step
+        recovery.done(step, 1.0)
+    assert recovery.next_step(WELL, 1.0) is Step.NONE
+    kept = [recovery.strongest]
+    recovery.settle()
+    kept.append(recovery.strongest)
+    assert kept == [Step.LISTEN, Step.NONE]
+
+
+def test_a_weaker_step_after_a_stronger_one_changes_nothing() -> None:
+    recovery = Recovery()
+    recovery.done(Step.POWER_CYCLE, 0.0)
+    recovery.done(Step.LISTEN, 1.0)
+    assert recovery.strongest is Step.POWER_CYCLE
+
+
+def test_steps_against_silence_count_until_something_is_heard() -> None:
+    recovery = Recovery()
+    for now_s in range(71):
+        step = recovery.next_step(WELL, now_s)
+        if step is not Step.NONE:
+            recovery.done(step, now_s)
+        if not recovery.trouble:
+            recovery.settle()
+    kept = [recovery.strongest]
+    assert recovery.trouble == SILENT
+    assert recovery.trouble_since_s(70.0) == 0.0
+    recovery.next_step(replace(WELL, heard_at_s=70.5), 71.0)
+    kept.append(recovery.strongest)
+    recovery.settle()
+    kept.append(recovery.strongest)
+    assert kept == [Step.POWER_CYCLE, Step.POWER_CYCLE, Step.NONE]
+
+
+def test_any_other_trouble_lasts_since_it_was_found() -> None:
+    recovery = Recovery()
+    recovery.next_step(replace(WELL, adapter=False), 5.0)
+    assert recovery.trouble_since_s(5.0) == 5.0

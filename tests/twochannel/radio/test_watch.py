@@ -13,6 +13,16 @@ from twochannel.radio.port import Radio, RadioError
 from twochannel.radio.watch import RadioWatch, all_of
 
 
+class Unheard:
+    """Nobody wants to know how the radio is (tests/twochannel/condition does)."""
+
+    def lost(self, reason: str, since_s: float) -> None:
+        pass
+
+    def well(self, rung: str) -> None:
+        pass
+
+
 async def test_a_radio_that_went_away_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "FIRST_RETRY_S", 0.01)
     monkeypatch.setattr(watch, "LAST_RETRY_S", 0.05)
@@ -26,7 +36,7 @@ async def test_a_radio_that_went_away_is_opened_again(monkeypatch: pytest.Monkey
     plan = AirPlan(controllers=(ControllerPlan(name="jack"),))
     async with Air(plan) as air:
         transport = air.transports["jack"]
-        keeper = RadioWatch(lambda: open_radio(f"bumble:{transport}"), listen)
+        keeper = RadioWatch(lambda: open_radio(f"bumble:{transport}"), listen, Unheard())
         task = asyncio.create_task(keeper.run())
         async with asyncio.timeout(10):
             await opened.get()
@@ -50,7 +60,8 @@ async def test_a_bug_is_not_taken_for_a_radio_failure() -> None:
         async def stumble(_radio: Radio) -> None:
             raise ZeroDivisionError
 
-        keeper = RadioWatch(lambda: open_radio(f"bumble:{air.transports['jack']}"), stumble)
+        name = f"bumble:{air.transports['jack']}"
+        keeper = RadioWatch(lambda: open_radio(name), stumble, Unheard())
         with pytest.raises(ZeroDivisionError):
             await keeper.run()
 

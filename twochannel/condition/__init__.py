@@ -1,0 +1,1 @@
+"""How an agent and its machine are: noted in the trace as it changes, and once a minute."""
