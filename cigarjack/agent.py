@@ -27,6 +27,7 @@ from cigarjack.pairing_rules import Owner
 from twochannel.advert_recording import AdvertRecording
 from twochannel.condition.radio import RadioCondition
 from twochannel.condition.watch import ConditionWatch
+from twochannel.metrics.page import serving_figures
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.radio.port import Radio, RadioError, Sighting
@@ -111,7 +112,12 @@ class JackAgent:
         if self._clock.trusted:
             self._trace.event("clock_restored")
         with self._trace, contextlib.closing(self._recording), _failure_alone():
-            async with self._working() as addresses, self._watch.running(), self._supervised():
+            async with (
+                serving_figures(self._settings, self._trace, self._hearing),
+                self._working() as addresses,
+                self._watch.running(),
+                self._supervised(),
+            ):
                 ready({"event": "ready", "jack": self._identity.jack} | addresses)
                 await stop.wait()
                 _log.info("stopping")

@@ -12,7 +12,7 @@ from twochannel import advert_recording
 from twochannel.control import SOCKET_NAME
 from twochannel.keystore.port import FILE
 from twochannel.protocol.beacon import MAX_TX_POWER_DBM, MIN_TX_POWER_DBM
-from twochannel.settings import AgentSettings
+from twochannel.settings import DeviceSettings
 from twochannel.supervisor import PATIENCE_S
 
 COMMAND: Final = "cigarjack"
@@ -26,7 +26,7 @@ def _listed(value: object) -> object:
     return value
 
 
-class JackSettings(AgentSettings):
+class JackSettings(DeviceSettings):
     """What a jack may be told in config.toml, CIGARJACK_… variables and flags."""
 
     #: The adapter that broadcasts and listens.

@@ -1,7 +1,7 @@
 """The parts of documents that the code writes.
 
 docs/protocol.md: statements, life cycle, limits, errors. docs/evidence.md: the journal's example.
-docs/doctor.md: checks, known-bad pairs. docs/trial-report.md: causes.
+docs/doctor.md: checks, known-bad pairs. docs/trial-report.md: causes. docs/metrics.md: metrics.
 
 ``python -m fieldkit.docs`` rewrites them in place; ``--check`` fails when they are out of date.
 """
@@ -29,6 +29,7 @@ from server.releases import release_jack
 from server.requests import accept_request
 from twochannel.doctor.catalogue import CHECKS
 from twochannel.doctor.known_bad import KNOWN_BAD
+from twochannel.metrics.catalogue import LEGS, METRICS
 from twochannel.protocol import limits
 from twochannel.protocol.envelope import Statement, digest
 from twochannel.protocol.errors import PROBLEMS
@@ -59,6 +60,7 @@ _DOCS = Path(__file__).parent.parent / "docs"
 PROTOCOL = _DOCS / "protocol.md"
 EVIDENCE = _DOCS / "evidence.md"
 DOCTOR = _DOCS / "doctor.md"
+METRICS_PAGE = _DOCS / "metrics.md"
 TRIAL_REPORT = _DOCS / "trial-report.md"
 #: What begins with one of these is a command.
 _PROGRAMS = {"bluetoothctl", "rfkill", "sudo"}
@@ -263,6 +265,30 @@ def causes_section() -> str:
     return "\n".join(parts)
 
 
+def metrics_section() -> str:
+    """Every metric of jack, phone and terminal, and who serves it."""
+    rows = "\n".join(
+        f"| `{metric.full_name}` | {metric.kind} | {_codes(metric.labels)} | {metric.unit} "
+        f"| {', '.join(metric.parties)}{' with a radio' if metric.radio else ''} | {metric.told} |"
+        for metric in METRICS
+    )
+    return f"| name | kind | labels | unit | agents | what |\n{'|---' * 6}|\n{rows}\n"
+
+
+def legs_section() -> str:
+    """The parts of a payment that each agent times."""
+    rows = "\n".join(
+        f"| {party} | `{leg.name}` | `{leg.begins}` | `{leg.ends}` |"
+        for party, legs in LEGS.items()
+        for leg in legs
+    )
+    return f"| agent | leg | from | to |\n|---|---|---|---|\n{rows}\n"
+
+
+def _codes(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 #: What each document has, by the name between its markers.
 _SECTIONS: dict[Path, dict[str, Callable[[], str]]] = {
     PROTOCOL: {
@@ -275,6 +301,7 @@ _SECTIONS: dict[Path, dict[str, Callable[[], str]]] = {
     },
     EVIDENCE: {"journal": journal_section},
     DOCTOR: {"checks": checks_section, "known-bad": known_bad_section},
+    METRICS_PAGE: {"metrics": metrics_section, "legs": legs_section},
     TRIAL_REPORT: {"causes": causes_section},
 }
 

@@ -61,11 +61,13 @@ class Stage:
         *,
         venue: Venue | None = None,
         seed: int | None = None,
+        settings: Mapping[str, Mapping[str, str]] | None = None,
         progress: Callable[[str], None] = lambda _step: None,
     ) -> None:
         """``venue``: this machine's loopback if none is given. ``folder`` is for what is kept here.
 
-        ``seed`` replaces that of the cast's air; ``progress`` is told each step of set-up.
+        ``seed`` replaces that of the cast's air; ``settings``: more of them, by agent, from the
+        environment; ``progress`` is told each step of set-up.
         """
         self.cast = cast
         self.folder = folder
@@ -78,6 +80,7 @@ class Stage:
         self.jack_label = ""
         self._server_port = "0"
         self.seed = cast.air.seed if seed is None else seed
+        self._further = settings or {}
         self._progress = progress
         # As many commands at once as there are processors: more would only wait for each other.
         self._commands = asyncio.Semaphore(max(2, os.cpu_count() or 1))
@@ -248,7 +251,8 @@ class Stage:
     def _process(self, agent: str) -> Process:
         arguments = ["-m", self.module(agent), "--state", str(self.state(agent)), "run"]
         log = self.folder / "logs" / f"{agent}.log"
-        return self.venue.place(agent).process(agent, arguments, log, self._settings(agent))
+        settings = {**self._settings(agent), **self._further.get(agent, {})}
+        return self.venue.place(agent).process(agent, arguments, log, settings)
 
     def _settings(self, agent: str) -> dict[str, str]:
         """Settings of an agent by environment; what is not here keeps its default."""

@@ -39,6 +39,7 @@ from twochannel.changes import Changes
 from twochannel.condition.radio import RadioCondition
 from twochannel.condition.watch import ConditionWatch
 from twochannel.control import SOCKET_NAME
+from twochannel.metrics.page import serving_figures
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.state_folder import held
@@ -109,8 +110,8 @@ class TerminalAgent:
         self._neighbours = self._share(sightings) if settings.neighbours else None
         recorded = state / advert_recording.FILE_NAME
         self._recording = AdvertRecording(recorded, settings.adverts_keep)
-        condition = RadioCondition(self._trace, settings.radio)
-        self._condition = ConditionWatch(self._trace, state, condition)
+        self._hearing = RadioCondition(self._trace, settings.radio)
+        self._condition = ConditionWatch(self._trace, state, self._hearing)
         self._radio = LaneRadio(
             lambda: open_radio(settings.radio),
             sightings,
@@ -118,7 +119,7 @@ class TerminalAgent:
             settings.listen_s,
             self._neighbours.elsewhere if self._neighbours else nowhere,
             self._recording,
-            condition,
+            self._hearing,
         )
         self._link = ServerLink(self._client)
         self._equipment = Equipment(
@@ -149,6 +150,7 @@ class TerminalAgent:
         with contextlib.closing(self._intents), self._trace, contextlib.closing(self._recording):
             async with (
                 self._client,
+                serving_figures(self._settings, self._trace, self._hearing),
                 self._condition.running(),
                 self._working() as terminal,
                 self._pump(terminal) as forecourt,

@@ -12,7 +12,7 @@ from payment_device.sightings import LaneRules
 from twochannel.keystore.port import FILE
 from twochannel.protocol.errors import StatementError
 from twochannel.protocol.money import DECIMALS
-from twochannel.settings import AgentSettings
+from twochannel.settings import DeviceSettings
 from twochannel.supervisor import PATIENCE_S
 
 ENVIRONMENT_PREFIX: Final = "PAYMENT_DEVICE"
@@ -40,7 +40,7 @@ def _known_currencies(text: str) -> str:
     return text
 
 
-class TerminalSettings(AgentSettings):
+class TerminalSettings(DeviceSettings):
     """The server, the lane and the merchant are not settings: they come with enrolment."""
 
     #: The adapter that hears the jacks and broadcasts the lane nonce.

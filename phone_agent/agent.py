@@ -32,7 +32,9 @@ from phone_agent.registration import Registration
 from phone_agent.screen import TerminalScreen, terminal
 from phone_agent.wallet import Wallet
 from server.client import ServerClient, ServerEvent, ServerPin, ServerUnreachableError
+from twochannel.condition.radio import RadioCondition
 from twochannel.condition.watch import ConditionWatch
+from twochannel.metrics.page import serving_figures
 from twochannel.pages.door import Doorway
 from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode
 from twochannel.protocol.statements import Decision
@@ -245,7 +247,9 @@ async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]
             )
         )
         finder = await stack.enter_async_context(JackFinder(settings.interfaces))
-        radio = await stack.enter_async_context(listening(settings.radio, server.now_s, trace))
+        hearing = RadioCondition(trace, settings.radio) if settings.radio else None
+        await stack.enter_async_context(serving_figures(settings, trace, hearing))
+        radio = await stack.enter_async_context(listening(hearing, server.now_s))
         notes = TrialNotes(trace, state)
         agent = _assembled(
             database, wallet, identity, server, finder, radio, notes, trace, settings

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from twochannel.keystore.port import FILE
-from twochannel.settings import AgentSettings
+from twochannel.settings import DeviceSettings
 from twochannel.supervisor import PATIENCE_S
 
 #: Where browsers look for ``.localhost``.
@@ -30,7 +30,7 @@ def _own_address(host: str) -> str:
     return str(address)
 
 
-class PhoneSettings(AgentSettings):
+class PhoneSettings(DeviceSettings):
     """``interfaces``: addresses of the interfaces on which jacks are looked for; empty: all.
 
     ``radio``: the Bluetooth adapter for jacks that Wi-Fi does not reach; None: Wi-Fi alone.

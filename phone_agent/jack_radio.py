@@ -217,19 +217,24 @@ class JackRadio:
 
 @asynccontextmanager
 async def listening(
-    name: str | None, now_s: Callable[[], int], trace: Trace | None = None
+    condition: RadioCondition | None, now_s: Callable[[], int]
 ) -> AsyncIterator[JackRadio | None]:
-    """The radio ``name``, kept open while the block runs; None without a name.
+    """The radio of that name, kept open while the block runs; None if there is none.
 
-    ``trace``: where its condition is noted. Raises RadioError for a name that no backend serves.
+    Raises RadioError for a name that no backend serves.
     """
-    if name is None:
+    if condition is None:
         yield None
         return
-    radio = JackRadio(RadioCondition(trace or Trace("phone", None, boot=""), name), now_s)
+    radio = JackRadio(condition, now_s)
     running = asyncio.create_task(radio.run(), name="radio")
     try:
         yield radio
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+def unnoted(name: str | None) -> RadioCondition | None:
+    """Of a radio whose condition is noted nowhere."""
+    return RadioCondition(Trace("phone", None, boot=""), name) if name else None

@@ -13,7 +13,7 @@ from phone_agent.config import PhoneSettings
 from phone_agent.identity import PhoneIdentity, create, load
 from phone_agent.instructions import Instructions
 from phone_agent.jack_finder import Endpoint, JackFinder
-from phone_agent.jack_radio import listening
+from phone_agent.jack_radio import listening, unnoted
 from phone_agent.pairing import Announced, Inviting, JackNotFoundError, Pairing, Source, search
 from phone_agent.registration import Registration
 from phone_agent.wallet import KeptInstruction, Wallet
@@ -87,7 +87,7 @@ async def _searched(
 ) -> tuple[PairedJack, str]:
     async with (
         JackFinder(settings.interfaces) as finder,
-        listening(settings.radio, server.now_s) as radio,
+        listening(unnoted(settings.radio), server.now_s) as radio,
     ):
         sources: list[Source] = [Announced(finder, pairing)]
         if radio is not None:

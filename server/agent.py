@@ -135,6 +135,8 @@ async def _services(
     rotation_exponent = identity.rotation_exponent or 0
     store = folder.open_store(settings)
     metrics = _metrics(settings)
+    if metrics is not None:
+        trace.listen(metrics.condition.take)
     notifications = Notifications()
     relay = _relay(settings, store, notifications)
     resolver = Resolver(store, folder.beacon_key(), rotation_exponent, lambda: wall_ms() // 1000)

@@ -26,6 +26,7 @@ from server.schema.payments import ACTIVE, payments, statements
 from server.schema.webhooks import QUEUED, webhook_deliveries
 from server.services import Services
 from server.store import StoreError
+from twochannel.metrics.figures import Figures
 
 #: Seconds. Reads take one or two milliseconds, signed writes ten, a wait up to 55 s.
 _REQUEST_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
@@ -39,6 +40,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        #: Of the process and its machine, from the trace.
+        self.condition = Figures("server", registry=self.registry)
         made = functools.partial(self._made)
         self._requests = made(
             Counter, "requests", "Requests that were answered", ("method", "route", "status")

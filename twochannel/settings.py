@@ -45,6 +45,15 @@ class AgentSettings(Settings):
         return Keep(self.adverts_mib, self.trace_days)
 
 
+class DeviceSettings(AgentSettings):
+    """What jack, phone and terminal may be told."""
+
+    #: Where figures are served for Prometheus (docs/metrics.md), with the extra ``metrics``.
+    metrics_host: str = "127.0.0.1"
+    #: None: nowhere. 0: a free one, which the log names.
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+
+
 M = TypeVar("M", bound=Settings)
 
 

@@ -84,7 +84,7 @@ class Trace:
         trust: Callable[[], ClockTrust] = lambda: ClockTrust.SYSTEM,
     ) -> None:
         """``path`` None: nothing is written. Its directory is made. Raises OSError."""
-        self._party = party
+        self.party = party
         self._boot = boot
         self._wall = wall
         self._trust = trust
@@ -104,7 +104,7 @@ class Trace:
         mono_ns, wall = self._clocks()
         members: dict[str, object] = {
             "v": SCHEMA_VERSION,
-            "party": self._party,
+            "party": self.party,
             "event": event,
             "payment": payment,
             "mono_ns": mono_ns,
@@ -123,7 +123,7 @@ class Trace:
         try:
             listener(line)
         except Exception:
-            _log.exception("trace_listener_failed", extra={"party": self._party})
+            _log.exception("trace_listener_failed", extra={"party": self.party})
 
     def _clocks(self) -> tuple[int, int]:
         """Monotonic nanoseconds and wall milliseconds of one moment: a step is told by the two."""
@@ -142,7 +142,7 @@ class Trace:
         except OSError as error:
             whole, reason = False, str(error)
         if not whole and not self._losing:
-            _log.error("trace_incomplete", extra={"party": self._party, "reason": reason})
+            _log.error("trace_incomplete", extra={"party": self.party, "reason": reason})
         self._losing = not whole
 
     def close(self) -> None:

