@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from fieldkit.bench import ciba_peer
 from tests.browser import CHROMIUM
+from tests.live.prometheus import PROMETHEUS
 from tests.networks import networks_can_be_made, own_network
 from tests.postgresql import INITDB, Postgresql, postgresql_server
 from tests.softhsm import MODULE, SoftHsm
@@ -44,6 +45,7 @@ class Wanted:
 WANTED = {
     "chromium": Wanted(CHROMIUM, "tests of pages", "Chromium", "chromium"),
     "postgresql": Wanted(INITDB, "tests on PostgreSQL", "PostgreSQL", "postgresql"),
+    "prometheus": Wanted(PROMETHEUS, "tests of dashboard and alerts", "Prometheus", "prometheus"),
     "softhsm": Wanted(MODULE, "tests of keys in tokens", "SoftHSM", "softhsm2"),
     "sshd": Wanted(SSHD, "tests with machines over SSH", "an SSH server", "openssh-server"),
     # Workers have no network to install it from.

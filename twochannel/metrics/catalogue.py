@@ -17,7 +17,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """``name``: without namespace and, of a counter, ``_total``. ``radio``: only where one is."""
+    """``name``: without namespace and, of a counter, ``_total``. ``radio``: only where one is.
+
+    ``expected``: values of the labels that are there at 0 before they have happened, for Prometheus
+    sees no increase in a first value.
+    """
 
     name: str
     kind: Kind
@@ -26,6 +30,7 @@ class Metric:
     parties: tuple[str, ...]
     labels: tuple[str, ...] = ()
     radio: bool = False
+    expected: tuple[tuple[str, ...], ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -39,6 +44,18 @@ _PHONE: Final = ("phone",)
 _TERMINAL: Final = ("terminal",)
 _DEVICES: Final = (*_JACK, *_PHONE, *_TERMINAL)
 _EVERYBODY: Final = (*_DEVICES, "server")
+
+_RUNGS: Final = (
+    "none",
+    "advertise",
+    "offer",
+    "listen",
+    "listen_anew",
+    "power_on",
+    "power_cycle",
+    "reopened",
+)
+_STATUSES: Final = ("captured", "authorized", "declined", "expired", "canceled", "refused")
 
 AGENT: Final = Metric(
     "agent_info",
@@ -143,6 +160,7 @@ RADIO_RESTARTS: Final = Metric(
     _DEVICES,
     ("rung",),
     radio=True,
+    expected=tuple((rung,) for rung in _RUNGS),
 )
 RADIO_BLIND: Final = Metric(
     "radio_blind_seconds",
@@ -207,6 +225,7 @@ LANE_DECISIONS: Final = Metric(
     "Decisions which jack is at the lane: as in the trace, by who asked",
     _TERMINAL,
     ("asked", "outcome"),
+    expected=tuple(("charge", outcome) for outcome in ("chosen", "ambiguous", "none")),
 )
 AUTH_CODES: Final = Metric(
     "auth_codes",
@@ -216,6 +235,13 @@ AUTH_CODES: Final = Metric(
     " `missing` when the payment was decided",
     _PHONE,
     ("path", "outcome"),
+    expected=(
+        ("wifi", "present"),
+        ("wifi", "absent"),
+        ("gatt", "present"),
+        ("gatt", "absent"),
+        ("none", "missing"),
+    ),
 )
 SIGNED: Final = Metric(
     "challenges",
@@ -225,6 +251,7 @@ SIGNED: Final = Metric(
     " not), `repeated`, `refused`",
     _JACK,
     ("outcome",),
+    expected=tuple((outcome,) for outcome in ("present", "absent", "repeated", "refused")),
 )
 PAYMENTS: Final = Metric(
     "payments",
@@ -233,6 +260,7 @@ PAYMENTS: Final = Metric(
     "Outcomes of payments that became known here",
     (*_PHONE, *_TERMINAL),
     ("status",),
+    expected=tuple((status,) for status in _STATUSES),
 )
 LEG: Final = Metric(
     "leg_seconds",
@@ -271,8 +299,6 @@ METRICS: Final = (
     PAYMENTS,
     LEG,
 )
-#: Of a terminal and a phone, so that what has not happened yet is 0 and not missing.
-OUTCOMES: Final = ("captured", "authorized", "declined", "expired", "canceled", "refused")
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,9 @@ class Figures:
         unknown = (of.CLOCK_TRUSTED, of.CLOCK_SYNCHRONISED, of.UNDER_VOLTAGE, of.TEMPERATURE)
         for metric in (*unknown, of.RSSI_STEP):
             self._set(metric, math.nan)
-        if of.PAYMENTS in self._made:
-            for status in of.OUTCOMES:
-                self._made[of.PAYMENTS].labels(status)
+        for metric, made in self._made.items():
+            for labels in metric.expected:
+                made.labels(*labels)
         for leg in LEGS.get(party, ()):
             self._made[of.LEG].labels(leg.name)
 

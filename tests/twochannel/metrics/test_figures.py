@@ -18,7 +18,9 @@ from twochannel.metrics import catalogue
 from twochannel.metrics.catalogue import METRICS
 from twochannel.metrics.figures import Figures
 from twochannel.metrics.page import serving_figures
+from twochannel.radio.bluez_recovery import Step
 from twochannel.radio.port import Sighting
+from twochannel.radio.watch import REOPENED
 from twochannel.settings import DeviceSettings
 from twochannel.trace import ClockTrust, Trace
 
@@ -182,6 +184,11 @@ def test_an_agent_without_a_radio_has_no_figures_of_one() -> None:
     radio = {metric.full_name for metric in METRICS if metric.radio}
     assert {name.partition("{")[0] for name in found}.isdisjoint(radio)
     assert "cigarjack_clock_steps_total" in found
+
+
+def test_every_rung_is_there_from_the_start() -> None:
+    assert {labels[0] for labels in catalogue.RADIO_RESTARTS.expected} == {*Step, REOPENED}
+    assert Agent("jack")["radio_restarts_total{rung=power_cycle}"] == 0
 
 
 def test_names_are_told_once() -> None:
