@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
+from fieldkit import journeys
 from fieldkit.stage import SERVER
 from tests.live.observed import Observed
 
@@ -75,6 +76,7 @@ async def test_the_server_serves_its_condition_beside_its_own(observed: Observed
 
 async def test_what_a_payment_leaves(observed: Observed) -> None:
     cast = observed.stage.cast
+    await journeys.charge(observed.stage, observed.lane, "4.50")
     lane = await observed.figures(observed.lane)
     phone = await observed.figures(cast.phone.name)
     jack = await observed.figures(cast.jack.name)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from twochannel.protocol.payment import SETTLED
+
 NAMESPACE: Final = "cigarjack"
 
 
@@ -55,7 +57,6 @@ _RUNGS: Final = (
     "power_cycle",
     "reopened",
 )
-_STATUSES: Final = ("captured", "authorized", "declined", "expired", "canceled", "refused")
 
 AGENT: Final = Metric(
     "agent_info",
@@ -257,10 +258,10 @@ PAYMENTS: Final = Metric(
     "payments",
     Kind.COUNTER,
     "payments",
-    "Outcomes of payments that became known here",
+    "Outcomes of payments that became known here; one that is captured later counts again",
     (*_PHONE, *_TERMINAL),
     ("status",),
-    expected=tuple((status,) for status in _STATUSES),
+    expected=tuple((status.value,) for status in sorted(SETTLED)),
 )
 LEG: Final = Metric(
     "leg_seconds",
@@ -320,7 +321,6 @@ LEGS: Final = {
         Leg("auth_code", "auth_code_asked", "auth_code_received"),
         Leg("owner", "prompt_shown", "decision"),
         Leg("confirmed", "confirmation_sent", "confirmation_answered"),
-        Leg("known", "challenge_received", "payment_known"),
     ),
     "jack": (Leg("signed", "challenge_received", "auth_code_signed"),),
 }

@@ -17,6 +17,7 @@ from twochannel.condition.radio import RadioCondition
 from twochannel.metrics import catalogue as of
 from twochannel.metrics.catalogue import LEGS, METRICS, NAMESPACE, Kind, Metric
 from twochannel.metrics.stopwatch import Stopwatch
+from twochannel.protocol.payment import SETTLED
 from twochannel.trace import ClockTrust
 
 Line = Mapping[str, object]
@@ -70,8 +71,8 @@ class Figures:
             "auth_code_signed": lambda line: self._count(of.SIGNED, _presence(line)),
             "auth_code_repeated": lambda _line: self._count(of.SIGNED, "repeated"),
             "challenge_refused": lambda _line: self._count(of.SIGNED, "refused"),
-            "payment_settled": lambda line: self._count(of.PAYMENTS, line["status"]),
-            "payment_known": lambda line: self._count(of.PAYMENTS, line["status"]),
+            "payment_settled": self._take_outcome,
+            "payment_known": self._take_outcome,
         }
         self._begin(party)
 
@@ -134,6 +135,10 @@ class Figures:
     def _take_recovery(self, line: Line) -> None:
         self._count(of.RADIO_RESTARTS, line["rung"])
         self._count(of.RADIO_BLIND, by=_scaled(line["blind_ms"], 0.001) or 0)
+
+    def _take_outcome(self, line: Line) -> None:
+        if line["status"] in SETTLED:
+            self._count(of.PAYMENTS, line["status"])
 
     def _take_question(self, line: Line) -> None:
         self._waited_for[line["payment"]] = None

@@ -149,6 +149,16 @@ def test_auth_codes_of_a_phone() -> None:
     assert agent["auth_codes_total{outcome=missing,path=none}"] == 1
 
 
+def test_a_payment_that_is_under_way_has_no_outcome() -> None:
+    agent = Agent("phone")
+    for status in ("pending", "confirmed", "unknown", "captured"):
+        agent.trace.event("payment_known", "p1", status=status)
+    counted = values(agent.figures.text().decode())
+    outcomes = {k: v for k, v in counted.items() if k.startswith("cigarjack_payments_total")}
+    assert sum(outcomes.values()) == 1
+    assert "cigarjack_payments_total{status=pending}" not in outcomes
+
+
 def test_challenges_of_a_jack() -> None:
     agent = Agent("jack")
     agent.trace.event("challenge_received", "p1")
