@@ -28,6 +28,7 @@ from twochannel.advert_recording import AdvertRecording
 from twochannel.condition.radio import RadioCondition
 from twochannel.condition.watch import ConditionWatch
 from twochannel.metrics.page import serving_figures
+from twochannel.mqtt.publishing import publishing
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.radio.port import Radio, RadioError, Sighting
@@ -114,6 +115,7 @@ class JackAgent:
         with self._trace, contextlib.closing(self._recording), _failure_alone():
             async with (
                 serving_figures(self._settings, self._trace, self._hearing),
+                publishing(self._settings, self._trace),
                 self._working() as addresses,
                 self._watch.running(),
                 self._supervised(),

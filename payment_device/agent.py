@@ -40,6 +40,7 @@ from twochannel.condition.radio import RadioCondition
 from twochannel.condition.watch import ConditionWatch
 from twochannel.control import SOCKET_NAME
 from twochannel.metrics.page import serving_figures
+from twochannel.mqtt.publishing import publishing
 from twochannel.protocol.errors import CodedError
 from twochannel.radio.backends import open_radio
 from twochannel.state_folder import held
@@ -151,6 +152,7 @@ class TerminalAgent:
             async with (
                 self._client,
                 serving_figures(self._settings, self._trace, self._hearing),
+                publishing(self._settings, self._trace),
                 self._condition.running(),
                 self._working() as terminal,
                 self._pump(terminal) as forecourt,

@@ -35,6 +35,7 @@ from server.client import ServerClient, ServerEvent, ServerPin, ServerUnreachabl
 from twochannel.condition.radio import RadioCondition
 from twochannel.condition.watch import ConditionWatch
 from twochannel.metrics.page import serving_figures
+from twochannel.mqtt.publishing import publishing
 from twochannel.pages.door import Doorway
 from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode
 from twochannel.protocol.statements import Decision
@@ -249,6 +250,7 @@ async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]
         finder = await stack.enter_async_context(JackFinder(settings.interfaces))
         hearing = RadioCondition(trace, settings.radio) if settings.radio else None
         await stack.enter_async_context(serving_figures(settings, trace, hearing))
+        await stack.enter_async_context(publishing(settings, trace))
         radio = await stack.enter_async_context(listening(hearing, server.now_s))
         notes = TrialNotes(trace, state)
         agent = _assembled(

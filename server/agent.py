@@ -33,6 +33,7 @@ from server.state import StateFolder, make_private
 from server.store import Store
 from server.sweeper import run_sweeper
 from twochannel.condition.watch import ConditionWatch
+from twochannel.mqtt.publishing import publishing
 from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.statements import Identity
 from twochannel.serving import Address, serve
@@ -69,7 +70,10 @@ async def run(
     path, keep = folder.path / "trace.jsonl", settings.trace_keep
     with folder.locked(), Trace("server", path, boot=boot_id(), keep=keep) as trace:
         try:
-            async with _services(folder, settings, trace) as services:
+            async with (
+                publishing(settings, trace),
+                _services(folder, settings, trace) as services,
+            ):
                 await _serve(folder, settings, services, ready, stop)
         except ExceptionGroup as failures:
             # A task group wraps even what its block raises, such as that the port is taken.

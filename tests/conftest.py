@@ -15,6 +15,7 @@ from hypothesis import settings
 from fieldkit.bench import ciba_peer
 from tests.browser import CHROMIUM
 from tests.live.prometheus import PROMETHEUS
+from tests.mosquitto import MOSQUITTO
 from tests.networks import networks_can_be_made, own_network
 from tests.postgresql import INITDB, Postgresql, postgresql_server
 from tests.softhsm import MODULE, SoftHsm
@@ -44,6 +45,7 @@ class Wanted:
 
 WANTED = {
     "chromium": Wanted(CHROMIUM, "tests of pages", "Chromium", "chromium"),
+    "mosquitto": Wanted(MOSQUITTO, "tests with an MQTT broker", "Mosquitto", "mosquitto"),
     "postgresql": Wanted(INITDB, "tests on PostgreSQL", "PostgreSQL", "postgresql"),
     "prometheus": Wanted(PROMETHEUS, "tests of dashboard and alerts", "Prometheus", "prometheus"),
     "softhsm": Wanted(MODULE, "tests of keys in tokens", "SoftHSM", "softhsm2"),

@@ -28,9 +28,12 @@ NAMELESS = {"base", "common", "helpers", "manager", "misc", "shared", "utils"}
 #: Modules that decide and touch nothing: time, nonces and ids reach them as arguments.
 PURE = (
     "twochannel/protocol/*.py",
+    "twochannel/broker_address.py",
     "twochannel/condition/*_rules.py",
     "twochannel/condition/hearing.py",
     "twochannel/doctor/*_rules.py",
+    "twochannel/metrics/catalogue.py",
+    "twochannel/metrics/stopwatch.py",
     "twochannel/doctor/catalogue.py",
     "twochannel/doctor/findings.py",
     "twochannel/doctor/known_bad.py",

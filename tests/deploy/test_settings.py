@@ -25,6 +25,8 @@ BENCH_ONLY = {"boot_id", "wall_clock_start"}
 EXAMPLES = {
     "interfaces",
     "metrics_port",
+    "mqtt_ca",
+    "mqtt_password_file",
     "beacon_keys",
     "page_certificate",
     "page_key",

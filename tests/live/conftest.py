@@ -15,6 +15,7 @@ from fieldkit import journeys
 from fieldkit.cast import DEMO_CAST, load
 from fieldkit.stage import SERVER, Stage
 from tests.live.observed import Observed
+from tests.mosquitto import MOSQUITTO, Broker
 
 CAST = load(DEMO_CAST)
 LANE = CAST.terminals[0].name
@@ -44,10 +45,27 @@ def stage_folder() -> Iterator[Path]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def observed(stage_folder: Path, ports: Mapping[str, int]) -> AsyncIterator[Observed]:
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Broker]:
+    """Where the agents publish. Without Mosquitto nobody is there, which harms none of them."""
+    made = Broker(tmp_path_factory.mktemp("mosquitto"))
+    if MOSQUITTO.exists():
+        await made.start()
+    yield made
+    await made.kill()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def observed(
+    stage_folder: Path, ports: Mapping[str, int], broker: Broker
+) -> AsyncIterator[Observed]:
     """Everyone is running, and one payment has been made at the first lane."""
     settings = {
-        agent: {f"{prefix}_METRICS_PORT": str(ports[agent])} for agent, prefix in PREFIXES.items()
+        agent: {
+            f"{prefix}_METRICS_PORT": str(ports[agent]),
+            f"{prefix}_MQTT": f"mqtt://127.0.0.1:{broker.port}/site",
+            f"{prefix}_MQTT_NAME": agent,
+        }
+        for agent, prefix in PREFIXES.items()
     }
     async with Stage(CAST, stage_folder, settings=settings) as stage:
         await stage.provision()

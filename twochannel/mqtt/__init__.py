@@ -1,0 +1,1 @@
+"""Tells an MQTT broker live how an agent is (docs/mqtt.md); loaded only if it is asked for."""
