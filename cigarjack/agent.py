@@ -123,6 +123,7 @@ class JackAgent:
                 ready({"event": "ready", "jack": self._identity.jack} | addresses)
                 await stop.wait()
                 _log.info("stopping")
+            self._trace.event("agent_stopped")
 
     @contextlib.asynccontextmanager
     async def _working(self) -> AsyncIterator[dict[str, object]]:

@@ -162,6 +162,7 @@ class TerminalAgent:
                 ready(_ready(self._enrolled))
                 await stop.wait()
                 _log.info("stopping")
+            self._trace.event("agent_stopped")
 
     def _mark_change(self) -> None:
         """Called in whatever thread has changed a payment."""

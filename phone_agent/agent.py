@@ -199,17 +199,19 @@ async def run(state: Path, settings: PhoneSettings, ready: Callable[[str], None]
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with held(state) as socket:
+    path, keep = state / "trace.jsonl", settings.trace_keep
+    with held(state) as socket, Trace("phone", path, boot=boot_id(), keep=keep) as trace:
         async with (
-            _started(state, settings) as agent,
+            _started(state, settings, trace) as agent,
             serve(local_api(agent), Address(socket=socket)) as served,
             supervised(agent.state, agent.problem, settings.radio_patience_s),
         ):
             await agent.jacks.take_on(agent.wallet.jacks())
-            agent.trace.event("agent_started", **software())
+            trace.event("agent_started", **software())
             async with agent.condition(state).running():
                 ready(agent.identity.phone)
                 await _until_stopped(stop, agent, served.ended)
+        trace.event("agent_stopped")
 
 
 async def _until_stopped(stop: asyncio.Event, agent: Agent, served: asyncio.Task[None]) -> None:
@@ -233,12 +235,9 @@ async def _until_stopped(stop: asyncio.Event, agent: Agent, served: asyncio.Task
 
 
 @asynccontextmanager
-async def _started(state: Path, settings: PhoneSettings) -> AsyncIterator[Agent]:
+async def _started(state: Path, settings: PhoneSettings, trace: Trace) -> AsyncIterator[Agent]:
     async with AsyncExitStack() as stack:
         database = stack.enter_context(Database.open(state / FILE_NAME))
-        trace = stack.enter_context(
-            Trace("phone", state / "trace.jsonl", boot=boot_id(), keep=settings.trace_keep)
-        )
         wallet = Wallet(database)
         pin = pinned_server(wallet)
         identity = load(state, settings.keys)

@@ -75,6 +75,7 @@ async def run(
                 _services(folder, settings, trace) as services,
             ):
                 await _serve(folder, settings, services, ready, stop)
+            trace.event("agent_stopped")
         except ExceptionGroup as failures:
             # A task group wraps even what its block raises, such as that the port is taken.
             raise _sole(failures) from None

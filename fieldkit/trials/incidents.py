@@ -101,7 +101,8 @@ def _restarts(timeline: Timeline) -> list[Incident]:
 
 def _restart(before: Happening, started: Happening) -> Incident:
     same = before.event.boot == started.event.boot
-    what = "agent started again" if same else f"machine {told_end(before)}"
+    how = "was stopped" if before.name == "agent_stopped" else "ended in no order"
+    what = f"agent {how} and started again" if same else f"machine {told_end(before)}"
     gone_s = (started.at_ns - before.at_ns) / 1e9
     text = f"{what}; {gone_s:.1f} s since its last word"
     return Incident(before.at_ns, started.at_ns, started.agent, Kind.RESTART, text)

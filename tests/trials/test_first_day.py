@@ -165,9 +165,9 @@ def test_what_was_done_to_a_payment_is_its_cause(
     ("agent", "text"),
     [
         ("joon-jack", "machine lost its power or was reset, with no orderly end"),
-        ("joon-phone", "machine was rebooted or lost its power"),
+        ("joon-phone", "machine lost its power or was reset, with no orderly end"),
         ("joon-jack", "it went from unsynchronised to server"),
-        ("server", "agent started again"),
+        ("server", "agent was stopped and started again"),
     ],
 )
 def test_what_was_done_to_a_machine_is_among_the_incidents(

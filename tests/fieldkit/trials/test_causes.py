@@ -62,7 +62,7 @@ def power_cut(trip: Trip) -> None:
 
 def rebooted(trip: Trip) -> None:
     over_ns = pay(trip, until="jack challenge_received")
-    trip.note("jack", "beacon_silent", over_ns + NS, reason="radio_off")
+    trip.note("jack", "agent_stopped", over_ns + NS)
     trip.machines["jack"] = Machine("desk", boot="boot-2")
     trip.note("jack", "agent_started", over_ns + 20 * NS)
 
@@ -275,11 +275,11 @@ def test_an_ambiguous_lane_names_those_between_whom_it_could_not_tell() -> None:
 
 
 def test_an_orderly_end_is_no_power_cut() -> None:
-    assert "The machine of the jack was rebooted, or lost its power while" in judged(rebooted).text
+    assert "The machine of the jack was rebooted, or lost its power after" in judged(rebooted).text
 
 
-def test_who_notes_nothing_on_its_way_out_may_have_been_rebooted() -> None:
-    assert "The machine of the phone was rebooted or lost its power;" in judged(phone_rebooted).text
+def test_an_end_that_nobody_noted_is_one() -> None:
+    assert "The machine of the phone lost its power or was reset" in judged(phone_rebooted).text
 
 
 def test_what_no_rule_explains_is_said_to_be_unexplained() -> None:

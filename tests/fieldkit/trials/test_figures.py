@@ -155,7 +155,9 @@ def test_incidents_are_told_in_words() -> None:
         trip.note("phone", "temperature", 21 * NS, celsius=82.5, throttled=True)
         trip.note("phone", "server_lost", 22 * NS, wall_ahead_ms=7_200_000)
         trip.note("terminal", "trial_marked", 30 * NS, trial="t", text="rain begins", truth=None)
+        trip.note("server", "agent_stopped", 39 * NS)
         trip.note("server", "agent_started", 40 * NS)
+        trip.note("terminal", "agent_started", 45 * NS)
         trip.machines["jack"] = Machine("desk", boot="boot-2")
         trip.note("jack", "agent_started", 50 * NS)
 
@@ -167,7 +169,12 @@ def test_incidents_are_told_in_words() -> None:
         (Kind.HEAT, "phone-1"): "82.5 °C, throttled",
         (Kind.CLOCK, "phone-1"): "wall clock set forward by 2.0 h",
         (Kind.MARK, "terminal-1"): "rain begins",
-        (Kind.RESTART, "server-1"): "agent started again; 39.0 s since its last word",
+        (
+            Kind.RESTART,
+            "server-1",
+        ): "agent was stopped and started again; 1.0 s since its last word",
+        (Kind.RESTART, "terminal-1"): "agent ended in no order and started again; "
+        "15.0 s since its last word",
         (Kind.RESTART, "jack-1"): "machine lost its power or was reset, with no orderly end; "
         "36.0 s since its last word",
     }
