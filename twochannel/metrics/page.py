@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from twochannel.condition.radio import RadioCondition
-from twochannel.serving import Address, serve
 from twochannel.settings import DeviceSettings, SettingsError
 from twochannel.trace import Trace
 
@@ -31,6 +30,9 @@ async def serving_figures(
     if settings.metrics_port is None:
         yield
         return
+    # Only now: an agent that serves none is on the air sooner without.
+    from twochannel.serving import Address, serve
+
     try:
         from twochannel import bounded_http  # noqa: F401, needs a library too
         from twochannel.metrics.figures import Figures
