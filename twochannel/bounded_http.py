@@ -2,7 +2,8 @@
 
 uvicorn's fast protocol reads request lines and headers without end and waits for them for ever:
 one stranger could fill the memory with a single header, or hold connections that say nothing.
-Bodies are bounded by ``twochannel.intake.StrictDoor``.
+Bodies are bounded by ``twochannel.intake.StrictDoor``. And a server that ends waits no longer for
+connections on which nothing is asked: a client does not look at them, nor answers TLS's goodbye.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES: Final = 32 * 1024
 #: From the first byte, or from the connection, to the end of the headers.
 HEAD_TIMEOUT_S: Final = 10.0
+#: For the goodbye to leave, and for a client that does look.
+_GOODBYE_S: Final = 0.25
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -63,6 +66,12 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_head = True
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """The server ends: see uvicorn. It asks each connection once."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(_GOODBYE_S, self.transport.abort)
 
     def _count(self, *parts: bytes) -> None:
         """What the parser hands on may have come in one piece: uvicorn answers the error 400."""

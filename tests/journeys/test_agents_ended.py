@@ -23,3 +23,4 @@ async def test_an_orderly_end_is_noted_and_a_sudden_one_is_not(stage: Stage, par
     await stage.kill(agent)
     last = stage.traces[agent].events()[-1]
     assert (last.party, last.event == "agent_stopped") == (party, False)
+    await stage.restart(agent)

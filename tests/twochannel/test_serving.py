@@ -7,11 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from twochannel import tls
 from twochannel.serving import Address, serve
 
 
@@ -63,3 +65,17 @@ async def test_leaving_does_not_wait_for_requests_that_never_end() -> None:
         await reader.read()
         writer.close()
         await writer.wait_closed()
+
+
+async def test_leaving_does_not_wait_for_clients_that_ask_nothing() -> None:
+    """An idle client over TLS does not look at its connection, and does not answer the goodbye."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = tls.make_certificate(key, "x", 1)
+    trusted = tls.client_context(certificate)
+    own = tls.server_context(certificate, key)
+    async with (
+        asyncio.timeout(20),
+        httpx.AsyncClient(verify=trusted, trust_env=False) as http,
+        serve(APP, Address(), own, grace_s=60) as served,
+    ):
+        assert (await http.get(f"https://127.0.0.1:{served.port}/")).text == "hello"
