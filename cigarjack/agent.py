@@ -18,6 +18,7 @@ from cigarjack.beaconing import Beaconing
 from cigarjack.chip import Chip
 from cigarjack.clock import JackClock, boottime_ms
 from cigarjack.config import JackSettings, StateFolder
+from cigarjack.gps_track import tracking
 from cigarjack.inviting import Inviting
 from cigarjack.lane_ear import LaneEar
 from cigarjack.link_service import LinkService
@@ -118,6 +119,7 @@ class JackAgent:
                 publishing(self._settings, self._trace),
                 self._working() as addresses,
                 self._watch.running(),
+                tracking(self._settings.gpsd, self._trace),
                 self._supervised(),
             ):
                 ready({"event": "ready", "jack": self._identity.jack} | addresses)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 
 from twochannel import advert_recording
 from twochannel.control import SOCKET_NAME
@@ -26,6 +26,13 @@ def _listed(value: object) -> object:
     return value
 
 
+def _reachable(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if address and not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError("write host:port, as localhost:2947")
+    return address
+
+
 class JackSettings(DeviceSettings):
     """What a jack may be told in config.toml, CIGARJACK_… variables and flags."""
 
@@ -40,6 +47,9 @@ class JackSettings(DeviceSettings):
     interfaces: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     #: Whether phones may also come over Bluetooth GATT, by the same adapter.
     gatt: bool = True
+    #: A gpsd whose places become the jack's track, "localhost:2947"; empty: none
+    #: (docs/recording.md#where-it-was).
+    gpsd: Annotated[str, AfterValidator(_reachable)] = ""
     #: Measured RSSI at 0 m, for the frame; -10 is usual for a small dongle at full power.
     tx_power_dbm: Annotated[int, Field(ge=MIN_TX_POWER_DBM, le=MAX_TX_POWER_DBM)] = -10
     #: For how long systemd is told that all is well although the radio is not.

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from fieldkit.drawing import COLORS, drawing
 from fieldkit.legs import ENDS
 from fieldkit.trials.attempts import Outcome
-from fieldkit.trials.figures import Figures
+from fieldkit.trials.figures import Figures, Judged
 from fieldkit.trials.timeline import Happening
 
 _LEG_COLORS: Final = dict(zip(ENDS, ("s0", "s5", "s1", "s2", "s3", "quiet"), strict=True))
 #: WGS 84, mean radius: a trial is a few kilometres wide.
 _EARTH_M: Final = 6_371_009
+#: Lengths of the map's bar.
+_BARS_M: Final = tuple(k * 10**n for n in range(6) for k in (1, 2, 5))
+_TRACK_COLORS: Final = ("s1", "s3", "s2", "s5")
 #: A place is that of the track if it was told within this time.
 _NEAR_NS: Final = 10_000_000_000
 
@@ -65,44 +71,96 @@ def _time(ms: float) -> str:
 
 
 def site_map(figures: Figures) -> str | None:
-    """Where the machines drove, and where payments were asked for. None without a track."""
-    told = [h for h in figures.timeline.named("position") if _placed(h)]
+    """Where the machines drove, the lanes, and where payments were asked for. None without a track.
+
+    A plane around the middle of the track: in a town the error is below that of the receiver.
+    """
+    told = figures.timeline.named("position")
     if len(told) < 2:
         return None
     middle = told[len(told) // 2]
+    tracks = {
+        agent: [h for h in told if h.agent == agent] for agent in sorted({h.agent for h in told})
+    }
     with drawing("map", 4.2) as picture:
         axes = picture.axes
-        for agent in sorted({h.agent for h in told}):
-            track = [_metres(h, middle) for h in told if h.agent == agent]
-            axes.plot(*zip(*track, strict=True), color=COLORS["s1"], lw=1.4, alpha=0.7)
-        times_ns = [h.at_ns for h in told]
-        for judged in figures.judged:
-            at = _nearest(told, times_ns, judged.attempt.asked_ns)
-            if at is not None:
-                good = judged.attempt.outcome is Outcome.PAID
-                color = "bad" if not good else "amber" if judged.slow else "good"
-                mark = "o" if good else "X"
-                axes.plot(*_metres(at, middle), marker=mark, ms=7, color=COLORS[color], zorder=3)
+        for color, (agent, track) in zip(itertools.cycle(_TRACK_COLORS), tracks.items()):
+            points = [_metres(h, middle) for h in track]
+            axes.plot(*zip(*points, strict=True), color=COLORS[color], lw=1.4, label=agent)
+        asked = list(_asked(figures, tracks, middle))
+        for judged, point in asked:
+            good = judged.attempt.outcome is Outcome.PAID
+            color = "bad" if not good else "amber" if judged.slow else "good"
+            axes.plot(*point, marker="o" if good else "X", ms=7, color=COLORS[color], zorder=3)
+        _lanes(axes, asked)
         axes.set_aspect("equal", adjustable="datalim")
-        axes.set_xlabel("metres east")
-        axes.set_ylabel("metres north")
-        axes.grid(lw=0.6)
+        axes.margins(0.12)
+        _scale(axes)
+        if len(tracks) > 1:
+            axes.legend(loc="best")
     return picture.svg
 
 
-def _placed(h: Happening) -> bool:
-    return h.field("latitude_deg") is not None and h.field("longitude_deg") is not None
+def _asked(
+    figures: Figures, tracks: Mapping[str, Sequence[Happening]], middle: Happening
+) -> Iterator[tuple[Judged, tuple[float, float]]]:
+    """Each payment whose place is known, and where: that of its own jack, or of the only one."""
+    only = next(iter(tracks.values())) if len(tracks) == 1 else []
+    for judged in figures.judged:
+        jack = judged.attempt.jack
+        at = _nearest(tracks.get(jack, []) if jack else only, judged.attempt.asked_ns)
+        if at is not None:
+            yield judged, _metres(at, middle)
+
+
+def _lanes(axes: Axes, asked: Sequence[tuple[Judged, tuple[float, float]]]) -> None:
+    """Each lane's name, at the median of the places where cars were asked there."""
+    for lane in sorted({judged.attempt.terminal for judged, _ in asked}):
+        points = [point for judged, point in asked if judged.attempt.terminal == lane]
+        place = tuple(statistics.median(values) for values in zip(*points, strict=True))
+        axes.annotate(
+            lane,
+            place,
+            xytext=(9, 9),
+            textcoords="offset points",
+            color=COLORS["ink"],
+            weight="bold",
+        )
+
+
+def _scale(axes: Axes) -> None:
+    """A bar of a round length in place of the axes, and where north is."""
+    left, right = axes.get_xlim()
+    most_m = abs(right - left) / 4
+    length_m = max(m for m in _BARS_M if m <= max(most_m, _BARS_M[0]))
+    text = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
+    bar = AnchoredSizeBar(
+        axes.transData,
+        length_m,
+        f"{text}, north is up",
+        "lower left",
+        frameon=False,
+        color=COLORS["soft"],
+        pad=0.4,
+        sep=4,
+    )
+    axes.add_artist(bar)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
 
 
 def _metres(h: Happening, middle: Happening) -> tuple[float, float]:
     """East and north of the middle, as on a plane."""
-    latitude = math.radians(middle.field("latitude_deg"))
-    east = math.radians(h.field("longitude_deg") - middle.field("longitude_deg"))
-    north = math.radians(h.field("latitude_deg") - middle.field("latitude_deg"))
+    latitude = math.radians(middle.field("lat_deg"))
+    east = math.radians(h.field("lon_deg") - middle.field("lon_deg"))
+    north = math.radians(h.field("lat_deg") - middle.field("lat_deg"))
     return east * math.cos(latitude) * _EARTH_M, north * _EARTH_M
 
 
-def _nearest(told: Sequence[Happening], times_ns: Sequence[int], at_ns: int) -> Happening | None:
-    place = bisect_left(times_ns, at_ns)
-    near = min(told[max(place - 1, 0) : place + 1], key=lambda h: abs(h.at_ns - at_ns))
-    return near if abs(near.at_ns - at_ns) <= _NEAR_NS else None
+def _nearest(track: Sequence[Happening], at_ns: int) -> Happening | None:
+    place = bisect_left(track, at_ns, key=lambda h: h.at_ns)
+    around = track[max(place - 1, 0) : place + 1]
+    near = min(around, key=lambda h: abs(h.at_ns - at_ns), default=None)
+    return near if near is not None and abs(near.at_ns - at_ns) <= _NEAR_NS else None

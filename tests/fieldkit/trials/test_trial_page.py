@@ -54,8 +54,8 @@ def around(trip: Trip, at_ns: int) -> None:
     found: dict[str, Any] = {"asked": "shown", "outcome": "chosen", "jack": "3f2a", "reason": None}
     trip.note("terminal", "lane_decision", at_ns - NS, **found)
     trip.note("terminal", "lane_decision", at_ns - NS // 2, **found)
-    place: dict[str, Any] = {"latitude_deg": 50.1 + at_ns / NS * 1e-5, "longitude_deg": 8.6}
-    trip.note("jack", "position", at_ns, speed_mps=2.0, uncertainty_m=3.0, **place)
+    place: dict[str, Any] = {"lat_deg": 50.1 + at_ns / NS * 1e-5, "lon_deg": 8.6}
+    trip.note("jack", "position", at_ns, speed_mps=2.0, accuracy_m=3.0, **place)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_what_agents_wrote_is_text_and_nothing_else(page: str) -> None:
 
 
 def test_it_shows_the_track_the_lanes_and_the_clocks(page: str) -> None:
-    for text in ("metres north", "RSSI over time at terminal-1", "Was it the right one?", "rain"):
+    for text in ("m, north is up", "RSSI over time at terminal-1", "Was it the right one?", "rain"):
         assert text in page
     assert page.count("Waterfall of the payment") == 12
 
