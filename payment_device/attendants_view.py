@@ -69,7 +69,6 @@ PROBLEMS: Final[dict[ErrorCode, str]] = {
     ErrorCode.CLAIM_INVALID: "That is not an amount in this currency. Write it like 20.00,"
     " without a sign.",
 }
-UNFIT_NOTE: Final = "A note is one line of text."
 SOMETHING_ELSE: Final = "That did not work. The log of the terminal says why."
 #: Signal bars: one for each level that is reached, in dBm.
 _BARS_DBM: Final = (-95, -85, -75, -65, -55)

@@ -17,7 +17,6 @@ from starlette.routing import BaseRoute, Route
 
 from payment_device.answers import UnsettledError
 from payment_device.attendants_view import (
-    UNFIT_NOTE,
     JacksView,
     jacks_shown,
     payment_shown,
@@ -38,7 +37,7 @@ from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode
 from twochannel.protocol.money import DECIMALS, Amount, format_minor
 from twochannel.protocol.payment import CaptureMode
 from twochannel.serving import Address
-from twochannel.trial_notes import MAX_TEXT, TrialNotes
+from twochannel.trial_notes import UNFIT_NOTE, NoteForm, TrialNotes, Truth
 
 MEMORY_NAME: Final = "page.json"
 _TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -214,19 +213,17 @@ class _Routes:
         return self._noting(request)
 
     def _noting(self, request: Request, text: str = "", status: int = 200) -> Response:
-        return self._rendered(
-            request,
-            "terminal.html",
-            status,
-            trial=self.lane.notes.trial,
-            longest=MAX_TEXT,
-            noted="noted" in request.query_params,
-            problem=text,
+        note = NoteForm(
+            self.lane.notes.trial,
+            str(self.lane.status()["lane"]),
+            "noted" in request.query_params,
+            text,
         )
+        return self._rendered(request, "terminal.html", status, note=note)
 
     async def _mark(self, request: Request, form: Form) -> Response:
         try:
-            self.lane.notes.mark(form.get("text", ""))
+            self.lane.notes.mark(form.get("text", ""), Truth.of_form(form))
         except CodedError as error:
             return self._noting(request, UNFIT_NOTE, PROBLEMS[error.code].status)
         return RedirectResponse("/terminal?noted", 303)

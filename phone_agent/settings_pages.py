@@ -1,4 +1,4 @@
-"""The owner's limits and jack: what they are, and forms to change them."""
+"""The owner's limits and jack: what they are, forms to change them, and notes of a field trial."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from phone_agent.wallet import Limit
 from twochannel.pages.door import Doorway, Form, form_route
 from twochannel.pages.rendering import Pages
 from twochannel.pages.upload import upload_route
-from twochannel.protocol.errors import StatementError
+from twochannel.protocol.errors import CodedError, StatementError
 from twochannel.protocol.money import DECIMALS, format_minor, parse_amount
+from twochannel.trial_notes import UNFIT_NOTE, NoteForm, Truth
 
 NOT_AN_AMOUNT: Final = (
     "That is not an amount in this currency. Write it like 20.00, without a sign."
@@ -50,6 +51,7 @@ class SettingsPages:
             Route("/jack", self._jack),
             form("/jack/pair", take=self._pair),
             form("/jack/forget", take=self._forget_jack),
+            form("/marks", take=self._mark),
             *self._camera(doorway),
         ]
 
@@ -124,7 +126,20 @@ class SettingsPages:
             radio_problem=radio_problem,
             signal=signal_text,
             camera=PHOTOGRAPH if self.offers_camera else "",
+            note=self._note(request, problem),
         )
+
+    def _note(self, request: Request, problem: str) -> NoteForm:
+        unfit = problem if problem == UNFIT_NOTE else ""
+        noted = "noted" in request.query_params
+        return NoteForm(self.agent.notes.trial, noted=noted, problem=unfit)
+
+    async def _mark(self, request: Request, form: Form) -> Response:
+        try:
+            self.agent.notes.mark(form.get("text", ""), Truth.of_form(form))
+        except CodedError:
+            return await self._jack(request, UNFIT_NOTE)
+        return RedirectResponse("/jack?noted#note", 303)
 
     async def _photograph(self, request: Request, picture: bytes | None) -> Response:
         if picture is None:

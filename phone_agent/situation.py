@@ -16,6 +16,7 @@ from phone_agent.registration import Registration
 from phone_agent.waiting_line import WaitingLine, arrange
 from phone_agent.wallet import Wallet
 from server.client import ServerClient
+from twochannel.trial_notes import TrialNotes
 
 #: Shown under the question, or in its place.
 _RECENT: Final = 5
@@ -32,6 +33,7 @@ class PagedAgent(Protocol):
     registration: Registration
     instructions: Instructions
     pairing: PairingErrand
+    notes: TrialNotes
     connected: bool
 
     def problem(self) -> str | None: ...

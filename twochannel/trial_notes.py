@@ -30,6 +30,11 @@ FILE_NAME: Final = "trial.json"
 MAX_TEXT: Final = 200
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
 _WHAT: Final = "at_lane"
+#: What a page says of a note that is refused.
+UNFIT_NOTE: Final = (
+    "A note is one line of text. Who is at a lane needs the name of the lane, and that of the jack"
+    " unless nobody is there."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,29 @@ class Truth:
             raise _invalid("truth has a lane and a jack")
         jack = None if value["jack"] is None else _text("jack", value["jack"])
         return cls(_text("lane", value["lane"]), jack)
+
+    @classmethod
+    def of_form(cls, form: Mapping[str, str]) -> Self | None:
+        """Of a page's form (``there``, ``jack``, ``lane``). Raises CodedError."""
+        there = form.get("there", "")
+        if there not in ("", "jack", "nobody"):
+            raise _invalid("there is a jack, or nobody, or it is not noted")
+        if not there:
+            return None
+        return cls.read(
+            {"lane": form.get("lane"), "jack": form.get("jack", "") if there == "jack" else None}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NoteForm:
+    """What the form of a page shows. ``lane``: the name that it begins with."""
+
+    trial: str | None
+    lane: str = ""
+    noted: bool = False
+    problem: str = ""
+    longest: int = MAX_TEXT
 
 
 class TrialNotes:

@@ -15,7 +15,7 @@ from payment_device.lane_page import MEMORY_NAME
 from tests.page_client import a_browser, field_in, opened, token_in
 from tests.payment_device.counter import NOTES, attendant_at, counter_at
 from tests.payment_device.lane import CODE, Air, Bench, terminal_at, until
-from tests.payment_device.scripted_server import ScriptedServer
+from tests.payment_device.scripted_server import LANE, ScriptedServer
 from twochannel.keystore.file import FileSigner
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.payment import Status
@@ -55,6 +55,23 @@ async def test_the_attendant_notes_what_happens(counter: httpx.AsyncClient, tmp_
     stranger = await counter.post("/marks", data={"token": "x", "text": "forged"})
     assert stranger.status_code == 403
     assert len((tmp_path / NOTES).read_text().splitlines()) == 1
+
+
+async def test_the_attendant_notes_who_is_really_there(
+    counter: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    page = (await counter.get("/terminal")).text
+    form = {"token": token_in(page), "text": "it stops", "lane": field_in(page, "lane")}
+    for there, jack in (("jack", "red-kia"), ("nobody", "ignored")):
+        answer = await counter.post("/marks", data=form | {"there": there, "jack": jack})
+        assert "Noted." in await after(counter, answer)
+    told = [json.loads(line)["truth"] for line in (tmp_path / NOTES).read_text().splitlines()]
+    assert told == [
+        {"kind": "at_lane", "lane": LANE, "jack": "red-kia", "present": True},
+        {"kind": "at_lane", "lane": LANE, "jack": None, "present": False},
+    ]
+    for half in ({"there": "jack"}, {"there": "nobody", "lane": ""}, {"there": "both"}):
+        assert (await counter.post("/marks", data=form | half)).status_code == 400, half
 
 
 def verdict(page: str) -> str:

@@ -137,7 +137,12 @@ async def test_a_note_for_the_recording(lane: Bench, tmp_path: Path) -> None:
     ):
         await page.goto(f"{doorway.origin}/terminal")
         await page.get_by_label("What happens now").fill("the red car stops")
+        await page.get_by_text("Who is really at a lane").click()
+        await page.get_by_label("From now on there is").select_option("the car with this jack")
+        await page.get_by_label("Name of the jack").fill("red-kia")
         await judged(page, "a note")
         await page.get_by_role("button", name="Note it").click()
         await expect(page.get_by_role("status")).to_have_text("Noted.")
-    assert "the red car stops" in (tmp_path / NOTES).read_text()
+    told = (tmp_path / NOTES).read_text()
+    assert "the red car stops" in told
+    assert '"jack":"red-kia","present":true' in told

@@ -290,3 +290,27 @@ async def test_the_language_is_the_reader_s(server: ScriptedServer, phone: Owner
         korean = await browser.get("/", headers={"accept-language": "ko-KR,ko;q=0.9"})
         assert '<html lang="ko">' in korean.text
         assert "승인할 결제가 없습니다" in korean.text
+
+
+async def test_a_note_goes_into_the_recording_and_nobody_elses_does(phone: OwnersPhone) -> None:
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        token = token_in((await browser.get("/jack")).text)
+        form = {
+            "token": token,
+            "text": "rain & wind",
+            "there": "jack",
+            "jack": "kia",
+            "lane": "l-1",
+        }
+        answer = await browser.post("/marks", data=form)
+        assert "Noted." in (await browser.get(answer.headers["location"])).text
+        for unfit in ({"text": ""}, {"lane": ""}, {"jack": ""}, {"there": "both"}):
+            refused = await browser.post("/marks", data=form | unfit)
+            assert (refused.status_code, "A note is one line" in refused.text) == (400, True)
+        assert (await browser.post("/marks", data=form | {"token": "x"})).status_code == 403
+        elsewhere = {"origin": "https://elsewhere.example"}
+        assert (await browser.post("/marks", data=form, headers=elsewhere)).status_code == 403
+    (line,) = phone.traced("trial_marked")
+    assert line["text"] == "rain & wind"
+    assert line["truth"] == {"kind": "at_lane", "lane": "l-1", "jack": "kia", "present": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -11,9 +12,11 @@ from tests.browser import chromium, judged, opened
 from tests.cigarjack.parties import Jack, served
 from tests.phone_agent.owners_phone import OwnersPhone, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer
+from twochannel.control import ask
 from twochannel.protocol.limits import MAX_AMOUNT_MINOR
 from twochannel.protocol.money import Amount
 from twochannel.protocol.statements import Decision, Merchant
+from twochannel.trial_notes import PATH
 
 pytestmark = pytest.mark.chromium
 
@@ -120,3 +123,53 @@ async def test_whoever_is_not_let_in_is_told_how(phone: OwnersPhone) -> None:
         async with opened(browser, url.partition("/open/")[0]) as page:
             await expect(page.get_by_text("phone-agent page")).to_be_visible()
             await judged(page, "the door")
+
+
+@pytest.mark.parametrize(
+    ("locale", "texts"),
+    [
+        (
+            "en-GB",
+            {
+                "what": "What happens now, in trial monday-1",
+                "who": "Who is really at a lane",
+                "there": "From now on there is",
+                "nobody": "nobody with a jack",
+                "lane": "Name of the lane",
+                "note": "Note it",
+                "noted": "Noted.",
+            },
+        ),
+        (
+            "ko-KR",
+            {
+                "what": "시험 monday-1에서 지금 일어나는 일",
+                "who": "레인에 실제로 있는 차",
+                "there": "지금부터 있는 것",
+                "nobody": "잭이 있는 차 없음",
+                "lane": "레인 이름",
+                "note": "기록",
+                "noted": "기록했습니다.",
+            },
+        ),
+    ],
+)
+async def test_a_note_for_the_recording(
+    phone: OwnersPhone, locale: str, texts: dict[str, str]
+) -> None:
+    async with phone.running(), chromium() as browser:
+        started = {"trial": "monday-1"}
+        await asyncio.to_thread(ask, phone.state, "POST", PATH, started, agent="phone-agent")
+        url = (await phone.command("POST", "/v1/page"))["url"]
+        async with opened(browser, url, locale=locale) as page:
+            await page.goto(f"{url.partition('/open/')[0]}/jack")
+            await page.get_by_label(texts["what"]).fill("it drives off")
+            await page.get_by_text(texts["who"]).click()
+            await page.get_by_label(texts["there"]).select_option(texts["nobody"])
+            await page.get_by_label(texts["lane"]).fill("lane-1")
+            await judged(page, f"a note {locale}")
+            await page.get_by_role("button", name=texts["note"], exact=True).click()
+            await expect(page.get_by_role("status")).to_have_text(texts["noted"])
+    (line,) = phone.traced("trial_marked")
+    assert (line["trial"], line["text"]) == ("monday-1", "it drives off")
+    assert line["truth"] == {"kind": "at_lane", "lane": "lane-1", "jack": None, "present": False}

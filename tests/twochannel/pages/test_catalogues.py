@@ -19,6 +19,7 @@ from phone_agent import (
     pairing_errand,
     settings_pages,
 )
+from twochannel import trial_notes
 from twochannel.pages.words import FOLDER
 
 ROOT = Path(__file__).parents[3]
@@ -52,7 +53,7 @@ GIVEN = [
     attendants_view.TOO_LITTLE,
     attendants_view.UNVERIFIED,
     attendants_view.SOMETHING_ELSE,
-    attendants_view.UNFIT_NOTE,
+    trial_notes.UNFIT_NOTE,
     *(text for _, text in owners_view.SIGNALS),
     owners_view.SENDING,
     owners_view.NOBODY_ANSWERED,
