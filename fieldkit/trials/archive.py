@@ -100,12 +100,17 @@ class Trial:
         adverts: dict[tuple[str, str], dict[int, bytes]] = {}
         for name, data in files.items():
             *_, machine, agent, file = ("", "", *name.split("/"))
-            if found := _PIECE.fullmatch(file):
-                ring = traces if found["ring"] == "trace" else adverts
-                number = int(found["number"] or _NEWEST)
+            kind, number = piece_of(file)
+            if kind:
+                ring = traces if kind == "trace" else adverts
                 ring.setdefault((machine, agent), {})[number] = data
         agents = (
-            _record(machine["name"], agent, traces.get((machine["name"], agent["name"]), {}))
+            agent_record(
+                machine["name"],
+                agent["name"],
+                agent["party"],
+                traces.get((machine["name"], agent["name"]), {}),
+            )
             for machine in manifest["machines"]
             for agent in machine["agents"]
         )
@@ -202,16 +207,23 @@ def _numbered(pieces: Mapping[int, bytes]) -> dict[int, bytes]:
     return {newest if n == _NEWEST else n: data for n, data in sorted(pieces.items())}
 
 
-def _record(machine: str, agent: Mapping[str, Any], pieces: Mapping[int, bytes]) -> AgentRecord:
+def piece_of(file: str) -> tuple[str, int]:
+    """By the name of a file its ring, ``trace`` or ``adverts``, and its number; else ``""``, 0."""
+    found = _PIECE.fullmatch(file)
+    return (found["ring"], int(found["number"] or _NEWEST)) if found else ("", 0)
+
+
+def agent_record(machine: str, agent: str, party: str, pieces: Mapping[int, bytes]) -> AgentRecord:
+    """What an agent wrote, from the pieces of its trace by their numbers."""
     events, unreadable = [], 0
     for _, piece in sorted(pieces.items()):
         for line in piece.decode("utf-8", "replace").splitlines():
             try:
-                events.append(parse_line(agent["name"], line))
+                events.append(parse_line(agent, line))
             except TraceError:
                 unreadable += bool(line.strip())
     runs = tuple(_runs(events))
-    return AgentRecord(machine, agent["name"], agent["party"], tuple(events), runs, unreadable)
+    return AgentRecord(machine, agent, party, tuple(events), runs, unreadable)
 
 
 def _runs(events: Sequence[TraceEvent]) -> Iterator[Run]:

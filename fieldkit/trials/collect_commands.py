@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from fieldkit.trials import parts
 from fieldkit.trials.archive import SUFFIX, TrialError
 from fieldkit.trials.collecting import CollectError, collect
 from fieldkit.trials.packing import Record, pack
+from fieldkit.trials.trimming import Trimmed, trimmed
 from twochannel.console import json_option, say
 from twochannel.state_folder import default_folder
 
@@ -56,11 +57,20 @@ def _cache() -> Path:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where the archive goes.  [default: NAME.trial]",
 )
+@click.option("--whole", is_flag=True, help="Pack also what is from before and after the trial.")
 @json_option
 def collect_command(
-    name: str, bench_file: Path | None, carried: Sequence[Path], archive: Path | None, as_json: bool
+    name: str,
+    bench_file: Path | None,
+    carried: Sequence[Path],
+    archive: Path | None,
+    whole: bool,
+    as_json: bool,
 ) -> None:
-    """Make one archive of all that the machines recorded around trial NAME.
+    """Make one archive of what the machines recorded in trial NAME, and 15 minutes around it.
+
+    Files that are certainly from before its start or after its stop are left out; where nobody
+    noted these, or a clock cannot be compared with the others, everything is packed.
 
     What is interrupted goes on where it was when it is called again; so does what is called again
     after the next trial. Only traces and recorded adverts are fetched, never keys or databases.
@@ -72,11 +82,13 @@ def collect_command(
         records = _fetched(bench_file, folder) if bench_file else []
         for part in carried:
             records += parts.read(part)
-        _write(archive, name, _once(records))
+        records = _once(records)
+        cut = Trimmed(records, 0, 0) if whole else trimmed(name, records)
+        _write(archive, name, cut.records, {"files": cut.files, "bytes": cut.bytes})
     except (CollectError, TrialError, BenchError, OSError) as error:
         raise click.ClickException(str(error)) from None
     machines = sorted({record.machine for record in records})
-    _say(archive, machines, as_json=as_json)
+    _say(archive, machines, as_json=as_json, cut=cut)
 
 
 @click.command("bundle", context_settings=_HELP)
@@ -126,18 +138,36 @@ def _once(records: Sequence[Record]) -> list[Record]:
     return list({(record.machine, record.agent): record for record in records}.values())
 
 
-def _write(archive: Path, name: str, records: Sequence[Record]) -> None:
+def _write(
+    archive: Path, name: str, records: Sequence[Record], left_out: Mapping[str, int] | None = None
+) -> None:
     """Whole or not at all. Raises OSError."""
     half = archive.with_name(f".{archive.name}.half")
     half.touch(0o600)
     try:
-        pack(half, name, records)
+        pack(half, name, records, left_out=left_out)
         half.replace(archive)
     finally:
         half.unlink(missing_ok=True)
 
 
-def _say(archive: Path, machines: Sequence[str], *, as_json: bool) -> None:
+def _say(
+    archive: Path, machines: Sequence[str], *, as_json: bool, cut: Trimmed | None = None
+) -> None:
     size = archive.stat().st_size
+    told: dict[str, object] = {"archive": str(archive), "machines": machines, "bytes": size}
     text = f"{archive}: {', '.join(machines)}; {size // 1024} KiB."
-    say({"archive": str(archive), "machines": machines, "bytes": size}, text, as_json=as_json)
+    if cut is not None:
+        told["left_out"] = {"files": cut.files, "bytes": cut.bytes}
+        text += f" {_left_out(cut)}".rstrip()
+    say(told, text, as_json=as_json)
+
+
+def _left_out(cut: Trimmed) -> str:
+    parts = [f"{cut.unbounded} All from that side is packed."] if cut.unbounded else []
+    if cut.files:
+        parts.append(
+            f"{cut.files} files of {cut.bytes} bytes from before or after the trial were left out;"
+            " --whole packs them."
+        )
+    return " ".join(parts)

@@ -22,8 +22,8 @@ def document(figures: Figures) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "trial": figures.name,
-        "began_ns": timeline.began_ns,
-        "ended_ns": timeline.ended_ns,
+        "began_ns": figures.began_ns,
+        "ended_ns": figures.ended_ns,
         "slow_ms": figures.slow_ms,
         "success": _share(figures.success),
         "success_where_wanted": _share(figures.wanted),

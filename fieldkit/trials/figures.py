@@ -18,6 +18,7 @@ from fieldkit.trials.causes import Cause, cause
 from fieldkit.trials.clock_truth import ClockTruth, clock_truths
 from fieldkit.trials.incidents import Incident, incidents
 from fieldkit.trials.lane_truth import AtLane, Decided, Presence, confusion, presences
+from fieldkit.trials.period import Period, period
 from fieldkit.trials.scene import Scene
 from fieldkit.trials.timeline import Timeline
 from payment_device.lane_radio import LANE_INTERVAL_MS
@@ -91,6 +92,21 @@ class Figures:
     incidents: Sequence[Incident]
     presences: Sequence[Presence]
     clock_truths: Sequence[ClockTruth]
+    #: What is counted and drawn: from the trial's start to its stop, as far as they were noted.
+    period: Period
+
+    @property
+    def began_ns(self) -> int:
+        """When what is drawn begins."""
+        begun = self.period.from_ns
+        return self.timeline.began_ns if begun is None else begun
+
+    @property
+    def ended_ns(self) -> int:
+        """When it ends: a payment that was begun in the trial may end after it."""
+        if self.period.to_ns is None:
+            return self.timeline.ended_ns
+        return max([self.period.to_ns, *(judged.attempt.ended_ns for judged in self.judged)])
 
     @property
     def troubled(self) -> list[Judged]:
@@ -105,11 +121,14 @@ def figures(
     slow_ms: float = USUAL_SLOW_MS,
     truth: Mapping[str, Any] | None = None,
 ) -> Figures:
-    """All of it. ``slow_ms``: from then on a payment is slow, without its owner's time.
+    """Of the trial by this ``name``, from its start to its stop.
+
+    ``slow_ms``: from then on a payment is slow, without its owner's time.
 
     ``truth``: what the player of a virtual trial says it did.
     """
-    found = attempts(timeline)
+    during = period(timeline, name)
+    found = [attempt for attempt in attempts(timeline) if during.holds(attempt.asked_ns)]
     judged = [_judged(attempt, timeline, slow_ms) for attempt in found]
     paid = sum(attempt.outcome is Outcome.PAID for attempt in found)
     marked = presences(timeline, truth)
@@ -124,10 +143,13 @@ def figures(
         legs={leg: _leg(leg, found) for leg in NAMES},
         causes=Counter(j.cause.title for j in judged if j.cause is not None),
         matrix=confusion(found, marked),
-        blind=blind_windows(timeline),
-        incidents=incidents(timeline, truth),
+        blind=[w for w in blind_windows(timeline) if during.overlaps(w.from_ns, w.to_ns)],
+        incidents=[
+            i for i in incidents(timeline, truth) if during.overlaps(i.at_ns, i.until_ns or i.at_ns)
+        ],
         presences=marked,
         clock_truths=clock_truths(timeline.alignment, truth),
+        period=during,
     )
 
 

@@ -96,11 +96,11 @@ def lane_plots(figures: Figures) -> list[LanePlot]:
     """One for each terminal that has heard anything."""
     timeline = figures.timeline
     names = _names(timeline)
-    return [
-        _plot(terminal, heard, figures, names)
+    during = {
+        terminal: [h for h in heard if figures.began_ns <= h.at_ns <= figures.ended_ns]
         for terminal, heard in sorted(heard_by(timeline).items())
-        if heard
-    ]
+    }
+    return [_plot(terminal, heard, figures, names) for terminal, heard in during.items() if heard]
 
 
 def _names(timeline: Timeline) -> dict[str, str]:
@@ -115,7 +115,7 @@ def _plot(
     levels = [int(h.field("rssi_dbm")) for h in heard]
     low_dbm = min(levels) // _GRID_DBM * _GRID_DBM
     high_dbm = max(-(-max(levels) // _GRID_DBM) * _GRID_DBM, low_dbm + _LEAST_DBM_SPAN)
-    frame = Frame(timeline.began_ns, timeline.ended_ns, low_dbm, high_dbm)
+    frame = Frame(figures.began_ns, figures.ended_ns, low_dbm, high_dbm)
     threshold = frame.y(threshold_dbm(timeline, terminal)) / HEIGHT * 100
     lane_names = {terminal, timeline.machine(terminal), terminal.rpartition("/")[2]}
     return LanePlot(
@@ -139,9 +139,10 @@ def _plot(
             if judged.attempt.terminal == terminal
         ],
         truth=[
-            frame.segment(p.from_ns, p.to_ns or timeline.ended_ns, "truth", p.jack)
+            frame.segment(p.from_ns, p.to_ns or frame.to_ns, "truth", p.jack)
             for p in figures.presences
-            if p.jack and p.lane in lane_names
+            if p.jack and p.lane in lane_names and (p.to_ns is None or p.to_ns > frame.from_ns)
+            if p.from_ns <= frame.to_ns
         ],
         blind=[
             frame.segment(w.from_ns, w.to_ns, "blind", f"blind for {w.length_s:.1f} s: {w.why}")
@@ -203,7 +204,7 @@ _DECIDED: Final = {"chosen": "good", "ambiguous": "amber", "none": "quiet"}
 
 def _decisions(timeline: Timeline, terminal: str, frame: Frame) -> list[Segment]:
     """From one noted answer of the lane to the next; equal neighbours are one."""
-    noted = timeline.of_agent(terminal, timeline.began_ns, timeline.ended_ns, ("lane_decision",))
+    noted = timeline.of_agent(terminal, frame.from_ns, frame.to_ns, ("lane_decision",))
     segments: list[Segment] = []
     begun: Happening | None = None
     for decision, after in zip(noted, [*noted[1:], None], strict=False):
@@ -211,7 +212,7 @@ def _decisions(timeline: Timeline, terminal: str, frame: Frame) -> list[Segment]
         near = after is not None and after.at_ns - decision.at_ns <= _GAP_NS
         if after is not None and near and _told(after) == _told(decision):
             continue
-        until_ns = min(after.at_ns if after else timeline.ended_ns, decision.at_ns + _GAP_NS)
+        until_ns = min(after.at_ns if after else frame.to_ns, decision.at_ns + _GAP_NS)
         kind = _DECIDED.get(str(decision.field("outcome")), "quiet")
         segments.append(frame.segment(begun.at_ns, until_ns, kind, _told(decision)))
         begun = None

@@ -35,8 +35,9 @@ def pack(
     *,
     truth: Mapping[str, Any] | None = None,
     scenario: str | None = None,
+    left_out: Mapping[str, int] | None = None,
 ) -> None:
-    """Write ``archive``. Raises OSError."""
+    """Write ``archive``. ``left_out``: how many files and bytes were not. Raises OSError."""
     files = {
         f"{record.machine}/{record.agent}/{name}": data
         for record in records
@@ -51,6 +52,7 @@ def pack(
         "trial": trial,
         "machines": _machines(records),
         "files": told,
+        "left_out": left_out,
         "truth": truth,
         "scenario": scenario,
     }

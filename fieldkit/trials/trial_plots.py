@@ -75,7 +75,8 @@ def site_map(figures: Figures) -> str | None:
 
     A plane around the middle of the track: in a town the error is below that of the receiver.
     """
-    told = figures.timeline.named("position")
+    named = figures.timeline.named("position")
+    told = [h for h in named if figures.began_ns <= h.at_ns <= figures.ended_ns]
     if len(told) < 2:
         return None
     middle = told[len(told) // 2]
