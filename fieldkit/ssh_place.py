@@ -198,12 +198,12 @@ class There:
         return await asyncio.to_thread(control.ask, self._here, method, path, body, agent=command)
 
     async def trace(self, agent: str) -> TraceFile:
-        """Follows by ``tail``, to a copy here; times become those of this machine's clock."""
+        """Follows to a copy here, also as the ring turns; times become those of this machine."""
         copy, there = self._here / trace.FILE_NAME, self.folder / agent / trace.FILE_NAME
         with copy.open("ab") as out, self._log.open("ab") as log:
             self._follower = await asyncio.create_subprocess_exec(
-                *self.line(("tail", "-n", "+1", "-F", str(there))),
-                stdin=asyncio.subprocess.DEVNULL,
+                *self.line((self._login.python, "-m", "fieldkit.ring_follower", str(there))),
+                stdin=asyncio.subprocess.PIPE,
                 stdout=out,
                 stderr=log,
                 preexec_fn=die_with_parent,

@@ -17,6 +17,7 @@ from fieldkit.process import CommandFailedError, Process, StageError
 from fieldkit.ssh_place import Login, There
 from tests.sshd import Machine
 from twochannel.control import ControlError
+from twochannel.ring import pieces
 
 pytestmark = pytest.mark.sshd
 
@@ -95,6 +96,24 @@ async def test_a_trace_there_is_followed_here(there: There, folder: Path) -> Non
     await there.command("write", ["-c", write, str(there.folder / "jack" / "trace.jsonl")])
     event = await trace.wait("agent_started", deadline_s=DEADLINE_S)
     assert event.party == "jack"
+
+
+async def test_a_trace_there_is_followed_without_a_gap_while_its_ring_turns(there: There) -> None:
+    trace = await there.trace("jack")
+    last = 12_000
+    write = (
+        "import pathlib, sys, time; from twochannel.ring import Keep;"
+        "from twochannel.trace import Trace;"
+        "trace = Trace('jack', pathlib.Path(sys.argv[1]), boot='b', keep=Keep(mib=1))\n"
+        f"for number in range({last} + 1):\n"
+        "  trace.event('lane_heard', number=number)\n"
+        "  if number % 200 == 0: time.sleep(0.02)\n"
+    )
+    path = there.folder / "jack" / "trace.jsonl"
+    await there.command("write", ["-c", write, str(path)])
+    await trace.wait("lane_heard", where=lambda f: f["number"] == last, deadline_s=DEADLINE_S)
+    assert [event.fields["number"] for event in trace.events()] == list(range(last + 1))
+    assert pieces(path)[0][0] > 1  # what came first is there no more
 
 
 async def test_a_command_tells_its_exit_code_and_a_file_its_content(
