@@ -25,7 +25,7 @@ from cigarjack.link_service import LinkService
 from cigarjack.memory import Memory
 from cigarjack.pairing import PairingDesk
 from cigarjack.pairing_rules import Owner
-from twochannel.advert_recording import AdvertRecording
+from twochannel.advert_recording import AdvertRecording, told
 from twochannel.condition.radio import RadioCondition
 from twochannel.condition.watch import ConditionWatch
 from twochannel.metrics.page import serving_figures
@@ -105,16 +105,11 @@ class JackAgent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         self._trace.event("agent_started", **software())
-        self._trace.event(
-            "recording_begun",
-            file="adverts",
-            epoch_us=self._recording.epoch_us,
-            piece=self._recording.piece,
-        )
         if self._clock.trusted:
             self._trace.event("clock_restored")
         with self._trace, contextlib.closing(self._recording), _failure_alone():
             async with (
+                told(self._tell_recording),
                 serving_figures(self._settings, self._trace, self._hearing),
                 publishing(self._settings, self._trace),
                 self._working() as addresses,
@@ -126,6 +121,12 @@ class JackAgent:
                 await stop.wait()
                 _log.info("stopping")
             self._trace.event("agent_stopped")
+
+    def _tell_recording(self) -> None:
+        kept = self._recording
+        self._trace.event(
+            "recording_begun", file="adverts", epoch_us=kept.epoch_us, piece=kept.piece
+        )
 
     @contextlib.asynccontextmanager
     async def _working(self) -> AsyncIterator[dict[str, object]]:

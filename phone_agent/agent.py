@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from phone_agent.registration import Registration
 from phone_agent.screen import TerminalScreen, terminal
 from phone_agent.wallet import Wallet
 from server.client import ServerClient, ServerEvent, ServerPin, ServerUnreachableError
+from twochannel import advert_recording
+from twochannel.advert_recording import AdvertRecording, told
 from twochannel.condition.radio import RadioCondition
 from twochannel.condition.watch import ConditionWatch
 from twochannel.metrics.page import serving_figures
@@ -250,7 +252,8 @@ async def _started(state: Path, settings: PhoneSettings, trace: Trace) -> AsyncI
         hearing = RadioCondition(trace, settings.radio) if settings.radio else None
         await stack.enter_async_context(serving_figures(settings, trace, hearing))
         await stack.enter_async_context(publishing(settings, trace))
-        radio = await stack.enter_async_context(listening(hearing, server.now_s))
+        recording = await stack.enter_async_context(_recording(state, settings, trace))
+        radio = await stack.enter_async_context(listening(hearing, server.now_s, recording))
         notes = TrialNotes(trace, state)
         agent = _assembled(
             database, wallet, identity, server, finder, radio, notes, trace, settings
@@ -263,6 +266,25 @@ async def _started(state: Path, settings: PhoneSettings, trace: Trace) -> AsyncI
         pages = serving_pages(agent, database, address, certificate_shown(state, settings))
         agent.doorway = await stack.enter_async_context(pages)
         yield agent
+
+
+@asynccontextmanager
+async def _recording(
+    state: Path, settings: PhoneSettings, trace: Trace
+) -> AsyncIterator[AdvertRecording | None]:
+    """Of what the radio hears, if there is one."""
+    if not settings.radio:
+        yield None
+        return
+    with closing(
+        AdvertRecording(state / advert_recording.FILE_NAME, settings.adverts_keep)
+    ) as kept:
+
+        def tell() -> None:
+            trace.event("recording_begun", file="adverts", epoch_us=kept.epoch_us, piece=kept.piece)
+
+        async with told(tell):
+            yield kept
 
 
 def pinned_server(wallet: Wallet) -> ServerPin:

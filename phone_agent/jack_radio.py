@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 from cigarjack.client import JackClient, JackClientError, JackPin, gatt_channel
+from twochannel.advert_recording import AdvertRecording, to_microseconds
 from twochannel.condition.radio import RadioCondition
 from twochannel.protocol.errors import FrameError
 from twochannel.protocol.invitation import (
@@ -53,13 +54,22 @@ _HEARD_AGAIN_S: Final = 1.0
 class JackRadio:
     """``condition``: of the radio. ``now_s``: the server's time. Give ``run`` a task."""
 
-    def __init__(self, condition: RadioCondition, now_s: Callable[[], int]) -> None:
-        """Raises RadioError for a name that no backend serves."""
+    def __init__(
+        self,
+        condition: RadioCondition,
+        now_s: Callable[[], int],
+        recording: AdvertRecording | None = None,
+    ) -> None:
+        """``recording``: keeps every invitation.
+
+        Raises RadioError for a name that no backend serves.
+        """
         name = condition.name
         open_radio(name)
         self.condition = condition
         self._watch = RadioWatch(lambda: open_radio(name), self._listen, condition)
         self._now_s = now_s
+        self._recording = recording
         self._radio: Radio | None = None
         self._alone = asyncio.Lock()
         self._waiting: dict[asyncio.Future[Sighting], Callable[[Invitation], bool]] = {}
@@ -94,6 +104,8 @@ class JackRadio:
             invitation = Invitation.decode(sighting.service_data)
         except FrameError:
             return
+        if self._recording is not None:
+            self._recording.take(*to_microseconds(sighting))
         if time.monotonic() < self._left_alone_s.get(sighting.address, 0.0):
             return
         for future, wanted in tuple(self._waiting.items()):
@@ -217,7 +229,9 @@ class JackRadio:
 
 @asynccontextmanager
 async def listening(
-    condition: RadioCondition | None, now_s: Callable[[], int]
+    condition: RadioCondition | None,
+    now_s: Callable[[], int],
+    recording: AdvertRecording | None = None,
 ) -> AsyncIterator[JackRadio | None]:
     """The radio of that name, kept open while the block runs; None if there is none.
 
@@ -226,7 +240,7 @@ async def listening(
     if condition is None:
         yield None
         return
-    radio = JackRadio(condition, now_s)
+    radio = JackRadio(condition, now_s, recording)
     running = asyncio.create_task(radio.run(), name="radio")
     try:
         yield radio

@@ -7,9 +7,12 @@ disk is full adverts are lost, which the records after them tell (twochannel/rad
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -21,6 +24,8 @@ from twochannel.ring import Keep, Ring
 _log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "adverts.btsnoop"
+#: How often an agent tells anew where its adverts are, for rings of traces turn.
+TOLD_EVERY_S: Final = 600.0
 _NS_PER_US: Final = 1_000
 
 
@@ -28,6 +33,24 @@ def to_microseconds(sighting: Sighting) -> tuple[Sighting, int]:
     """The sighting at a whole microsecond, and which: a replay then has the very same numbers."""
     mono_us = round(sighting.heard_at_s * 1e6)
     return replace(sighting, heard_at_s=mono_us / 1e6), mono_us
+
+
+@asynccontextmanager
+async def told(tell: Callable[[], None], every_s: float = TOLD_EVERY_S) -> AsyncIterator[None]:
+    """``tell`` where the adverts are, now and again, while the block runs."""
+
+    async def tell_again() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            tell()
+
+    tell()
+    telling = asyncio.create_task(tell_again(), name="recording")
+    try:
+        yield
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
 
 
 class AdvertRecording:

@@ -20,8 +20,12 @@ from tests.cigarjack.test_beaconing import tell_time
 from tests.phone_agent.owners_phone import OwnersPhone, eventually, hear_lane
 from tests.phone_agent.scripted_server import ScriptedServer
 from tests.phone_agent.street import jack_on, pair_over, radio_of, street
+from twochannel import advert_recording
 from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.invitation import INVITATION_UUID
 from twochannel.protocol.statements import Decision
+from twochannel.radio.btsnoop import decode
+from twochannel.ring import pieces
 
 
 @pytest.fixture
@@ -50,6 +54,21 @@ async def test_without_wifi_the_auth_code_comes_over_gatt_and_the_beacon_is_back
         assert shown.inviting.shown is None
         (status,) = (await phone.command("GET", "/v1/status"))["jacks"]
         assert status["path"] == "gatt"
+    (begun,) = phone.traced("recording_begun")
+    ((piece, file),) = pieces(phone.state / advert_recording.FILE_NAME)
+    heard = list(decode(file.read_bytes()))
+    assert (piece, {one.service_uuid for one in heard}) == (begun["piece"], {INVITATION_UUID})
+    heard_us = [one.unix_us - begun["epoch_us"] for one in heard]
+    assert (
+        tried["mono_ns"] // 1000 < heard_us[0] <= heard_us[-1] < received["mono_ns"] // 1000 + 10**7
+    )
+
+
+async def test_without_a_radio_nothing_is_recorded(phone: OwnersPhone) -> None:
+    async with phone.running():
+        await phone.until_traced("agent_started")
+    assert phone.traced("recording_begun") == []
+    assert not (phone.state / advert_recording.FILE_NAME).exists()
 
 
 async def test_a_jack_without_time_gets_it_over_gatt(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
-from twochannel.advert_recording import FILE_NAME, AdvertRecording, to_microseconds
+from twochannel.advert_recording import FILE_NAME, AdvertRecording, to_microseconds, told
 from twochannel.protocol import beacon
 from twochannel.radio.btsnoop import HEADER, Record, decode
 from twochannel.radio.port import Sighting
@@ -39,6 +40,25 @@ def test_what_was_heard_is_kept_with_its_time(tmp_path: Path) -> None:
     mono_us = [record.unix_us - recording.epoch_us for record in records]
     assert mono_us == [to_microseconds(sighting(number))[1] for number in range(3)]
     assert {record.dropped for record in records} == {0}
+
+
+async def test_where_it_is_is_told_at_once_and_again_and_again() -> None:
+    times = 0
+    thrice = asyncio.Event()
+
+    def tell() -> None:
+        nonlocal times
+        times += 1
+        if times == 3:
+            thrice.set()
+
+    async with told(tell, every_s=0.01):
+        assert times == 1
+        async with asyncio.timeout(20):
+            await thrice.wait()
+    before = times
+    await asyncio.sleep(0.05)
+    assert times == before
 
 
 def test_a_sighting_is_put_at_a_whole_microsecond() -> None:
