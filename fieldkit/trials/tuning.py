@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fieldkit.shares import wilson
 from fieldkit.trials.questions import Question
 from fieldkit.trials.rules_grid import steps_apart
 from fieldkit.world.tally import Outcome, at_most
@@ -51,11 +52,11 @@ class Score:
     @property
     def wrong_interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the share of wrong choices."""
-        return interval(self.wrong, self.questions)
+        return wilson(self.wrong, self.questions)
 
     @property
     def unserved_interval(self) -> tuple[float, float]:
-        return interval(self.unserved, self.questions)
+        return wilson(self.unserved, self.questions)
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -179,13 +180,6 @@ def dealt(groups: Sequence[str], folds: int, seed: int) -> npt.NDArray[np.int64]
         fold_of[name] = fold
         sizes[fold] += groups.count(name)
     return np.array([fold_of[group] for group in groups], dtype=np.int64)
-
-
-def interval(events: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; from 0 to 1 if nothing was tried."""
-    if not trials:
-        return 0.0, 1.0
-    return max(0.0, 1 - at_most(trials - events, trials)), at_most(events, trials)
 
 
 def sign_test(better: int, worse: int) -> float:

@@ -19,7 +19,6 @@ from fieldkit.trials.tuning import (
     Tuning,
     cautions,
     dealt,
-    interval,
     sign_test,
 )
 from payment_device.sightings import LaneRules
@@ -85,13 +84,6 @@ def test_a_visit_is_never_in_two_folds(groups: list[str], folds: int) -> None:
 )
 def test_the_sign_test_counts_the_two_tails(better: int, worse: int, chance: float) -> None:
     assert sign_test(better, worse) == pytest.approx(chance)
-
-
-def test_an_interval_holds_the_share_and_narrows() -> None:
-    few, many = interval(1, 10), interval(100, 1000)
-    assert few[0] < many[0] < 0.1 < many[1] < few[1]
-    assert interval(0, 0) == (0.0, 1.0)
-    assert interval(0, 100)[0] == 0.0
 
 
 def test_few_questions_are_said_to_be_few() -> None:
