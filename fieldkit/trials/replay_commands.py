@@ -16,7 +16,7 @@ from rich.console import Console
 
 from fieldkit.air_commands import CommandError
 from fieldkit.air_control import AirControl
-from fieldkit.trials import extraction, replay_tables, rules_file, to_air
+from fieldkit.trials import extraction, lane_case, replay_tables, rules_file, to_air
 from fieldkit.trials.archive import Trial, TrialError
 from fieldkit.trials.extraction import Expectation, ExtractionError
 from fieldkit.trials.lane_recording import LaneRecording
@@ -174,7 +174,9 @@ def extract_command(trial_file: Path, payment: str, folder: Path, expect: str | 
     """Make a test of one PAYMENT of a TRIAL: what its lane heard, and what it must decide.
 
     The seconds before the decision become a small file, without other payments and with codes that
-    are not the real ones; a module beside it replays them through the terminal's code.
+    are not the real ones; a module beside it replays them through the terminal's code. What was
+    written is decided once: exit code 0 if the test passes with the code of today, 3 if it does
+    not, 1 if no test could be made.
     """
     try:
         wanted = Expectation.parse(expect) if expect else None
@@ -188,8 +190,13 @@ def extract_command(trial_file: Path, payment: str, folder: Path, expect: str | 
         module.with_suffix(".json").write_text(case.to_text(), encoding="utf-8")
         wanted = wanted or Expectation.of(case.decision.answer)
         module.write_text(extraction.module_text(case, wanted), encoding="utf-8")
-    click.echo(f"Recorded: {case.decision.answer}. Wanted: {wanted}.")
-    click.echo(f"Run it: pytest {module}")
+        today = lane_case.load(module.with_suffix(".json")).decided()
+    passes = wanted.met_by(today)
+    click.echo(f"Recorded: {case.decision.answer}. Wanted: {wanted}. Today: {today}.")
+    click.echo(
+        f"With the code of today the test {'passes' if passes else 'fails'}: pytest {module}"
+    )
+    sys.exit(0 if passes else DIFFERS)
 
 
 def _trace(trial: Trial, payment: str) -> list[Mapping[str, Any]]:
@@ -212,5 +219,11 @@ def _plainly() -> Iterator[None]:
     """Tell a failure in a sentence."""
     try:
         yield
-    except (TrialError, ExtractionError, rules_file.RulesError, OSError) as error:
+    except (
+        TrialError,
+        ExtractionError,
+        lane_case.CaseError,
+        rules_file.RulesError,
+        OSError,
+    ) as error:
         raise click.ClickException(str(error)) from None

@@ -95,6 +95,7 @@ def test_an_extracted_payment_is_a_test_that_runs(tmp_path: Path) -> None:
     payment = charged()
     result = run("extract", EXAMPLE, payment, "--out", tmp_path)
     assert result.exit_code == 0, result.output
+    assert "With the code of today the test passes" in result.output
     (module,) = tmp_path.glob("test_*.py")
     others = {
         p["payment"] for p in json.loads(module.with_suffix(".json").read_text())["decisions"]
@@ -110,7 +111,8 @@ def test_an_extracted_payment_is_a_test_that_runs(tmp_path: Path) -> None:
 
 
 def test_what_is_wanted_may_differ_from_what_happened(tmp_path: Path) -> None:
-    assert run("extract", EXAMPLE, charged(), "--out", tmp_path, "--expect", "none").exit_code == 0
+    result = run("extract", EXAMPLE, charged(), "--out", tmp_path, "--expect", "none")
+    assert (result.exit_code, "the test fails" in result.output) == (3, True)
     (module,) = tmp_path.glob("test_*.py")
     line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(module)]
     assert subprocess.run(line, cwd=tmp_path, check=False, capture_output=True).returncode == 1
