@@ -6,6 +6,7 @@ Runs on the machine that has the ring, and ends with its standard input, hence w
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ def follow(follower: RingFollower, out: BinaryIO, goes_on: Callable[[], bool]) -
 
 def _goes_on() -> bool:
     ready, _, _ = select.select([sys.stdin], [], [], _LOOK_EVERY_S)
-    return not ready or bool(sys.stdin.buffer.read1(1))
+    return not ready or bool(os.read(sys.stdin.fileno(), 1))
 
 
 if __name__ == "__main__":

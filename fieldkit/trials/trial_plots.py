@@ -11,7 +11,6 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
-from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from fieldkit.drawing import COLORS, drawing
 from fieldkit.legs import ENDS
@@ -135,17 +134,9 @@ def _scale(axes: Axes) -> None:
     most_m = abs(right - left) / 4
     length_m = max(m for m in _BARS_M if m <= max(most_m, _BARS_M[0]))
     text = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
-    bar = AnchoredSizeBar(
-        axes.transData,
-        length_m,
-        f"{text}, north is up",
-        "lower left",
-        frameon=False,
-        color=COLORS["soft"],
-        pad=0.4,
-        sep=4,
-    )
-    axes.add_artist(bar)
+    across = axes.get_xaxis_transform()  # metres to the right, shares of the height upwards
+    axes.plot([left, left + length_m], [0.03, 0.03], color=COLORS["soft"], lw=2, transform=across)
+    axes.annotate(f"{text}, north is up", (left, 0.05), xycoords=across, color=COLORS["soft"])
     axes.set_xticks([])
     axes.set_yticks([])
     for side in ("left", "bottom"):

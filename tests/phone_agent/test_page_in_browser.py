@@ -158,7 +158,7 @@ async def test_a_note_for_the_recording(
     phone: OwnersPhone, locale: str, texts: dict[str, str]
 ) -> None:
     async with phone.running(), chromium() as browser:
-        started = {"trial": "monday-1"}
+        started: dict[str, object] = {"trial": "monday-1"}
         await asyncio.to_thread(ask, phone.state, "POST", PATH, started, agent="phone-agent")
         url = (await phone.command("POST", "/v1/page"))["url"]
         async with opened(browser, url, locale=locale) as page:
