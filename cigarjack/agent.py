@@ -196,6 +196,8 @@ class JackAgent:
             random_bytes=secrets.token_bytes,
             condition=self._condition,
             on_synchronised=self._reconsider,
+            invite=lambda compact: self._running_services().open_for_member(compact),
+            remove=self._remove_member,
         )
         return paired.app(), PairingService(self._desk).app()
 
@@ -276,6 +278,12 @@ class JackAgent:
         _log.info("paired", extra={"epoch": owner.epoch})
         return await self._running_services().serve_owner(owner)
 
+    async def _remove_member(self, compact: str) -> None:
+        """The connections end once this is answered: it came over one of them, perhaps."""
+        await self._desk.remove(compact)
+        self._reconsider()
+        self._running_services().renew_soon()
+
     async def _open_pairing(self) -> dict[str, object]:
         label = await self._running_services().open_pairing()
         return {
@@ -318,6 +326,7 @@ class JackAgent:
         shown = self._beaconing.shown
         return self._condition() | {
             "phone": state.owner.phone if state.owner else None,
+            "members": [member.phone for member in state.owner.members] if state.owner else [],
             "silent_because": None if self._beaconing.broadcasting else str(shown),
             "inviting": self._inviting and self._inviting.shown,
             "radio_problem": self._radio.problem,

@@ -1,6 +1,6 @@
 """mDNS: tells phones where the jack is, and nobody who it is (docs/protocol.md, section 5).
 
-The instance name is random and new at each start; only the paired phone recognises the hint. A
+The instance name is random and new at each start; only a paired phone recognises its hint. A
 name or address from mDNS is never trusted: the phone's pin decides.
 """
 
@@ -31,12 +31,14 @@ class Notice:
     port: int = 0
     link_key: bytes | None = None
     pairing_port: int | None = None
+    members_link_keys: tuple[bytes, ...] = ()
 
     def properties(self, instance: str) -> dict[str, str]:
         """The TXT record of ``instance``."""
         properties = {"v": _VERSION}
         if self.link_key is not None:
-            properties["h"] = hint(self.link_key, instance)
+            keys = (self.link_key, *self.members_link_keys)
+            properties["h"] = ",".join(hint(key, instance) for key in keys)
         if self.pairing_port is not None:
             properties["p"] = str(self.pairing_port)
         return properties

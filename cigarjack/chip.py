@@ -111,6 +111,7 @@ class Chip:
         )
         return Answered(
             payment=challenge.sub,
+            phone=challenge.phone,
             challenge_digest=digest,
             auth_code=envelope.sign(statement, self._signer),
             epoch=owner.epoch,
@@ -123,7 +124,7 @@ class Chip:
         return chip_rules.read_challenge(compact, self._signer.key.kid, owner, self._clock.now_s())
 
     def _judge(self, challenge: Challenge, digest: str, owner: Owner) -> Answered | None:
-        answered = self._memory.answered(challenge.sub)
+        answered = self._memory.answered(challenge.sub, challenge.phone)
         return chip_rules.judge(challenge, digest, owner, answered, self._clock.now_s())
 
     def _owner(self) -> Owner:

@@ -14,9 +14,10 @@ from twochannel.protocol.wire import base64url
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A payment that the chip has answered. ``challenge_digest``: of the challenge it answered."""
+    """A payment that the chip has answered for ``phone``, and the digest of its challenge."""
 
     payment: str
+    phone: str
     challenge_digest: str
     auth_code: str = field(repr=False)
     epoch: int
@@ -26,13 +27,13 @@ class Answered:
 
 
 def read_challenge(compact: str, jack: str, owner: Owner, now_s: int | None) -> Challenge:
-    """Verify that the pinned server asks this jack, for its phone. Raises StatementError.
+    """Verify that the pinned server asks this jack, for a phone of its own. Raises StatementError.
 
     The challenge's time is not judged here: whether it has expired matters only for a new auth
     code. ``now_s``: as in ``judge``; it judges the server's key.
     """
     challenge = owner.server().verify(compact, Challenge, jack, now_s)
-    if challenge.phone != owner.phone:
+    if not owner.answers(challenge.phone):
         raise StatementError(ErrorCode.EPOCH_OUTDATED, "the challenge is for another phone")
     return challenge
 
@@ -43,7 +44,7 @@ def read_coupling(compact: str, jack: str, owner: Owner, now_s: int | None) -> C
     ``now_s``: as in ``judge``.
     """
     challenge = owner.server().verify(compact, CouplingChallenge, jack, now_s)
-    if challenge.phone != owner.phone:
+    if not owner.answers(challenge.phone):
         raise StatementError(ErrorCode.EPOCH_OUTDATED, "the challenge is for another phone")
     if now_s is not None and now_s >= challenge.exp:
         raise StatementError(ErrorCode.STATEMENT_EXPIRED)
@@ -60,7 +61,7 @@ def answer_coupling(
         jti=statement_id,
         sub=challenge.sub,
         prev=envelope.digest(compact),
-        phone=owner.phone,
+        phone=challenge.phone,
         epoch=owner.epoch,
     )
 
@@ -74,8 +75,9 @@ def judge(
 ) -> Answered | None:
     """The answer to give again, or None: a new auth code may be made. Raises CodedError.
 
-    ``answered``: what the chip answered for this payment before. ``now_s``: trusted Unix seconds,
-    None without trusted time; the server refuses expired challenges whatever the jack thinks.
+    ``answered``: what the chip answered for this payment and phone before. ``now_s``: trusted Unix
+    seconds, None without trusted time; the server refuses expired challenges whatever the jack
+    thinks.
     """
     if answered is not None:
         if answered.challenge_digest != challenge_digest:
@@ -107,5 +109,5 @@ def compose(
         counter=counter,
         epoch=owner.epoch,
         lane_nonce=None if lane_nonce is None else base64url(lane_nonce),
-        phone=owner.phone,
+        phone=challenge.phone,
     )

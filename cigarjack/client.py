@@ -294,5 +294,13 @@ class JackClient:
             raise StatementError(ErrorCode.EPOCH_OUTDATED)
         return compact
 
+    async def invite(self, compact: str) -> None:
+        """Have the owner's invitation stand, and the window open. Raises as ``status``."""
+        await self._request("POST", "/v1/member-invitations", compact)
+
+    async def remove_member(self, compact: str) -> None:
+        """Have the jack answer a member no more. Raises as ``status``."""
+        await self._request("POST", "/v1/member-removals", compact)
+
     async def _request(self, method: str, path: str, compact: str | None = None) -> bytes:
         return await self._channel.exchange(method, path, compact, timeout_s=self._timeout_s)

@@ -41,6 +41,8 @@ INTERVAL_MS: Final = 30
 _RETRY_S: Final = 1.0
 #: Nobody shall follow an invitation that stands for hours.
 _RENEWED_S: Final = 256.0
+#: Of several phones any may bring the time, but an invitation is for one: they take turns.
+_TURN_S: Final = 5.0
 
 
 class Inviting:
@@ -68,8 +70,11 @@ class Inviting:
         self._random_bytes = random_bytes
         self._changed = asyncio.Event()
         self._owner: Owner | None = None
-        self._call_key: bytes | None = None
-        self._newest_call_s = 0
+        #: Link key of each phone -> the key of its calls, and the time of the newest.
+        self._call_keys: dict[bytes, bytes] = {}
+        self._newest_calls_s: dict[bytes, int] = {}
+        self._caller: bytes | None = None
+        self._turn = 0
         self._called_until_s = 0.0
         self._welcomed = True
         #: Why the jack invites now; None while it does not.
@@ -82,15 +87,19 @@ class Inviting:
         self._changed.set()
 
     def take(self, sighting: Sighting) -> None:
-        """One advert; anything but a call of the owner's phone is nothing."""
-        if sighting.service_uuid != CALL_UUID or self._call_key is None:
+        """One advert; anything but a call of a phone of this jack is nothing."""
+        if sighting.service_uuid != CALL_UUID or not self._call_keys:
             return
         try:
             call = Call.decode(sighting.service_data)
         except FrameError:
             return
-        if call.counts(self._call_key, self._clock.now_s(), self._newest_call_s):
-            self._newest_call_s = call.time_s
+        now_s = self._clock.now_s()
+        for link_key, key in self._call_keys.items():
+            if not call.counts(key, now_s, self._newest_calls_s.get(link_key, 0)):
+                continue
+            self._newest_calls_s[link_key] = call.time_s
+            self._caller = link_key
             self._called_until_s = time.monotonic() + CALLED_S
             self._welcomed = False
             self._trace.event("called")
@@ -118,6 +127,7 @@ class Inviting:
 
     async def _invite(self, peripheral: Peripheral, why: Occasion) -> None:
         """Until one guest has been served, or the occasion is another."""
+        self._turn += 1
         broadcast = Broadcast(INVITATION_UUID, self._invitation(why).encode(), INTERVAL_MS)
         async with peripheral.inviting(broadcast) as links:
             if why is Occasion.CALLED and not self._welcomed:
@@ -135,9 +145,12 @@ class Inviting:
     async def _guest(self, links: AsyncIterator[Link], why: Occasion) -> Link | None:
         """The next one to connect, or None once there is another occasion or none."""
         arriving = asyncio.create_task(_first(links))
-        renew_at_s = time.monotonic() + _RENEWED_S
+        renew_at_s = time.monotonic() + self._stands_s(why)
+        caller = self._caller
         try:
-            while self._occasion() is why and time.monotonic() < renew_at_s:
+            while (self._occasion(), self._caller) == (why, caller) and (
+                time.monotonic() < renew_at_s
+            ):
                 self._changed.clear()
                 changed = asyncio.create_task(self._changed.wait())
                 done, _ = await asyncio.wait(
@@ -169,12 +182,20 @@ class Inviting:
             return max(0.0, self._called_until_s - time.monotonic())
         return _RENEWED_S
 
+    def _stands_s(self, why: Occasion) -> float:
+        """Seconds for which one invitation stands: of several phones each has its turn."""
+        several = self._owner is not None and self._owner.members
+        return _TURN_S if several and why is Occasion.CLOCK_UNSYNCHRONISED else _RENEWED_S
+
     def _invitation(self, why: Occasion) -> Invitation:
         owner = self._owner
         if why is Occasion.PAIRING or owner is None:
             key = pairing_invitation_key(self._jack)
+        elif why is Occasion.CALLED and self._caller in owner.link_keys():
+            key = invitation_key(self._caller)
         else:
-            key = invitation_key(owner.link_key)
+            link_keys = owner.link_keys()
+            key = invitation_key(link_keys[self._turn % len(link_keys)])
         return Invitation.made(key, self._random_bytes(INVITATION_SALT_BYTES))
 
     def _learn_owner(self) -> None:
@@ -184,7 +205,8 @@ class Inviting:
         except StorageError as error:
             _log.error("inviting_without_storage", extra={"reason": str(error)})
             self._owner = None
-        self._call_key = call_key(self._owner.link_key) if self._owner else None
+        link_keys = self._owner.link_keys() if self._owner else []
+        self._call_keys = {link_key: call_key(link_key) for link_key in link_keys}
 
     def _note(self, shown: Occasion | None) -> None:
         self.shown = shown

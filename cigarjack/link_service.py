@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -53,7 +55,7 @@ class _Guest:
 
 
 class LinkService:
-    """``paired_app`` is for the owner's phone, ``pairing_app`` for anyone in the open window."""
+    """``paired_app``: for phones of the jack. ``pairing_app``: for anyone in the open window."""
 
     def __init__(
         self,
@@ -83,8 +85,9 @@ class LinkService:
             async with asyncio.timeout(LINK_SESSION_S):
                 records = Records(link)
                 async with asyncio.timeout(LINK_HANDSHAKE_S):
-                    guest = await self._greet(records)
-                    request = await _next_request(records, guest)
+                    guest, request = _recognised(
+                        await self._greet(records), await records.receive()
+                    )
                 await self._answer(records, guest, request)
         except (LinkError, SessionError, StorageError, KeyStoreError) as error:
             reason = str(error)
@@ -108,34 +111,49 @@ class LinkService:
             async with asyncio.timeout(LINK_IDLE_S if guest.welcome() else _FAREWELL_S):
                 request = await _next_request(records, guest)
 
-    async def _greet(self, records: Records) -> _Guest:
-        """Exchange hellos. Raises SessionError for a peer that nobody expects."""
+    async def _greet(self, records: Records) -> list[_Guest]:
+        """Exchange hellos; who it may be. Raises SessionError for a peer that nobody expects."""
         said = await records.receive(HELLO_BYTES)
         hello = PhoneHello.decode(said)
-        second, app, welcome = self._expected(hello)
+        expected = self._expected(hello)
         own = ec.generate_private_key(ec.SECP256R1())
         identity = self._desk.identity if hello.mode is Mode.PAIRING else None
         reply = JackHello(verifying_key(own.public_key()), identity).encode()
         await records.send(reply)
-        session = Session.of_jack(agreed(own, hello.key), second, (said, reply))
-        return _Guest(hello.mode, session, app, welcome)
+        fresh = agreed(own, hello.key)
+        return [
+            _Guest(hello.mode, Session.of_jack(fresh, second, (said, reply)), app, welcome)
+            for second, app, welcome in expected
+        ]
 
-    def _expected(self, hello: PhoneHello) -> tuple[bytes, ASGIApp, Callable[[], bool]]:
-        """The second secret, the application, and for how long."""
+    def _expected(self, hello: PhoneHello) -> list[tuple[bytes, ASGIApp, Callable[[], bool]]]:
+        """The second secret of each that it may be, the application, and for how long."""
         window = self._desk.window
         if hello.mode is Mode.PAIRING:
             if not window.is_open:
                 raise SessionError("the pairing window is closed")
             second = self._agreement.exchange(hello.key)
-            return second, self._pairing_app, lambda: window.is_open
-        link_key = self._link_key()
-        if link_key is None:
+            return [(second, self._pairing_app, lambda: window.is_open)]
+        link_keys = self._link_keys()
+        if not link_keys:
             raise SessionError("no phone is paired")
-        return link_key, self._paired_app, lambda: self._link_key() == link_key
+        return [(key, self._paired_app, partial(self._holds, key)) for key in link_keys]
 
-    def _link_key(self) -> bytes | None:
+    def _holds(self, link_key: bytes) -> bool:
+        return link_key in self._link_keys()
+
+    def _link_keys(self) -> list[bytes]:
         owner = self._memory.pairing_state().owner
-        return owner.link_key if owner else None
+        return owner.link_keys() if owner else []
+
+
+def _recognised(guests: list[_Guest], record: bytes) -> tuple[_Guest, Request]:
+    """The one whose key has sealed its first record, and what it asks. Raises SessionError."""
+    *others, last = guests
+    for guest in others:
+        with suppress(SessionError):
+            return guest, Request.decode(guest.session.open(record))
+    return last, Request.decode(last.session.open(record))
 
 
 async def _next_request(records: Records, guest: _Guest) -> Request:

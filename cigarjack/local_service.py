@@ -1,12 +1,12 @@
 """The jack's two HTTPS applications (docs/protocol.md, Phone and jack over Wi-Fi).
 
-``paired_app`` is for the owner's phone alone: TLS lets nobody else in. ``pairing_app`` is for
-anyone, while the pairing window is open.
+``paired_app`` is for the owner's phone and members: TLS lets nobody else in. ``pairing_app`` is
+for anyone, while the pairing window is open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from starlette.applications import Starlette
@@ -53,7 +53,10 @@ def statement_response(compact: str) -> Response:
 
 
 class PairedService:
-    """What the owner's phone may ask. ``condition``: the changing part of the status."""
+    """What phones of the jack may ask. ``condition``: the changing part of the status.
+
+    ``invite`` and ``remove`` take the owner's statement about a member.
+    """
 
     def __init__(
         self,
@@ -66,7 +69,11 @@ class PairedService:
         random_bytes: Callable[[int], bytes],
         condition: Callable[[], dict[str, object]],
         on_synchronised: Callable[[], None],
+        invite: Callable[[str], Awaitable[None]],
+        remove: Callable[[str], Awaitable[None]],
     ) -> None:
+        self._invite = invite
+        self._remove = remove
         self._jack = jack
         self._memory = memory
         self._clock = clock
@@ -84,6 +91,8 @@ class PairedService:
                 Route("/v1/server-keys", self.server_key, methods=["PUT"]),
                 Route("/v1/auth-codes", self.auth_code, methods=["POST"]),
                 Route("/v1/couplings", self.coupling, methods=["POST"]),
+                Route("/v1/member-invitations", self.invite, methods=["POST"]),
+                Route("/v1/member-removals", self.remove, methods=["POST"]),
             ]
         )
 
@@ -120,6 +129,14 @@ class PairedService:
 
     async def coupling(self, request: Request) -> Response:
         return statement_response(self._chip.coupling_answer(await statement_body(request)))
+
+    async def invite(self, request: Request) -> Response:
+        await self._invite(await statement_body(request))
+        return Response(status_code=204)
+
+    async def remove(self, request: Request) -> Response:
+        await self._remove(await statement_body(request))
+        return Response(status_code=204)
 
 
 class PairingService:

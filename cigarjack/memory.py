@@ -10,24 +10,21 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
 from cigarjack.chip_rules import Answered
 from cigarjack.clock_rules import ClockState
-from cigarjack.pairing_rules import Owner, PairingState
+from cigarjack.pairing_rules import Member, Owner, PairingState
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 #: A command line may write for a moment while the agent runs.
 _BUSY_TIMEOUT_S: Final = 5.0
 
 _SCHEMA: Final = """
 CREATE TABLE chip (
   one INTEGER PRIMARY KEY CHECK (one = 1), counter INTEGER NOT NULL CHECK (counter >= 0)) STRICT;
-CREATE TABLE auth_codes (
-  payment TEXT PRIMARY KEY, challenge_digest TEXT NOT NULL, auth_code TEXT NOT NULL,
-  epoch INTEGER NOT NULL, counter INTEGER NOT NULL UNIQUE,
-  iat INTEGER NOT NULL, exp INTEGER NOT NULL) STRICT;
 CREATE TABLE claim (
   one INTEGER PRIMARY KEY CHECK (one = 1), secret TEXT, wrong_tries INTEGER NOT NULL) STRICT;
 CREATE TABLE owner (
@@ -36,6 +33,25 @@ CREATE TABLE owner (
 CREATE TABLE clock (
   one INTEGER PRIMARY KEY CHECK (one = 1), boot_id TEXT NOT NULL, floor_ms INTEGER NOT NULL,
   offset_ms INTEGER) STRICT;
+"""
+#: Of version 2, in which a jack has several phones.
+_AUTH_CODES: Final = """
+CREATE TABLE auth_codes (
+  payment TEXT NOT NULL, phone TEXT NOT NULL, challenge_digest TEXT NOT NULL,
+  auth_code TEXT NOT NULL, epoch INTEGER NOT NULL, counter INTEGER NOT NULL UNIQUE,
+  iat INTEGER NOT NULL, exp INTEGER NOT NULL, PRIMARY KEY (payment, phone)) STRICT;
+"""
+_FAMILY: Final = """
+CREATE TABLE members (
+  place INTEGER PRIMARY KEY, phone TEXT NOT NULL UNIQUE, phone_certificate BLOB NOT NULL,
+  link_key BLOB NOT NULL) STRICT;
+CREATE TABLE invitations (secret_sha256 TEXT PRIMARY KEY) STRICT;
+"""
+#: What was answered for a pairing that has ended is answered for nobody any more.
+_MOVED_TO_2: Final = """
+INSERT INTO auth_codes SELECT payment, coalesce((SELECT phone FROM owner), ''), challenge_digest,
+  auth_code, epoch, counter, iat, exp FROM auth_codes_1;
+DROP TABLE auth_codes_1;
 """
 
 
@@ -53,6 +69,7 @@ class Memory:
         self._path = path
         with _storage_errors(path):
             self._db = _connect(path)
+            _upgrade(self._db)
             self._check_version()
 
     @classmethod
@@ -119,11 +136,12 @@ class Memory:
         row = self._row("SELECT counter FROM chip")
         return _integer(row[0]) if row else 0
 
-    def answered(self, payment: str) -> Answered | None:
+    def answered(self, payment: str, phone: str) -> Answered | None:
         row = self._row(
-            "SELECT payment, challenge_digest, auth_code, epoch, counter, iat, exp "
-            "FROM auth_codes WHERE payment = ?",
+            "SELECT payment, phone, challenge_digest, auth_code, epoch, counter, iat, exp "
+            "FROM auth_codes WHERE payment = ? AND phone = ?",
             payment,
+            phone,
         )
         return Answered(*row) if row else None  # type: ignore[arg-type]  # columns are STRICT
 
@@ -136,10 +154,11 @@ class Memory:
         """
         self._db.execute("UPDATE chip SET counter = ? WHERE counter < ?", (answer.counter,) * 2)
         self._db.execute(
-            "INSERT INTO auth_codes (payment, challenge_digest, auth_code, epoch, counter, iat, "
-            "exp) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO auth_codes (payment, phone, challenge_digest, auth_code, epoch, counter, "
+            "iat, exp) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 answer.payment,
+                answer.phone,
                 answer.challenge_digest,
                 answer.auth_code,
                 answer.epoch,
@@ -162,16 +181,34 @@ class Memory:
         )
         secret, wrong_tries = claim or (None, 0)
         return PairingState(
-            owner=Owner(*owner) if owner else None,  # type: ignore[arg-type]  # STRICT
+            owner=replace(Owner(*owner), members=self._members()) if owner else None,  # type: ignore[arg-type]  # STRICT
             claim_secret=str(secret) if secret is not None else None,
             wrong_tries=_integer(wrong_tries),
         )
+
+    def _members(self) -> tuple[Member, ...]:
+        query = "SELECT phone, phone_certificate, link_key FROM members ORDER BY place"
+        with _storage_errors(self._path):
+            return tuple(Member(*row) for row in self._db.execute(query))
+
+    def invited_before(self, secret_sha256: str) -> bool:
+        """Whether there was an invitation with this secret in the pairing in force."""
+        query = "SELECT 1 FROM invitations WHERE secret_sha256 = ?"
+        return self._row(query, secret_sha256) is not None
+
+    def keep_invitation(self, secret_sha256: str) -> None:
+        self._db.execute("INSERT INTO invitations VALUES (?)", (secret_sha256,))
 
     def store_pairing_state(self, state: PairingState) -> None:
         self._db.execute(
             "UPDATE claim SET secret = ?, wrong_tries = ?", (state.claim_secret, state.wrong_tries)
         )
         if owner := state.owner:
+            self._db.execute("DELETE FROM members")
+            self._db.executemany(
+                "INSERT INTO members (phone, phone_certificate, link_key) VALUES (?, ?, ?)",
+                [(m.phone, m.phone_certificate, m.link_key) for m in owner.members],
+            )
             self._db.execute(
                 "INSERT OR REPLACE INTO owner VALUES (1, ?, ?, ?, ?, ?)",
                 (
@@ -228,12 +265,30 @@ def _version(db: sqlite3.Connection) -> int:
 def _lay_out(db: sqlite3.Connection, claim_secret: str) -> None:
     db.execute("BEGIN IMMEDIATE")
     if _version(db) == 0:
-        for statement in filter(str.strip, _SCHEMA.split(";")):
-            db.execute(statement)
+        _run(db, _SCHEMA + _AUTH_CODES + _FAMILY)
         db.execute("INSERT INTO chip VALUES (1, 0)")
         db.execute("INSERT INTO claim VALUES (1, ?, 0)", (claim_secret,))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
+
+
+def _upgrade(db: sqlite3.Connection) -> None:
+    """Bring a state of version 1 to this one, whole or not at all."""
+    if _version(db) != 1:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    if _version(db) == 1:  # nobody else was faster
+        db.execute("ALTER TABLE auth_codes RENAME TO auth_codes_1")
+        for script in (_AUTH_CODES, _MOVED_TO_2, _FAMILY):
+            _run(db, script)
+        db.execute("PRAGMA user_version = 2")
+    db.execute("COMMIT")
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
+    """Each statement of ``script``, in the open transaction."""
+    for statement in filter(str.strip, script.split(";")):
+        db.execute(statement)
 
 
 def _integer(value: object) -> int:

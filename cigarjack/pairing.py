@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from cigarjack import pairing_rules
+from cigarjack import family_rules, pairing_rules
 from cigarjack.clock import JackClock
 from cigarjack.hint import LINK_KEY_LENGTH
 from cigarjack.label import Label
@@ -15,6 +15,7 @@ from cigarjack.memory import Memory
 from cigarjack.pairing_rules import Owner, PairingState
 from twochannel.protocol import envelope
 from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.instructions import MemberInvitation
 from twochannel.protocol.keys import Signer
 from twochannel.protocol.limits import PAIRING_WINDOW_S
 from twochannel.protocol.statements import Pairing, PairingRequest
@@ -106,6 +107,7 @@ class PairingDesk:
         self._certificate = certificate
         self.identity = identity
         self.window = PairingWindow()
+        self._invitation = family_rules.NO_INVITATION
 
     def open_window(self) -> Label:
         """Open the window, or keep it open for longer; the label that the phone must present.
@@ -120,6 +122,39 @@ class PairingDesk:
         self.window.open()
         return Label(self._signer.key.kid, state.claim_secret or fresh)
 
+    def invite(self, compact: str) -> None:
+        """Open the window for whoever holds the secret of the owner's invitation.
+
+        Raises CodedError: it is not the owner's (``issuer_wrong``), of another pairing
+        (``epoch_outdated``), or was given before (``statement_replayed``). Raises StorageError.
+        """
+        with self._memory.transaction():
+            state = self._memory.pairing_state()
+            invitation = family_rules.read_invitation(compact, self._signer.key.kid, state)
+            if self._stands(invitation):
+                return  # it came over both ways
+            if self._memory.invited_before(invitation.secret_sha256):
+                raise CodedError(ErrorCode.STATEMENT_REPLAYED, "the invitation was given before")
+            self._memory.keep_invitation(invitation.secret_sha256)
+        self.window.open()
+        self._invitation = family_rules.Invited(
+            invitation.secret_sha256, invitation.epoch, time.monotonic() + PAIRING_WINDOW_S
+        )
+        self._trace.event("member_invited")
+
+    def _stands(self, invitation: MemberInvitation) -> bool:
+        standing = self._invitation
+        same = standing.secret_sha256 == invitation.secret_sha256
+        return same and time.monotonic() < standing.ends_s
+
+    async def remove(self, compact: str) -> None:
+        """Give no auth code to a member any more. Raises CodedError, StorageError."""
+        with self._memory.transaction():
+            state = self._memory.pairing_state()
+            after = family_rules.removed(compact, self._signer.key.kid, state)
+            self._memory.store_pairing_state(after)
+        self._trace.event("member_removed")
+
     def tidy(self) -> None:
         """After the window: void a claim secret that nobody used. Raises StorageError."""
         with self._memory.transaction():
@@ -131,21 +166,24 @@ class PairingDesk:
         if not self.window.is_open:
             raise CodedError(ErrorCode.PAIRING_CLOSED)
         request = pairing_rules.read_request(compact, self._signer.key.kid)
-        owner = self._admit(request)
-        self._trace.event("paired", epoch=owner.epoch)
+        link_key = self._random_bytes(LINK_KEY_LENGTH)
+        owner = self._admit(request, link_key)
+        self._trace.event("paired", epoch=owner.epoch, member=request.iss != owner.phone)
         port = await self._on_paired(owner)
         self.window.close()
         return {
-            "pairing": self._statement(owner),
-            "link_key": base64url(owner.link_key),
+            "pairing": self._statement(owner, request.iss),
+            "link_key": base64url(link_key),
             "port": port,
             "certificate": base64url(self._certificate),
         }
 
-    def _admit(self, request: PairingRequest) -> Owner:
+    def _admit(self, request: PairingRequest, link_key: bytes) -> Owner:
         with self._memory.transaction():
             before = self._memory.pairing_state()
-            verdict = pairing_rules.admit(before, request, self._random_bytes(LINK_KEY_LENGTH))
+            invited = self._invitation.admits(request.claim_secret, before, time.monotonic())
+            admit = family_rules.join if invited else pairing_rules.admit
+            verdict = admit(before, request, link_key)
             self._memory.store_pairing_state(verdict.state)
             other_server = verdict.refusal is None and pairing_rules.server_changed(
                 before, verdict.state
@@ -154,18 +192,20 @@ class PairingDesk:
                 self._memory.forget_clock()
         if verdict.refusal is not None:
             raise verdict.refusal
+        self._invitation = family_rules.NO_INVITATION
         if other_server:
             self._clock.forget()
         return _owner(verdict.state)
 
-    def _statement(self, owner: Owner) -> str:
+    def _statement(self, owner: Owner, phone: str) -> str:
         statement = Pairing(
             iss=self._signer.key.kid,
             aud=owner.server().id,
             jti=self._new_id(),
-            sub=owner.phone,
+            sub=phone,
             identity=self.identity,
             epoch=owner.epoch,
+            owner=None if phone == owner.phone else owner.phone,
         )
         return envelope.sign(statement, self._signer)
 

@@ -48,10 +48,20 @@ class ServerPin:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A further phone, which the owner's has invited. ``phone_certificate``: DER."""
+
+    phone: str
+    phone_certificate: bytes
+    link_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """The pairing in force. ``phone_certificate``: DER.
 
     ``server_identity``: the server's identity at the pairing, and the successions since (lineage).
+    ``members``: the further phones, until the next pairing.
     """
 
     phone: str
@@ -59,6 +69,19 @@ class Owner:
     server_identity: str
     link_key: bytes = field(repr=False)
     epoch: int
+    members: tuple[Member, ...] = ()
+
+    def answers(self, phone: str) -> bool:
+        """Whether the jack gives auth codes to ``phone``: the owner's, or a member."""
+        return phone == self.phone or any(phone == member.phone for member in self.members)
+
+    def certificates(self) -> list[bytes]:
+        """Of all phones, DER."""
+        return [self.phone_certificate, *(member.phone_certificate for member in self.members)]
+
+    def link_keys(self) -> list[bytes]:
+        """Of all phones, the owner's first."""
+        return [self.link_key, *(member.link_key for member in self.members)]
 
     def server(self) -> ServerPin:
         """The pinned server."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from starlette.types import ASGIApp
 
@@ -18,10 +19,13 @@ from cigarjack.pairing import PairingDesk
 from cigarjack.pairing_rules import Owner
 from twochannel import tls
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 #: How soon phones learn of a new address of this machine.
 _ADDRESS_CHECK_S: Final = 5.0
+#: An answer over a weak Wi-Fi link has left by then.
+_ANSWERED_S: Final = 0.2
 
 
 class Services:
@@ -53,6 +57,7 @@ class Services:
         self._opening = asyncio.Lock()
         self._telling = asyncio.Lock()
         self._opened = asyncio.Event()
+        self._renewal: asyncio.Task[None] | None = None
         self._paired = AsyncExitStack()
         self._pairing = AsyncExitStack()
         self.port: int | None = None
@@ -69,20 +74,23 @@ class Services:
         return self
 
     async def __aexit__(self, *failure: object) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
         try:
             await self._announcement.__aexit__(*failure)
         finally:
             await asyncio.gather(self._paired.aclose(), self._pairing.aclose())
 
     async def serve_owner(self, owner: Owner) -> int:
-        """Serve ``owner``'s phone and nobody else from now on; the port.
+        """Serve the phones of ``owner`` and nobody else from now on; the port.
 
-        Connections of the phone before it are ended first. Raises OSError.
+        Connections that were open are ended first. Raises OSError.
         """
         async with self._renewing:
             await self._paired.aclose()
             context = tls.server_context(
-                self._identity.certificate, self._identity.tls_key, [owner.phone_certificate]
+                self._identity.certificate, self._identity.tls_key, owner.certificates()
             )
             self.port = self._wanted_port = await self._paired.enter_async_context(
                 guarded(self._paired_app, self._host, self._wanted_port, context, proves=True)
@@ -90,10 +98,27 @@ class Services:
         await self._tell()
         return self.port
 
+    def renew_soon(self) -> None:
+        """Serve the phones that are left, once the request that removed one is answered."""
+        self._renewal = asyncio.create_task(self._renew(), name="renewal")
+
+    async def _renew(self) -> None:
+        await asyncio.sleep(_ANSWERED_S)
+        owner = self._memory.pairing_state().owner
+        if owner is not None:
+            await self.serve_owner(owner)
+
     async def open_pairing(self) -> Label:
         """Open the pairing window; the label to scan. Raises CodedError, StorageError, OSError."""
+        return await self._open(self._desk.open_window)
+
+    async def open_for_member(self, invitation: str) -> None:
+        """Open it for whoever the owner has invited. Raises CodedError, StorageError, OSError."""
+        await self._open(lambda: self._desk.invite(invitation))
+
+    async def _open(self, window: Callable[[], T]) -> T:
         async with self._opening:
-            label = self._desk.open_window()
+            opened = window()
             if self.pairing_port is None:
                 context = tls.server_context(self._identity.certificate, self._identity.tls_key)
                 self.pairing_port = await self._pairing.enter_async_context(
@@ -102,7 +127,7 @@ class Services:
         self._opened.set()
         await self._tell()
         _log.info("pairing_window_opened", extra={"port": self.pairing_port})
-        return label
+        return opened
 
     async def close_windows(self) -> None:
         """Close each pairing window when its time is over or a phone is paired; until cancelled."""
@@ -135,6 +160,6 @@ class Services:
     async def _tell(self) -> None:
         async with self._telling:
             owner = self._memory.pairing_state().owner
-            await self._announcement.tell(
-                Notice(self.port or 0, owner.link_key if owner else None, self.pairing_port)
-            )
+            key, *members = owner.link_keys() if owner else [None]
+            notice = Notice(self.port or 0, key, self.pairing_port, tuple(filter(None, members)))
+            await self._announcement.tell(notice)

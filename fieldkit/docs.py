@@ -22,6 +22,7 @@ from fieldkit.specimens import NOW_S, Specimens
 from fieldkit.trials.causes import FAILURES, SLOWNESS
 from server.confirmations import accept_confirmation
 from server.couplings import couple
+from server.members import remove_member
 from server.operations import accept_order
 from server.payment_methods import choose_default
 from server.refunds import accept_refund
@@ -33,7 +34,13 @@ from twochannel.metrics.catalogue import LEGS, METRICS
 from twochannel.protocol import limits
 from twochannel.protocol.envelope import Statement, digest
 from twochannel.protocol.errors import PROBLEMS
-from twochannel.protocol.instructions import Coupling, MethodDefault, MethodRemoval, Release
+from twochannel.protocol.instructions import (
+    Coupling,
+    MemberRemoval,
+    MethodDefault,
+    MethodRemoval,
+    Release,
+)
 from twochannel.protocol.journal import Entry, link, link_lines, origin
 from twochannel.protocol.payment import (
     FINAL,
@@ -184,6 +191,7 @@ def refusals_section() -> str:
         MethodDefault: choose_default,
         Coupling: couple,
         Release: release_jack,
+        MemberRemoval: remove_member,
     }
     return "\n".join(f"`{model.TYP}`{_also(model)}\n\n{_steps(j)}" for model, j in judges.items())
 

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fieldkit.family_specimens import an_invitation
 from twochannel.keystore.file import FileAgreement, FileSigner
 from twochannel.protocol.envelope import Statement, digest, sign
 from twochannel.protocol.instructions import (
     Coupling,
     CouplingAnswer,
     CouplingChallenge,
+    MemberRemoval,
     MethodDefault,
     MethodRemoval,
     Release,
@@ -377,6 +379,10 @@ class Specimens:
         self._add(
             Release(jti=specimen_id(11), sub=self.jack, epoch=1, **by_phone, **times), "phone"
         )
+        key = specimen_signer("phone").key.jwk
+        self._add(an_invitation(specimen_id(16), self.phone, self.jack, key), "phone")
+        removal = {"sub": self.jack, "key": key, "phone": self.terminal, **by_phone, **times}
+        self._add(MemberRemoval(jti=specimen_id(17), epoch=1, **removal), "phone")
         self._add(
             Proof(jti=specimen_id(107), htm="GET", htu="/v1/events", **by_phone, **times), "phone"
         )

@@ -18,6 +18,7 @@ from phone_agent.approvals import Approvals
 from phone_agent.config import PhoneSettings
 from phone_agent.confirmations import Confirmations
 from phone_agent.database import FILE_NAME, Database
+from phone_agent.family import Family
 from phone_agent.identity import PhoneIdentity, load
 from phone_agent.instructions import Instructions
 from phone_agent.jack_care import JackCare
@@ -129,6 +130,13 @@ class Agent:
         except ServerUnreachableError as error:
             raise CodedError(ErrorCode.SERVER_UNREACHABLE, str(error)) from None
         return {"id": method, "jack": jack}
+
+    @property
+    def family(self) -> Family:
+        """Further phones of this one's jacks."""
+        return Family(
+            self.wallet, self.identity, self.server, self.jacks, self.instructions, new_id
+        )
 
     def page_link(self) -> dict[str, Any]:
         """A link that opens the owner's pages in one browser, and the fingerprint it is shown.

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from phone_agent.console import AGENT, open_wallet, settings_of, tell_agent
+from phone_agent.family_commands import family
 from phone_agent.method_commands import jacks, methods
 from phone_agent.owner_commands import page, watch
 from twochannel.console import (
@@ -231,6 +232,7 @@ def _answer_command(name: str, help_text: str) -> click.Command:
 
 main.add_command(_answer_command("approve", "Approve the payment PAYMENT_ID that asks for you."))
 main.add_command(_answer_command("decline", "Decline the payment PAYMENT_ID."))
+main.add_command(family)
 main.add_command(jacks)
 main.add_command(methods)
 main.add_command(page)

@@ -19,6 +19,7 @@ from twochannel.protocol.instructions import (
     Coupling,
     CouplingAnswer,
     Instruction,
+    MemberRemoval,
     MethodDefault,
     MethodRemoval,
     Release,
@@ -29,7 +30,8 @@ from twochannel.trace import Trace
 _log = logging.getLogger(__name__)
 
 _MODELS: Final[dict[str, type[Instruction]]] = {
-    model.TYP: model for model in (Coupling, MethodDefault, MethodRemoval, Release, Uncoupling)
+    model.TYP: model
+    for model in (Coupling, MemberRemoval, MethodDefault, MethodRemoval, Release, Uncoupling)
 }
 
 
@@ -80,6 +82,20 @@ class Instructions:
         return self._wallet.uncouple(
             method, jack, self._signed(Uncoupling, "/v1/uncouplings", sub=method, jack=jack)
         )
+
+    def remove_member(self, jack: str, phone: str) -> KeptInstruction:
+        """Let another phone answer for ``jack`` no more. Raises PaymentError: it is not paired."""
+        epoch = self._wallet.epoch_of(jack)
+        kept = self._signed(
+            MemberRemoval,
+            "/v1/member-removals",
+            sub=jack,
+            key=self._identity.signer.key.jwk,
+            phone=phone,
+            epoch=epoch,
+        )
+        self._wallet.keep_instruction(kept)
+        return kept
 
     async def send(self, kept: KeptInstruction) -> None:
         """Tell the server, and forget the order once it has taken or refused it.

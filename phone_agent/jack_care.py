@@ -127,6 +127,18 @@ class JackCare:
         )
         return compact
 
+    async def tell(self, jack: str, act: Callable[[JackClient], Awaitable[None]]) -> None:
+        """Tell the jack something, now. Raises JackClientError, CodedError."""
+        charge = self._charges.get(jack)
+        if charge is None:
+            raise CodedError(ErrorCode.NOT_FOUND, "that jack is not paired with this phone")
+
+        async def told(client: JackClient) -> str:
+            await act(client)
+            return ""
+
+        _, charge.path = await self._ask(charge, None, told)
+
     async def _ask_for_auth_code(
         self, charge: _Charge, payment: str, challenge: str
     ) -> tuple[str, Path]:

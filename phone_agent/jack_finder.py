@@ -42,7 +42,7 @@ class JackService:
     instance: str
     hosts: tuple[str, ...]
     port: int
-    hint: str | None
+    hints: tuple[str, ...]
     pairing_port: int | None
 
 
@@ -76,7 +76,7 @@ class JackFinder:
         return [
             (host, service.port)
             for service in self._services.values()
-            if service.port and service.hint == hint(link_key, service.instance)
+            if service.port and hint(link_key, service.instance) in service.hints
             for host in service.hosts
         ]
 
@@ -182,7 +182,7 @@ def read_service(info: AsyncServiceInfo) -> JackService:
         instance=info.name.removesuffix("." + SERVICE_TYPE),
         hosts=tuple(info.parsed_scoped_addresses()[:MAX_HOSTS]),
         port=info.port or 0,
-        hint=properties.get("h") or None,
+        hints=tuple((properties.get("h") or "").split(",")),
         pairing_port=_port(properties.get("p")),
     )
 

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from phone_agent.family import Family
 from phone_agent.ledger import KeptPayment
 from twochannel.intake import StrictDoor, answer_coded_error, answer_failure, answer_http_error
 from twochannel.protocol.errors import CodedError
@@ -33,6 +34,11 @@ class RunningAgent(Protocol):
     def page_link(self) -> dict[str, Any]: ...
 
     @property
+    def family(self) -> Family:
+        """Further phones of this one's jacks."""
+        ...
+
+    @property
     def notes(self) -> TrialNotes:
         """What people tell of a field trial."""
         ...
@@ -40,8 +46,9 @@ class RunningAgent(Protocol):
 
 def local_api(agent: RunningAgent) -> ASGIApp:
     """``GET /v1/status``, ``GET /v1/payments``, ``POST /v1/payments/{id}/approve`` and
-    ``/decline``, ``POST /v1/methods/{id}/couplings/{jack}``, ``POST /v1/refresh`` (the wallet has
-    changed), ``POST /v1/page`` (a new link), and the notes of a field trial."""
+    ``/decline``, ``POST /v1/methods/{id}/couplings/{jack}``, ``GET /v1/family`` (the phones of each
+    jack), ``POST /v1/family/{jack}/invitations`` and ``/removals/{phone}``, ``POST /v1/refresh``
+    (the wallet has changed), ``POST /v1/page`` (a new link), and the notes of a field trial."""
 
     async def status(_request: Request) -> JSONResponse:
         return JSONResponse(agent.status())
@@ -57,6 +64,16 @@ def local_api(agent: RunningAgent) -> ASGIApp:
         names = request.path_params
         return JSONResponse(await agent.couple(names["method"], names["jack"]))
 
+    async def family(_request: Request) -> JSONResponse:
+        return JSONResponse(await agent.family.phones())
+
+    async def invite(request: Request) -> JSONResponse:
+        return JSONResponse(await agent.family.invite(request.path_params["jack"]))
+
+    async def remove_member(request: Request) -> JSONResponse:
+        names = request.path_params
+        return JSONResponse(await agent.family.remove(names["jack"], names["phone"]))
+
     async def page(_request: Request) -> JSONResponse:
         return JSONResponse(agent.page_link())
 
@@ -64,6 +81,9 @@ def local_api(agent: RunningAgent) -> ASGIApp:
         routes=[
             Route("/v1/status", status),
             Route("/v1/methods/{method}/couplings/{jack}", couple, methods=["POST"]),
+            Route("/v1/family", family),
+            Route("/v1/family/{jack}/invitations", invite, methods=["POST"]),
+            Route("/v1/family/{jack}/removals/{phone}", remove_member, methods=["POST"]),
             Route("/v1/page", page, methods=["POST"]),
             Route("/v1/payments", payments),
             Route("/v1/refresh", refresh, methods=["POST"]),

@@ -121,7 +121,7 @@ def couple_method(state: Path, method_id: str, jack: str | None, as_json: bool) 
     JACK may be left out if there is one. From then on it is paid for with coupled methods only. The
     running agent asks the jack.
     """
-    chosen = jack or _only_jack(state)
+    chosen = jack or only_jack(state)
     answer = ask(state, "POST", f"/v1/methods/{method_id}/couplings/{chosen}", agent=AGENT)
     say(answer, f"{chosen} is paid for with {method_id}.", as_json=as_json)
 
@@ -133,13 +133,14 @@ def couple_method(state: Path, method_id: str, jack: str | None, as_json: bool) 
 @click.pass_obj
 def uncouple_method(state: Path, method_id: str, jack: str | None, as_json: bool) -> None:
     """Pay for JACK with the payment method ID in particular no more."""
-    chosen = jack or _only_jack(state)
+    chosen = jack or only_jack(state)
     told = _instruct(state, lambda instructions: instructions.uncouple(method_id, chosen))
     text = f"{method_id} is not coupled to {chosen} any more."
     say({"id": method_id, "jack": chosen, "told": told}, text, as_json=as_json)
 
 
-def _only_jack(state: Path) -> str:
+def only_jack(state: Path) -> str:
+    """The jack that need not be named. Raises CommandError if there are others, or none."""
     with open_wallet(state) as (_, wallet):
         jacks = [kept.pin.jack for kept in wallet.jacks()]
     if len(jacks) != 1:

@@ -13,7 +13,7 @@ from server.notifications import (
     payment_topic,
     phone_topic,
 )
-from server.payments import Change
+from server.payments import Change, asked_phones
 from twochannel.trace import Trace
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ class Announcer:
         if self._count is not None:
             self._count(row.status)
         _log.info("payment_status", extra={"payment": row.id, **fields})
-        for topic in (payment_topic(row.id), phone_topic(row.phone_id), PAYMENTS):
+        phones = map(phone_topic, asked_phones(row))
+        for topic in (payment_topic(row.id), *phones, PAYMENTS):
             self._notifications.wake(topic)
             if self._relay is not None:
                 self._relay(topic)

@@ -135,13 +135,26 @@ class PaymentMethodAnswer(_Answer):
     removed_ms: int | None
 
 
+class JackPhone(_Answer):
+    """A phone of a jack. ``owner``: else it is a member. ``since_ms``: when it was paired."""
+
+    phone: Thumbprint
+    label: Label
+    owner: bool
+    since_ms: int
+
+
 class JackAnswer(_Answer):
-    """A jack of a phone. ``epoch``: of their pairing."""
+    """A jack of a phone. ``epoch``: of their pairing.
+
+    ``phones``: all of them, for the owner's; a member is told of itself alone.
+    """
 
     jack: Thumbprint
     epoch: Counter
     paired_ms: int
     released_ms: int | None
+    phones: list[JackPhone] = []
 
 
 class JackList(_Answer):

@@ -15,6 +15,7 @@ from twochannel.protocol.instructions import (
     CouplingAnswer,
     CouplingChallenge,
     Instruction,
+    MemberRemoval,
     MethodDefault,
     MethodRemoval,
     Release,
@@ -27,21 +28,22 @@ from twochannel.protocol.payment import Event
 _LOCK_WAIT_MS: Final = 5_000
 
 _MODELS: Final[dict[str, type[Instruction]]] = {
-    model.TYP: model for model in (Coupling, MethodDefault, MethodRemoval, Release, Uncoupling)
+    model.TYP: model
+    for model in (Coupling, MemberRemoval, MethodDefault, MethodRemoval, Release, Uncoupling)
 }
 
 
 def check_instructions(check: Check, records: Records) -> None:
     """Each was signed by its phone; nothing was confirmed with what it had ended."""
     removed: dict[str, int] = {}
-    released: dict[tuple[str, int], int] = {}
+    released: dict[tuple[str, int, str], int] = {}
     for row in records.instructions:
         check.objects += 1
         statement = _read(check, records, row)
         if isinstance(statement, MethodRemoval):
             removed[statement.sub] = row["at_ms"]
         if isinstance(statement, Release):
-            released[statement.sub, statement.epoch] = row["at_ms"]
+            released[statement.sub, statement.epoch, statement.iss] = row["at_ms"]
     for method, row in records.methods.items():
         same = row["removed_ms"] == removed.get(method)
         check.demand(same, f"method {method} was removed at another time than its phone has signed")
@@ -50,8 +52,15 @@ def check_instructions(check: Check, records: Records) -> None:
         if at_ms is not None:
             method_ms = removed.get(payment["payment_method_id"])
             _demand_before(check, payment, at_ms, method_ms, "a payment method was removed")
-            jack_ms = released.get((payment["jack_id"], payment["epoch"]))
-            _demand_before(check, payment, at_ms, jack_ms, "its jack was let go")
+            for owner in _owners(records, payment):
+                jack_ms = released.get((payment["jack_id"], payment["epoch"], owner))
+                _demand_before(check, payment, at_ms, jack_ms, "its jack was let go")
+
+
+def _owners(records: Records, payment: Row) -> list[str]:
+    """Whose release ends the pairing of a payment. A member's ends its membership alone."""
+    of_jack = records.pairings.get(payment["jack_id"], [])
+    return [p["phone_id"] for p in of_jack if p["epoch"] == payment["epoch"]]
 
 
 def _read(check: Check, records: Records, row: Row) -> Instruction | None:

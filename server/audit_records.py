@@ -28,11 +28,11 @@ class Records:
     """One snapshot of the database, then one of the books.
 
     ``history``, ``outbox``, ``statements`` (in the order of the chain) and ``charges`` are grouped
-    by payment, ``refunds`` and the processor's ``booked_refunds`` too, ``pairings`` and
-    ``couplings`` by jack, ``reviews`` by order. ``auth_codes`` are those of all payments in the
-    order in which they were accepted, ``instructions`` what owners have signed about methods and
-    jacks; ``journal`` and its ``checkpoints`` are in their order. ``devices`` are terminals, phones
-    and jacks by id. ``identity``: the server's identity statement.
+    by payment, ``refunds`` and the processor's ``booked_refunds`` too, ``pairings``,
+    ``memberships`` and ``couplings`` by jack, ``reviews`` by order. ``auth_codes`` are those of all
+    payments in the order in which they were accepted, ``instructions`` what owners have signed
+    about methods and jacks; ``journal`` and its ``checkpoints`` are in their order. ``devices`` are
+    terminals, phones and jacks by id. ``identity``: the server's identity statement.
     """
 
     payments: list[Row]
@@ -43,6 +43,7 @@ class Records:
     auth_codes: list[Row]
     devices: dict[str, Row]
     pairings: Groups
+    memberships: Groups
     methods: dict[str, Row]
     instructions: list[Row]
     couplings: Groups
@@ -83,6 +84,7 @@ _DATABASE: Final = {
     "phones": "SELECT id, key, NULL AS merchant_id, revoked_ms, NULL AS last_counter FROM phones",
     "jacks": "SELECT id, key, NULL AS merchant_id, revoked_ms, last_counter FROM jacks",
     "pairings": "SELECT * FROM pairings ORDER BY seq",
+    "memberships": "SELECT * FROM memberships ORDER BY joined_ms, id",
     "methods": "SELECT * FROM payment_methods",
     "couplings": "SELECT * FROM couplings ORDER BY coupled_ms, id",
     "instructions": "SELECT * FROM instructions ORDER BY at_ms, id",
@@ -129,6 +131,7 @@ def read_records(
         auth_codes=rows["auth_codes"],
         devices={row["id"]: row for row in devices},
         pairings=_grouped(rows["pairings"], "jack_id"),
+        memberships=_grouped(rows["memberships"], "jack_id"),
         methods={row["id"]: row for row in rows["methods"]},
         instructions=rows["instructions"],
         couplings=_grouped(rows["couplings"], "jack_id"),
@@ -140,6 +143,17 @@ def read_records(
         identity=identity,
         now_ms=now_ms,
     )
+
+
+def membership_of(records: Records, payment: Row) -> Row | None:
+    """That of the payment's phone when it was asked; None if it is the owner's."""
+    rows = [
+        row
+        for row in records.memberships.get(payment["jack_id"], [])
+        if (row["epoch"], row["phone_id"]) == (payment["epoch"], payment["phone_id"])
+        and row["joined_ms"] <= payment["created_ms"]
+    ]
+    return rows[-1] if rows else None
 
 
 def _read(path: Path, queries: dict[str, str]) -> dict[str, list[Row]]:

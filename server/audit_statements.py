@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from server.audit_records import Check, Records, Row
+from server.audit_records import Check, Records, Row, membership_of
 from server.evidence_chain import verify_evidence
 from server.evidence_file import DeviceKeys, Evidence, EvidenceError
 from twochannel.protocol.chain import (
@@ -96,10 +96,28 @@ def _signed(
     records: Records, row: Row, model: type[S], key: VerifyingKey | Lineage
 ) -> tuple[S, str]:
     """The payment's one statement of this type, verified, and its text."""
-    found = [s["compact"] for s in records.statements.get(row["id"], []) if s["typ"] == model.TYP]
+    found = [s["compact"] for s in _of_payment(records, row) if s["typ"] == model.TYP]
     if len(found) != 1:
         raise _GapError(f"it has {len(found)} statements {model.TYP}")
     return _verified(found[0], model, key), found[0]
+
+
+def _of_payment(records: Records, row: Row) -> list[Row]:
+    """Its statements; of several challenges only that of the phone which has decided."""
+    found: list[Row] = records.statements.get(row["id"], [])
+    if row["asked"] is None:
+        return found
+    return [s for s in found if not _for_another(s, row["phone_id"])]
+
+
+def _for_another(statement: Row, phone: str) -> bool:
+    """A challenge of another phone. What cannot be read is not left out: it is a finding."""
+    if statement["typ"] != Challenge.TYP:
+        return False
+    try:
+        return unverified_claims(statement["compact"]).get("phone") != phone
+    except CodedError:
+        return False
 
 
 def _verified(compact: str, model: type[S], key: VerifyingKey | Lineage) -> S:
@@ -283,13 +301,13 @@ def _evidence(records: Records, row: Row) -> Evidence:
     paired = [p["compact"] for p in of_jack if p["epoch"] == row["epoch"]]
     if not paired:
         raise _GapError("the pairing of its jack and phone is missing")
-    rows = records.statements.get(row["id"], [])
+    member = membership_of(records, row)
     return Evidence(
         payment=row["id"],
         server=records.identity,
-        pairing=paired[0],
+        pairing=member["compact"] if member else paired[0],
         keys=DeviceKeys(
             phone=_key(records, row, "phone").jwk, terminal=_key(records, row, "terminal").jwk
         ),
-        statements=[s["compact"] for s in rows if s["typ"] != AuthCode.TYP],
+        statements=[s["compact"] for s in _of_payment(records, row) if s["typ"] != AuthCode.TYP],
     )

@@ -13,7 +13,7 @@ from typing import Final
 
 from server.audit_instructions import check_couplings, check_instructions
 from server.audit_journal import check_journal
-from server.audit_records import Check, Records, Row
+from server.audit_records import Check, Records, Row, membership_of
 from server.audit_reviews import check_reviews
 from server.audit_statements import (
     check_accepted_once,
@@ -110,7 +110,12 @@ def _demand_not_revoked(check: Check, records: Records, device: str, at_ms: int 
 def _demand_paired(check: Check, records: Records, row: Row, confirmed_ms: int) -> None:
     of_jack = records.pairings.get(row["jack_id"], [])
     current = [p for p in of_jack if p["epoch"] == row["epoch"]]
-    paired = [p["phone_id"] for p in current] == [row["phone_id"]]
+    member = membership_of(records, row)
+    paired = member is not None or [p["phone_id"] for p in current] == [row["phone_id"]]
+    if member is not None and member["ended_ms"] is not None:
+        lasting = confirmed_ms <= member["ended_ms"] + LOCK_WAIT_MS
+        told = f"payment {row['id']} was confirmed by a phone that was no member any more"
+        check.demand(lasting, told)
     check.demand(paired, f"payment {row['id']}: jack and phone were not paired in its epoch")
     for later in of_jack:
         ended = later["epoch"] > row["epoch"] and later["paired_ms"] + LOCK_WAIT_MS < confirmed_ms

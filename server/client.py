@@ -34,6 +34,7 @@ from server.contact import EnrolmentCode, ServerPin, ServerUnreachableError, mee
 from twochannel.protocol.envelope import Statement, digest, unverified_claims
 from twochannel.protocol.instructions import (
     Coupling,
+    MemberRemoval,
     MethodDefault,
     MethodRemoval,
     Release,
@@ -88,6 +89,7 @@ PATHS: Final[dict[type[Statement], str]] = {
     Coupling: "/v1/couplings",
     Uncoupling: "/v1/uncouplings",
     Release: "/v1/releases",
+    MemberRemoval: "/v1/member-removals",
     PaymentRequest: "/v1/payments",
     Confirmation: "/v1/payments/{sub}/confirmation",
     Capture: "/v1/payments/{sub}/captures",
@@ -274,6 +276,14 @@ class ServerClient(ServerConnection):
     async def release(self, jack: str, epoch: int, *, keep: Keep = _forget) -> JackAnswer:
         """Answer for ``jack`` no more, in the ``epoch`` of its pairing."""
         return await self._order(self.draft(Release, sub=jack, epoch=epoch), JackAnswer, keep)
+
+    async def remove_member(
+        self, jack: str, epoch: int, phone: str, *, keep: Keep = _forget
+    ) -> JackAnswer:
+        """Let another phone answer for ``jack`` no more: this one is its owner's."""
+        key = self.signer.key.jwk
+        statement = self.draft(MemberRemoval, sub=jack, epoch=epoch, phone=phone, key=key)
+        return await self._order(statement, JackAnswer, keep)
 
     # --- how
 

@@ -11,21 +11,23 @@ from server.couplings import check_coupled
 from server.expiry import expired
 from server.issuer import Issuer
 from server.kinds import FailureKind, Operation
+from server.members import check_member
 from server.payments import (
     Change,
     PaymentRow,
     add_statement,
+    challenge_of,
     find_payment,
     holds_statement,
     queue_operation,
     settle,
-    statement_of,
     view,
 )
 from server.prepared import AnyRow, Prepared
 from server.schema.parties import jacks, payment_methods, phones, terminals
+from server.withdrawals import others_may_decide
 from twochannel.protocol.chain import check_auth_code, check_confirmation, presence_proven
-from twochannel.protocol.envelope import check_time, unverified_claims
+from twochannel.protocol.envelope import check_time, read_header, unverified_claims
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.payment import CaptureMode, Event, Status, advance
 from twochannel.protocol.statements import (
@@ -58,6 +60,8 @@ _METHOD = Prepared(
         payment_methods.c.removed_ms.is_(None),
     )
 )
+#: Ends that no phone has brought about, or none yet.
+_UNDECIDED = (Status.PENDING, Status.EXPIRED, Status.CANCELED)
 _EVENTS = {Decision.APPROVE: Event.CONFIRM, Decision.DECLINE: Event.DECLINE}
 
 
@@ -90,13 +94,15 @@ def accept_confirmation(
 ) -> Confirmed:
     """Let the owner's decision take effect. Checks, in this order:
 
-    1. the payment is this phone's (``payment_unknown``);
+    1. the phone was asked about the payment (``payment_unknown``);
     2. the same statement again is answered with the payment as it is now;
     3. time (``clock_skew``, ``statement_expired``);
     4. an approval: the phone has not sent too many wrong ones (``too_many_confirmations``);
-    5. the payment is pending (``payment_state``) and not past its time (``statement_expired``);
+    5. the payment is pending (``payment_state``; ``settled_by_other_phone`` if another one of the
+       jack's phones has decided) and not past its time (``statement_expired``);
     6. phone, jack or terminal revoked, or the terminal moved to another merchant or lane
-       (``device_revoked``); pairing replaced or ended (``epoch_outdated``);
+       (``device_revoked``); pairing replaced or ended, or the phone no member any more
+       (``epoch_outdated``);
     7. the links of the chain (``chain_broken``), the auth code's epoch (``epoch_outdated``);
     8. the counter is above the jack's last one (``counter_reused``);
     9. for an approval: presence where the merchant requires it or nobody was asked
@@ -105,54 +111,62 @@ def accept_confirmation(
        (``payment_method_not_coupled``);
     10. statement ids that were used before (``statement_replayed``).
 
-    An approval and the outbox row of its charge are one transaction. What is refused changes
-    nothing.
+    Of several phones one that declines unasked, or away from the jack, leaves the payment to the
+    others (``server.withdrawals``). An approval and the outbox row of its charge are one
+    transaction. What is refused changes nothing.
     """
     confirmation = signed.confirmation
     row = find_payment(connection, payment_id)
-    if row is None or row.phone_id != confirmation.iss:
+    if row is None:
         raise PaymentError(ErrorCode.PAYMENT_UNKNOWN)
+    asked = challenge_of(connection, row, confirmation.iss)
     if holds_statement(connection, payment_id, signed.compact):
         return Confirmed(view(row), None)
     check_time(confirmation, now_ms // 1000)
     if confirmation.decision is Decision.APPROVE:
         failed = FailureKind.CONFIRMATION
         allowances.check_failures(connection, failed, confirmation.iss, now_ms)
-    _check_open(row, _EVENTS[confirmation.decision], now_ms)
-    jack = _check_pairing(connection, row)
-    challenge = _check_chain(connection, row, signed)
+    _check_open(row, confirmation, now_ms)
+    jack = _check_pairing(connection, row, confirmation.iss)
+    challenge = _check_chain(row, asked, signed)
     _check_counter(signed.auth_code, jack)
     if confirmation.decision is Decision.APPROVE:
         _check_approval(connection, challenge, signed)
         method = str(confirmation.payment_method)
-        check_coupled(connection, method, row.jack_id, row.phone_id)
-    _store(connection, row, signed)
+        check_coupled(connection, method, row.jack_id, confirmation.iss)
+    elif others_may_decide(connection, row, confirmation, now_ms):
+        return Confirmed(view(row), None)
+    _store(connection, row, asked, signed)
     return _take_effect(connection, row, confirmation, now_ms, issuer)
 
 
-def _check_open(row: PaymentRow, event: Event, now_ms: int) -> None:
+def _check_open(row: PaymentRow, confirmation: Confirmation, now_ms: int) -> None:
+    event = _EVENTS[confirmation.decision]
     status = Status(row.status)
+    if confirmation.iss != row.phone_id and status not in _UNDECIDED:
+        raise PaymentError(ErrorCode.SETTLED_BY_OTHER_PHONE)
     advance(status, event, CaptureMode(row.capture))
     if expired(row, now_ms):
         raise StatementError(ErrorCode.STATEMENT_EXPIRED, "the payment's time is over")
 
 
-def _check_pairing(connection: Connection, row: PaymentRow) -> AnyRow:
-    """The jack, still paired with the payment's phone, and all three devices in force."""
-    devices = {"jack": row.jack_id, "phone": row.phone_id, "terminal": row.terminal_id}
+def _check_pairing(connection: Connection, row: PaymentRow, phone: str) -> AnyRow:
+    """The jack, still paired with the phone that decides, and all three devices in force."""
+    devices = {"jack": row.jack_id, "phone": phone, "terminal": row.terminal_id}
     jack = _JACK.one(connection, devices)
     revoked_ms = {jack.revoked_ms, jack.phone_revoked_ms, jack.terminal_revoked_ms}
     if revoked_ms != {None}:
         raise PaymentError(ErrorCode.DEVICE_REVOKED)
     if (jack.merchant_id, jack.lane) != (row.merchant_id, row.lane):
         raise PaymentError(ErrorCode.DEVICE_REVOKED, "the terminal serves another lane now")
-    if jack.epoch != row.epoch or jack.phone_id != row.phone_id or jack.released_ms is not None:
+    if jack.epoch != row.epoch or jack.released_ms is not None:
         raise PaymentError(ErrorCode.EPOCH_OUTDATED)
+    if jack.phone_id != phone:
+        check_member(connection, row.jack_id, phone)
     return jack
 
 
-def _check_chain(connection: Connection, row: PaymentRow, signed: SignedConfirmation) -> Challenge:
-    compact = statement_of(connection, row.id, Challenge.TYP).compact
+def _check_chain(row: PaymentRow, compact: str, signed: SignedConfirmation) -> Challenge:
     # Its signature is this server's own; that these bytes are what phone and jack were shown, both
     # have signed: each link is the hash of them.
     challenge = Challenge.from_claims(unverified_claims(compact))
@@ -184,8 +198,12 @@ def _check_approval(
         raise PaymentError(ErrorCode.PAYMENT_METHOD_UNKNOWN)
 
 
-def _store(connection: Connection, row: PaymentRow, signed: SignedConfirmation) -> None:
+def _store(connection: Connection, row: PaymentRow, asked: str, signed: SignedConfirmation) -> None:
     confirmation, auth_code = signed.confirmation, signed.auth_code
+    if confirmation.iss != row.phone_id:
+        # The owner's is there from the beginning; that of another phone once it has decided.
+        challenge = Challenge.from_claims(unverified_claims(asked))
+        add_statement(connection, row.id, challenge, read_header(asked).kid, asked)
     if auth_code is not None:
         add_statement(
             connection,
@@ -211,6 +229,7 @@ def _take_effect(
         issuer,
         reason=None if approves else confirmation.decided_by.value,
         payment_method_id=confirmation.payment_method if approves else None,
+        phone_id=confirmation.iss if row.asked else None,
     )
     if approves:
         queue_operation(connection, row, Operation.CHARGE, row.amount_minor, now_ms)

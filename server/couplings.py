@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, insert, select, updat
 
 from server.instructions import Signed, admit, repeated
 from server.issuer import Issuer
+from server.members import check_member
 from server.prepared import Prepared
 from server.schema.parties import couplings, jacks, payment_methods
 from twochannel.protocol.envelope import sign
@@ -92,8 +93,10 @@ def challenge_jack(
     """
     _check_method(connection, method, phone)
     row = connection.execute(_JACK, {"jack": jack}).one_or_none()
-    if row is None or row.phone_id != phone or not _in_force(row):
+    if row is None or not _in_force(row):
         raise CodedError(ErrorCode.EPOCH_OUTDATED)
+    if row.phone_id != phone:
+        check_member(connection, jack, phone)
     challenge = CouplingChallenge(
         iss=issuer.server_id,
         aud=jack,
@@ -176,9 +179,10 @@ def _check(connection: Connection, coupling: SignedCoupling, now_ms: int) -> Non
         raise StatementError(ErrorCode.STATEMENT_EXPIRED, "the challenge's time is over")
     _check_method(connection, statement.sub, statement.iss)
     row = connection.execute(_JACK, {"jack": challenge.aud}).one()
-    paired = (row.phone_id, row.epoch) == (statement.iss, coupling.answer.epoch)
-    if not paired or not _in_force(row):
+    if row.epoch != coupling.answer.epoch or not _in_force(row):
         raise CodedError(ErrorCode.EPOCH_OUTDATED)
+    if row.phone_id != statement.iss:
+        check_member(connection, challenge.aud, statement.iss)
     if connection.scalar(_USED, {"challenge": challenge.jti}):
         raise StatementError(ErrorCode.STATEMENT_REPLAYED, "the challenge was used before")
 

@@ -63,14 +63,16 @@ def meet(evidence: Evidence, trusted_server: str | None) -> tuple[Parties, list[
     except StatementError as error:
         raise EvidenceError("keys", error.detail) from None
     try:
-        jack, epoch = _paired(evidence.pairing, server_id, phone)
+        jack, pairing = _paired(evidence.pairing, server_id, phone)
     except StatementError as error:
         raise EvidenceError("pairing", error.detail) from None
     text = (
         f"Jack {short(jack.kid)} and phone {short(phone.kid)} both signed that they belong"
-        f" together (pairing {epoch} of this jack)."
+        f" together (pairing {pairing.epoch} of this jack)."
     )
-    parties = Parties(server_id, lineage, jack, phone, terminal, epoch)
+    if pairing.owner is not None:
+        text += f" The owner's phone {short(pairing.owner)} had invited it as a member."
+    parties = Parties(server_id, lineage, jack, phone, terminal, pairing.epoch)
     return parties, [first, Step("pairing", Role.PHONE, phone.kid, text)]
 
 
@@ -114,8 +116,8 @@ def _trust(lineage: Lineage, trusted_server: str | None) -> Step:
     return Step("server", Role.SERVER, key.kid, text)
 
 
-def _paired(compact: str, server_id: str, phone: VerifyingKey) -> tuple[VerifyingKey, int]:
-    """The jack's key and the epoch in which it and ``phone`` belong together."""
+def _paired(compact: str, server_id: str, phone: VerifyingKey) -> tuple[VerifyingKey, Pairing]:
+    """The jack's key, and its word that it and ``phone`` belong together."""
     acceptance = verify(compact, PairingAcceptance, phone, audience=server_id)
     demand(acceptance.iss == phone.kid, "the acceptance comes from another phone")
     claimed = Pairing.from_claims(unverified_claims(acceptance.pairing))
@@ -126,4 +128,4 @@ def _paired(compact: str, server_id: str, phone: VerifyingKey) -> tuple[Verifyin
     demand(pairing.iss == jack.kid, "the pairing comes from another jack")
     demand(pairing.sub == phone.kid, "the jack was paired with another phone")
     demand(acceptance.sub == jack.kid, "the phone accepted another jack")
-    return jack, pairing.epoch
+    return jack, pairing

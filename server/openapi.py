@@ -16,6 +16,7 @@ from twochannel.protocol.envelope import Statement
 from twochannel.protocol.errors import PROBLEMS, ErrorCode
 from twochannel.protocol.instructions import (
     Coupling,
+    MemberRemoval,
     MethodDefault,
     MethodRemoval,
     Release,
@@ -79,6 +80,7 @@ _STATEMENTS: Final[tuple[type[Statement], ...]] = (
     Enrolment,
     Method,
     MethodDefault,
+    MemberRemoval,
     MethodRemoval,
     PairingAcceptance,
     PaymentRequest,

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
+from server.members import join
 from server.registry import check_not_revoked, check_one_role
-from server.schema.parties import jacks, pairings
+from server.schema.parties import jacks, memberships, pairings
 from server.store import in_turn
 from twochannel.protocol.envelope import check_time, digest, unverified_claims, verify
 from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
@@ -65,7 +66,8 @@ def store_pairing(
 
     the same statement again (answered as before); time; phone or jack revoked
     (``device_revoked``); an epoch that is not above the stored one (``epoch_outdated``); a jack's
-    key that has another role, or a beacon key that is another jack's (``issuer_wrong``).
+    key that has another role, or a beacon key that is another jack's (``issuer_wrong``). A pairing
+    that names the jack's owner makes a member of the phone (``server.members``).
     """
     pairing = accepted.pairing
     answer: dict[str, object] = {
@@ -73,12 +75,15 @@ def store_pairing(
         "phone": pairing.sub,
         "epoch": pairing.epoch,
     }
-    repeated = select(pairings.c.seq).where(pairings.c.digest == digest(accepted.compact))
-    if connection.scalar(repeated) is not None:
+    own_digest = digest(accepted.compact)
+    if _repeated(connection, own_digest):
         return answer, False
     check_time(accepted.acceptance, now_ms // 1000)
     check_not_revoked(connection, Role.PHONE, pairing.sub)
     check_not_revoked(connection, Role.JACK, pairing.iss)
+    if pairing.owner is not None:
+        join(connection, pairing, own_digest, accepted.compact, now_ms)
+        return answer, True
     epoch = connection.scalar(select(jacks.c.epoch).where(jacks.c.id == pairing.iss))
     if epoch is not None and pairing.epoch <= epoch:
         raise CodedError(ErrorCode.EPOCH_OUTDATED)
@@ -91,12 +96,19 @@ def store_pairing(
             jack_id=pairing.iss,
             epoch=pairing.epoch,
             phone_id=pairing.sub,
-            digest=digest(accepted.compact),
+            digest=own_digest,
             compact=accepted.compact,
             paired_ms=now_ms,
         )
     )
     return answer, True
+
+
+def _repeated(connection: Connection, own_digest: str) -> bool:
+    return any(
+        connection.scalar(select(table.c.digest).where(table.c.digest == own_digest)) is not None
+        for table in (pairings, memberships)
+    )
 
 
 def _check_beacon_key(connection: Connection, identity: Identity) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Connection, Table, func, select
 
 from server.registry import RegistryError, find_merchant
 from server.schema.orders import refunds
-from server.schema.parties import jacks, pairings, phones, terminals
+from server.schema.parties import jacks, memberships, pairings, phones, terminals
 from server.schema.payments import payments
 from server.webhook_endpoints import list_endpoints
 from twochannel.protocol.statements import Role
@@ -32,6 +32,7 @@ def show_device(connection: Connection, role: Role, device_id: str) -> dict[str,
     shown["payments"] = _payments(connection, payments.c[f"{role}_id"], device_id)
     if role is not Role.TERMINAL:
         shown["pairings"] = _pairings(connection, pairings.c[f"{role}_id"], device_id)
+        shown["memberships"] = _memberships(connection, memberships.c[f"{role}_id"], device_id)
     return shown
 
 
@@ -62,6 +63,24 @@ def _pairings(connection: Connection, column: Column[Any], value: str) -> list[d
     ).where(column == value)
     rows = connection.execute(query.order_by(pairings.c.seq))
     return [dict(row._mapping) for row in rows]
+
+
+def _memberships(connection: Connection, column: Column[Any], value: str) -> list[dict[str, Any]]:
+    """Of further phones, also those that have ended."""
+    query = (
+        select(
+            memberships.c.jack_id,
+            memberships.c.phone_id,
+            phones.c.label,
+            memberships.c.epoch,
+            memberships.c.joined_ms,
+            memberships.c.ended_ms,
+        )
+        .join(phones, phones.c.id == memberships.c.phone_id)
+        .where(column == value)
+        .order_by(memberships.c.joined_ms, memberships.c.id)
+    )
+    return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def recent_refunds(

@@ -20,7 +20,7 @@ from server.kinds import Operation, PhoneEventKind
 from server.prepared import AnyRow, Prepared
 from server.schema.notices import phone_events
 from server.schema.orders import outbox
-from server.schema.payments import payment_events, payments, statements
+from server.schema.payments import challenges, payment_events, payments, statements
 from server.settlement import Ended, Figures, causes, has_receipt
 from server.store import in_turn
 from server.webhook_events import tell_merchant
@@ -28,7 +28,7 @@ from twochannel.protocol.envelope import Statement, digest, sign
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.limits import HOLD_LIFETIME_S
 from twochannel.protocol.payment import CaptureMode, Event, Status, advance
-from twochannel.protocol.statements import Receipt
+from twochannel.protocol.statements import Challenge, Receipt
 
 PaymentRow = AnyRow
 
@@ -77,6 +77,12 @@ _TURNS = Prepared(
 )
 _QUEUE = Prepared(insert(outbox).inline())
 _TELL = Prepared(insert(phone_events).inline())
+_KEEP_CHALLENGE = Prepared(insert(challenges).inline())
+_CHALLENGE = Prepared(
+    select(challenges).where(
+        challenges.c.payment_id == bindparam("payment"), challenges.c.phone_id == bindparam("phone")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,28 @@ def get_payment(connection: Connection, payment_id: str) -> PaymentRow:
     if row is None:
         raise PaymentError(ErrorCode.PAYMENT_UNKNOWN)
     return row
+
+
+def asked_phones(row: PaymentRow) -> tuple[str, ...]:
+    """Ids of the phones that were asked, in one order: the owner's, and members."""
+    return tuple(row.asked.split(",")) if row.asked else (row.phone_id,)
+
+
+def keep_challenge(connection: Connection, payment_id: str, phone_id: str, compact: str) -> None:
+    """What one of several phones is asked, until one of them has decided."""
+    values = {"payment_id": payment_id, "phone_id": phone_id, "compact": compact}
+    _KEEP_CHALLENGE.count(connection, values)
+
+
+def challenge_of(connection: Connection, row: PaymentRow, phone_id: str) -> str:
+    """What a phone of the payment was asked. Raises PaymentError (``payment_unknown``)."""
+    if row.asked is None and phone_id == row.phone_id:
+        return str(statement_of(connection, row.id, Challenge.TYP).compact)
+    asked = {"payment": row.id, "phone": phone_id}
+    found = _CHALLENGE.one_or_none(connection, asked) if row.asked else None
+    if found is None:
+        raise PaymentError(ErrorCode.PAYMENT_UNKNOWN)
+    return str(found.compact)
 
 
 def view(row: PaymentRow) -> dict[str, object]:
@@ -236,11 +264,13 @@ def settle(
     processor_reference: str | None = None,
     reason: str | None = None,
     payment_method_id: str | None = None,
+    phone_id: str | None = None,
 ) -> Change:
     """Apply ``event``; keep its history; where the new state calls for it, issue the receipt.
 
     ``row``: the payment as it is now. ``amount_minor``: what the processor took or holds, None
-    for all that was asked for. Raises PaymentError: ``payment_state``, ``amount_exceeded``.
+    for all that was asked for. ``phone_id``: who decided, of several. Raises PaymentError:
+    ``payment_state``, ``amount_exceeded``.
     """
     before = Status(row.status)
     after = advance(before, event, CaptureMode(row.capture))
@@ -257,6 +287,8 @@ def settle(
         "operation": None,
         "reason": reason,
     }
+    if phone_id is not None:
+        values["phone_id"] = phone_id
     if after is Status.AUTHORIZED:
         values["hold_expires_ms"] = at_ms + HOLD_LIFETIME_S * 1000
     if has_receipt(after):
@@ -344,7 +376,8 @@ def _receipt(
 def _change(
     connection: Connection, payment_id: str, values: dict[str, object], at_ms: int
 ) -> PaymentRow:
-    """Change the payment and tell its phone; the new row."""
+    """Change the payment and tell its phones; the new row."""
     row = _CHANGE.one(connection, {"payment": payment_id, **values})
-    tell_phone(connection, row.phone_id, row.id, PhoneEventKind.PAYMENT, at_ms)
+    for phone_id in asked_phones(row):
+        tell_phone(connection, phone_id, row.id, PhoneEventKind.PAYMENT, at_ms)
     return row

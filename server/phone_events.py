@@ -12,9 +12,8 @@ from server.payments import view
 from server.prepared import AnyRow, Prepared
 from server.schema.notices import phone_events
 from server.schema.parties import phones
-from server.schema.payments import payments, statements
+from server.schema.payments import challenges, payments, statements
 from twochannel.protocol.payment import Status
-from twochannel.protocol.statements import Challenge
 
 #: Events of one look: bounds what a phone that was away for long makes the server read at once.
 MAX_EVENTS: Final = 100
@@ -29,12 +28,24 @@ class PhoneEvent:
     data: dict[str, object]
 
 
+#: The place of the owner's challenge in the chain.
+_CHALLENGE: Final = 2
 _EVENTS = (
-    select(phone_events.c.seq, phone_events.c.kind, payments, statements.c.compact)
+    select(
+        phone_events.c.seq,
+        phone_events.c.kind,
+        payments,
+        func.coalesce(challenges.c.compact, statements.c.compact).label("compact"),
+    )
     .join(payments, payments.c.id == phone_events.c.payment_id)
     .join(
         statements,
-        (statements.c.payment_id == payments.c.id) & (statements.c.typ == Challenge.TYP),
+        (statements.c.payment_id == payments.c.id) & (statements.c.position == _CHALLENGE),
+    )
+    .outerjoin(
+        challenges,
+        (challenges.c.payment_id == payments.c.id)
+        & (challenges.c.phone_id == phone_events.c.phone_id),
     )
     .join(phones, phones.c.id == phone_events.c.phone_id)
     .where(phone_events.c.phone_id == bindparam("phone"), phones.c.revoked_ms.is_(None))
@@ -44,13 +55,14 @@ _OPEN = Prepared(
     _EVENTS.where(
         phone_events.c.kind == PhoneEventKind.CHALLENGE.value,
         payments.c.status == Status.PENDING.value,
+        challenges.c.withdrawn_ms.is_(None),
     )
 )
 _AFTER = Prepared(
     _EVENTS.where(
         phone_events.c.seq > bindparam("seq"),
         (phone_events.c.kind == PhoneEventKind.PAYMENT.value)
-        | (payments.c.status == Status.PENDING.value),
+        | ((payments.c.status == Status.PENDING.value) & challenges.c.withdrawn_ms.is_(None)),
     ).limit(MAX_EVENTS)
 )
 _NEWEST = Prepared(

@@ -5,11 +5,19 @@ Every function is a part of a transaction (``server.store``); signatures were ve
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from server.instructions import Signed, admit, repeated
+from server.members import (
+    check_member,
+    end,
+    jack_view,
+    member_view,
+    memberships_of,
+    newest_membership,
+)
 from server.schema.parties import jacks
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.instructions import Release
@@ -28,12 +36,14 @@ _RELEASE: Final = update(jacks).where(jacks.c.id == bindparam("jack"))
 
 
 def list_jacks(connection: Connection, phone_id: str) -> list[dict[str, object]]:
-    """The jacks that this phone pays with, in the order of their pairings."""
-    return [_view(row) for row in connection.execute(_OF_PHONE, {"phone": phone_id})]
+    """The jacks that this phone pays with, its own first, in the order of their pairings."""
+    own = [jack_view(connection, r) for r in connection.execute(_OF_PHONE, {"phone": phone_id})]
+    return own + [member_view(member) for member in memberships_of(connection, phone_id)]
 
 
 def release_jack(connection: Connection, signed: Signed[Release], now_ms: int) -> dict[str, object]:
-    """End a pairing, so that nothing is charged with the jack until it is paired anew.
+    """End a pairing, so that nothing is charged with the jack until it is paired anew; or a
+    membership, if the phone is a member.
 
     Checks, in this order:
 
@@ -46,21 +56,18 @@ def release_jack(connection: Connection, signed: Signed[Release], now_ms: int) -
     release = signed.statement
     if not repeated(connection, signed):
         admit(connection, signed, lambda: _check_paired(connection, release), now_ms)
-        connection.execute(_RELEASE, {"jack": release.sub, "released_ms": now_ms})
-    return _view(connection.execute(_FIND, {"jack": release.sub}).one())
+        if not end(connection, release.sub, release.iss, now_ms):
+            connection.execute(_RELEASE, {"jack": release.sub, "released_ms": now_ms})
+    left = newest_membership(connection, release.sub, release.iss)
+    if left is not None and left.epoch == release.epoch:
+        return member_view(left, released_ms=left.ended_ms)
+    return jack_view(connection, connection.execute(_FIND, {"jack": release.sub}).one())
 
 
 def _check_paired(connection: Connection, release: Release) -> None:
     row = connection.execute(_FIND, {"jack": release.sub}).one_or_none()
-    paired = row is not None and (row.phone_id, row.epoch) == (release.iss, release.epoch)
-    if row is None or not paired or row.released_ms is not None or row.revoked_ms is not None:
+    current = row is not None and row.epoch == release.epoch
+    if row is None or not current or row.released_ms is not None or row.revoked_ms is not None:
         raise CodedError(ErrorCode.EPOCH_OUTDATED)
-
-
-def _view(row: Row[Any]) -> dict[str, object]:
-    return {
-        "jack": row.id,
-        "epoch": row.epoch,
-        "paired_ms": row.paired_ms,
-        "released_ms": row.released_ms,
-    }
+    if row.phone_id != release.iss:
+        check_member(connection, release.sub, release.iss)

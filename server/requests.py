@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, insert, literal_column, select
@@ -11,12 +12,15 @@ from server.allowances import Allowances
 from server.expiry import expire, expired
 from server.issuer import Issuer
 from server.kinds import FailureKind, PhoneEventKind
+from server.members import members_of
 from server.payments import (
     Change,
     PaymentRow,
     add_statement,
+    asked_phones,
     find_payment,
     holds_statement,
+    keep_challenge,
     tell_phone,
     view,
 )
@@ -28,6 +32,7 @@ from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
 from twochannel.protocol.limits import CHALLENGE_LIFETIME_S
 from twochannel.protocol.payment import INITIAL
 from twochannel.protocol.statements import Challenge, Merchant, PaymentRequest, Presence
+from twochannel.protocol.wire import base64url
 
 _MERCHANT = Prepared(
     select(merchants, terminals.c.lane, terminals.c.revoked_ms)
@@ -116,14 +121,20 @@ def accept_request(
     changes = _check_free(connection, request.iss, jack.id, fresh, issuer)
     allowances.check_prompts(connection, jack.id, fresh.now_ms)
     expires_s = min(request.exp, now_s + CHALLENGE_LIFETIME_S)
-    row = _insert_payment(connection, request, jack, merchant, fresh, expires_s)
+    members = [member.phone_id for member in members_of(connection, jack.id)]
+    row = _insert_payment(connection, request, jack, members, merchant, fresh, expires_s)
     add_statement(connection, request.jti, request, signed.kid, signed.compact)
-    challenge = _challenge(signed, jack, merchant, fresh, issuer, expires_s)
     # Once: it may be another one a moment later.
     signer = issuer.signer
-    compact = sign(challenge, signer)
-    add_statement(connection, request.jti, challenge, signer.key.kid, compact)
-    tell_phone(connection, jack.phone_id, request.jti, PhoneEventKind.CHALLENGE, fresh.now_ms)
+    for phone in (jack.phone_id, *members):
+        challenge = _challenge(signed, jack, phone, merchant, fresh, issuer, expires_s)
+        compact = sign(challenge, signer)
+        if phone == jack.phone_id:
+            add_statement(connection, request.jti, challenge, signer.key.kid, compact)
+        if members:
+            keep_challenge(connection, request.jti, phone, compact)
+    for phone in asked_phones(row):
+        tell_phone(connection, phone, request.jti, PhoneEventKind.CHALLENGE, fresh.now_ms)
     return Requested(view(row), True, (*changes, Change(row)))
 
 
@@ -171,6 +182,7 @@ def _insert_payment(
     connection: Connection,
     request: PaymentRequest,
     jack: AnyRow,
+    members: list[str],
     merchant: AnyRow,
     fresh: Fresh,
     expires_s: int,
@@ -188,6 +200,7 @@ def _insert_payment(
         "jack_id": jack.id,
         "epoch": jack.epoch,
         "phone_id": jack.phone_id,
+        "asked": ",".join(sorted([jack.phone_id, *members])) if members else None,
         "lane": request.lane,
         "lane_digest": request.lane_digest,
         "reference": request.reference,
@@ -206,11 +219,14 @@ def _insert_payment(
 def _challenge(
     signed: SignedRequest,
     jack: AnyRow,
+    phone: str,
     merchant: AnyRow,
     fresh: Fresh,
     issuer: Issuer,
     expires_s: int,
 ) -> Challenge:
+    """What one phone is asked. Each has a nonce of its own, made of the payment's."""
+    own = phone == jack.phone_id
     request = signed.request
     return Challenge(
         iss=issuer.server_id,
@@ -226,7 +242,12 @@ def _challenge(
         lane=request.lane,
         lane_digest=request.lane_digest,
         presence=Presence(merchant.presence),
-        phone=jack.phone_id,
-        nonce=fresh.nonce,
+        phone=phone,
+        nonce=fresh.nonce if own else _nonce_for(phone, fresh.nonce),
         match_code=fresh.match_code,
     )
+
+
+def _nonce_for(phone: str, nonce: str) -> str:
+    hashed = hashlib.sha256(f"{nonce}.{phone}".encode()).digest()
+    return base64url(hashed[:16])

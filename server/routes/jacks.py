@@ -9,12 +9,13 @@ from starlette.responses import JSONResponse
 
 from server.answers import JackAnswer, JackList
 from server.instructions import Signed
+from server.members import remove_member
 from server.openapi import STATEMENT_CODES, Door, door, statement_body
 from server.releases import list_jacks, release_jack
 from server.services import services_of
 from twochannel import intake
 from twochannel.protocol.errors import ErrorCode
-from twochannel.protocol.instructions import Release
+from twochannel.protocol.instructions import MemberRemoval, Release
 from twochannel.protocol.statements import Role
 
 router = APIRouter(route_class=Door)
@@ -52,4 +53,24 @@ async def release(request: Request) -> JSONResponse:
     signed = Signed(statement, compact)
     return JSONResponse(
         await services.store.write(lambda c: release_jack(c, signed, services.now_ms()))
+    )
+
+
+@router.post(
+    "/v1/member-removals",
+    **door(
+        "removeMember",
+        "End the membership of another phone of the jack",
+        body=statement_body(MemberRemoval),
+        answers={200: JackAnswer},
+        codes=(*STATEMENT_CODES, ErrorCode.EPOCH_OUTDATED),
+    ),
+)
+async def remove(request: Request) -> JSONResponse:
+    services = services_of(request)
+    compact = await intake.statement_body(request)
+    statement, _ = await services.keyring.read(compact, MemberRemoval, Role.PHONE)
+    signed = Signed(statement, compact)
+    return JSONResponse(
+        await services.store.write(lambda c: remove_member(c, signed, services.now_ms()))
     )

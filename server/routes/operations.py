@@ -75,6 +75,7 @@ async def read_auth_code(
         answers={200: PaymentAnswer},
         codes=(
             *_ORDER_CODES,
+            ErrorCode.SETTLED_BY_OTHER_PHONE,
             ErrorCode.EPOCH_OUTDATED,
             ErrorCode.COUNTER_REUSED,
             ErrorCode.PRESENCE_MISSING,

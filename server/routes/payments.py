@@ -13,7 +13,7 @@ from server.answers import PaymentAnswer, PaymentList
 from server.kinds import FailureKind
 from server.openapi import PAYMENT_ID, PREFER, STATEMENT_CODES, Door, door, statement_body
 from server.payment_list import PARAMETERS, list_payments, read_page
-from server.payments import PaymentRow, get_payment, view
+from server.payments import PaymentRow, asked_phones, get_payment, view
 from server.preference import applied, wait_preference_s
 from server.requests import Fresh, Requested, SignedRequest, accept_request
 from server.services import Device, Services, services_of
@@ -160,6 +160,6 @@ def own_payment(connection: Connection, device: Device, payment_id: str) -> Paym
     """The payment, if it is this device's. Raises CodedError."""
     device.check(connection)
     row = get_payment(connection, payment_id)
-    if device.id not in (row.terminal_id, row.phone_id):
+    if device.id not in (row.terminal_id, *asked_phones(row)):
         raise PaymentError(ErrorCode.PAYMENT_UNKNOWN)
     return row

@@ -81,6 +81,31 @@ pairings = Table(
     sqlite_autoincrement=True,
 )
 
+#: Further phones of a jack, in the pairing of ``epoch``. ``id``: the ``jti`` of the jack's word for
+#: it. A phone that joins again has another row.
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("jack_id", ForeignKey("jacks.id"), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("phone_id", ForeignKey("phones.id"), nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("compact", Text, nullable=False),
+    Column("joined_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Index("ix_memberships_phone", "phone_id"),
+)
+_MEMBER = memberships.c.ended_ms.is_(None)
+Index(
+    "uq_memberships_lasting",
+    memberships.c.jack_id,
+    memberships.c.phone_id,
+    unique=True,
+    sqlite_where=_MEMBER,
+    postgresql_where=_MEMBER,
+)
+
 #: ``hash``: SHA-256 of the code, hex. The code itself is shown once and never stored.
 enrolment_codes = Table(
     "enrolment_codes",

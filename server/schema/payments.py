@@ -23,7 +23,8 @@ from twochannel.protocol.limits import MAX_AMOUNT_MINOR
 from twochannel.protocol.payment import CaptureMode, Event, Status
 
 #: ``amount_minor`` is what the owner is asked for. ``operation``: capture or void under way.
-#: ``merchant_name`` and ``presence`` are the registry's at the time of the request.
+#: ``merchant_name`` and ``presence`` are the registry's at the time of the request. ``phone_id``:
+#: the owner's, until another phone has decided. ``asked``: ids of all, if several.
 payments = Table(
     "payments",
     metadata,
@@ -56,6 +57,7 @@ payments = Table(
     Column("expires_s", BigInteger, nullable=False),
     Column("settled_ms", BigInteger),
     Column("hold_expires_ms", BigInteger),
+    Column("asked", Text),
     ForeignKeyConstraint(["jack_id", "epoch"], ["pairings.jack_id", "pairings.epoch"]),
     one_of("status", Status),
     one_of("capture", CaptureMode),
@@ -144,6 +146,17 @@ statements = Table(
     Column("compact", Text, nullable=False),
     UniqueConstraint("payment_id", "position"),
     CheckConstraint("position >= 1", name="position_counts"),
+)
+
+#: What each phone was sent by a payment that has asked several. ``withdrawn_ms``: it will not
+#: decide.
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("payment_id", ForeignKey("payments.id"), primary_key=True),
+    Column("phone_id", ForeignKey("phones.id"), primary_key=True),
+    Column("compact", Text, nullable=False),
+    Column("withdrawn_ms", BigInteger),
 )
 
 #: The history: each row one step of the transition table.

@@ -272,6 +272,12 @@ def applications(jack: Jack, desk: PairingDesk) -> tuple[ASGIApp, ASGIApp]:
         jack.synchronised += 1
         jack.changed()
 
+    async def invite(compact: str) -> None:
+        if jack.services is not None:
+            await jack.services.open_for_member(compact)
+        else:
+            desk.invite(compact)
+
     paired = PairedService(
         jack.id,
         jack.memory,
@@ -285,6 +291,8 @@ def applications(jack: Jack, desk: PairingDesk) -> tuple[ASGIApp, ASGIApp]:
             "clock": "trusted" if jack.clock.trusted else "unsynchronised",
         },
         on_synchronised=synchronised,
+        invite=invite,
+        remove=desk.remove,
     )
     return paired.app(), PairingService(desk).app()
 

@@ -27,7 +27,7 @@ def test_a_new_memory_knows_its_claim_secret_and_nothing_else(path: Path) -> Non
         assert (state.owner, state.claim_secret, state.wrong_tries) == (None, SECRET, 0)
         assert memory.clock() is None
         assert memory.counter() == 0
-        assert memory.answered("none") is None
+        assert memory.answered("none", "nobody") is None
     assert Memory.initialised(path)
     assert path.stat().st_mode & 0o777 == 0o600
 

@@ -180,7 +180,7 @@ def test_an_announcement_is_read() -> None:
     text = hint(link_key, "0123456789abcdef")
     read = read_service(service("0123456789abcdef", {"v": "1", "h": text, "p": "65535"}))
     assert (read.instance, read.port) == ("0123456789abcdef", 4000)
-    assert (read.hint, read.pairing_port) == (text, 65535)
+    assert (read.hints, read.pairing_port) == ((text,), 65535)
     assert len(read.hosts) == MAX_HOSTS
 
 

@@ -54,6 +54,7 @@ class ErrorCode(StrEnum):
     REFUND_UNKNOWN = "refund_unknown"
     PAYMENT_CONFLICT = "payment_conflict"
     PAYMENT_STATE = "payment_state"
+    SETTLED_BY_OTHER_PHONE = "settled_by_other_phone"
     JACK_BUSY = "jack_busy"
     TERMINAL_BUSY = "terminal_busy"
     AMOUNT_EXCEEDED = "amount_exceeded"
@@ -181,6 +182,11 @@ PROBLEMS: Final[dict[ErrorCode, Problem]] = {
     ),
     ErrorCode.PAYMENT_STATE: Problem(
         409, "The payment is in another state", "Read the payment and act on its status."
+    ),
+    ErrorCode.SETTLED_BY_OTHER_PHONE: Problem(
+        409,
+        "Another phone of this jack has decided on the payment",
+        "Nothing is left to do; ask whoever has the other phone.",
     ),
     ErrorCode.JACK_BUSY: Problem(
         409, "The jack has an open payment", "Wait for that payment or cancel it."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from twochannel.protocol.keys import Thumbprint
+from twochannel.protocol.keys import Jwk, Thumbprint
 from twochannel.protocol.statements import (
     Addressed,
     Compact,
@@ -84,4 +84,31 @@ class Release(Instruction):
     TYP: ClassVar[str] = "release+jwt"
 
     sub: Thumbprint
+    epoch: Counter
+
+
+class MemberInvitation(Addressed):
+    """Owner's phone to jack: whoever shows the secret with this SHA-256 may pair as a member.
+
+    ``key``: the owner's, of which the jack knows the thumbprint alone.
+    """
+
+    TYP: ClassVar[str] = "member-invitation+jwt"
+
+    key: Jwk
+    epoch: Counter
+    secret_sha256: Digest
+
+
+class MemberRemoval(Instruction):
+    """Owner's phone to server and jack: ``phone`` is a member of the jack ``sub`` no more.
+
+    ``key``: as in the invitation.
+    """
+
+    TYP: ClassVar[str] = "member-removal+jwt"
+
+    sub: Thumbprint
+    key: Jwk
+    phone: Thumbprint
     epoch: Counter

@@ -24,6 +24,8 @@ ENROLMENT_CODE_LIFETIME_S: Final = 15 * 60
 PAIRING_WINDOW_S: Final = 60
 #: 128-bit claim secrets cannot be guessed in five tries; five allow for typing errors.
 MAX_CLAIM_TRIES: Final = 5
+#: Phones of one jack besides its owner's: a household, and few enough for one mDNS record.
+MAX_MEMBERS: Final = 7
 #: The jack remembers a lane nonce for one challenge lifetime.
 LANE_NONCE_MEMORY_S: Final = 60.0
 #: Ten times the lane frame's interval, with room for loss; longer would hold up a queue.

@@ -334,13 +334,18 @@ class PairingRequest(Addressed):
 
 
 class Pairing(Addressed):
-    """Jack to server, by way of the phone: ``sub`` is the phone it belongs to from ``epoch`` on."""
+    """Jack to server, by way of the phone: ``sub`` is the phone it belongs to from ``epoch`` on.
+
+    ``owner``: null, or the phone that it belongs to already and that has invited ``sub``, which is
+    then a member.
+    """
 
     TYP: ClassVar[str] = "pairing+jwt"
 
     sub: Thumbprint
     identity: Compact
     epoch: Counter
+    owner: Thumbprint | None = None
 
 
 class PairingAcceptance(Timed):
