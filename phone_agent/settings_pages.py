@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -29,6 +30,10 @@ NOT_AN_AMOUNT: Final = (
     "That is not an amount in this currency. Write it like 20.00, without a sign."
 )
 PHOTOGRAPH: Final = "/jack/photograph"
+#: The page is shown without the phones of a jack if the server takes longer.
+_SERVER_PATIENCE_S: Final = 2.0
+NOT_INVITED: Final = "The jack is not in reach, or is not yours. Nobody was invited."
+NOT_REMOVED: Final = "That did not reach the server. Try again in a moment."
 NOT_A_LABEL: Final = "That is not a label. It begins with CJ1: and stands on the jack."
 
 
@@ -52,6 +57,8 @@ class SettingsPages:
             form("/jack/pair", take=self._pair),
             form("/jack/forget", take=self._forget_jack),
             form("/marks", take=self._mark),
+            form("/jack/invite", take=self._invite),
+            form("/jack/member/remove", take=self._remove_member),
             *self._camera(doorway),
         ]
 
@@ -115,7 +122,7 @@ class SettingsPages:
 
     # --- the jack
 
-    async def _jack(self, request: Request, problem: str = "") -> Response:
+    async def _jack(self, request: Request, problem: str = "", invitation: str = "") -> Response:
         pairing = PAIRING_TEXTS.get(self.agent.pairing.state, "")
         radio_problem = self.agent.problem() or ""
         return self._rendered(
@@ -125,6 +132,8 @@ class SettingsPages:
             pairing=pairing,
             radio_problem=radio_problem,
             signal=signal_text,
+            family=await self._family(),
+            invitation=invitation,
             camera=PHOTOGRAPH if self.offers_camera else "",
             note=self._note(request, problem),
         )
@@ -140,6 +149,33 @@ class SettingsPages:
         except CodedError:
             return await self._jack(request, UNFIT_NOTE)
         return RedirectResponse("/jack?noted#note", 303)
+
+    async def _family(self) -> list[dict[str, Any]]:
+        """The phones of each jack; none while the server does not answer."""
+        own = self.agent.identity.phone
+        try:
+            async with asyncio.timeout(_SERVER_PATIENCE_S):
+                items = (await self.agent.family.phones())["items"] if self.agent.connected else []
+        except (CodedError, TimeoutError):
+            return []
+        return [
+            item | {"owned": any(p["owner"] and p["phone"] == own for p in item["phones"])}
+            for item in items
+        ]
+
+    async def _invite(self, request: Request, form: Form) -> Response:
+        try:
+            invited = await self.agent.family.invite(form.get("jack", ""))
+        except CodedError:
+            return await self._jack(request, NOT_INVITED)
+        return await self._jack(request, invitation=str(invited["label"]))
+
+    async def _remove_member(self, request: Request, form: Form) -> Response:
+        try:
+            await self.agent.family.remove(form.get("jack", ""), form.get("phone", ""))
+        except CodedError:
+            return await self._jack(request, NOT_REMOVED)
+        return RedirectResponse("/jack", 303)
 
     async def _photograph(self, request: Request, picture: bytes | None) -> Response:
         if picture is None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from phone_agent.approvals import Approvals
+from phone_agent.family import Family
+from phone_agent.identity import PhoneIdentity
 from phone_agent.instructions import Instructions
 from phone_agent.jack_care import JackCare
 from phone_agent.ledger import KeptPayment, Ledger
@@ -25,6 +27,7 @@ _RECENT: Final = 5
 class PagedAgent(Protocol):
     """What the pages need of the running agent."""
 
+    identity: PhoneIdentity
     server: ServerClient
     wallet: Wallet
     ledger: Ledger
@@ -35,6 +38,9 @@ class PagedAgent(Protocol):
     pairing: PairingErrand
     notes: TrialNotes
     connected: bool
+
+    @property
+    def family(self) -> Family: ...
 
     def problem(self) -> str | None: ...
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, func, select
 
-from server.schema.parties import jacks, merchants, phones, terminals
+from server.schema.parties import jacks, memberships, merchants, phones, terminals
 from server.schema.payments import payment_events, payments, statements
 from twochannel.protocol.payment import Status
 
@@ -43,14 +43,24 @@ def list_phones(connection: Connection) -> Devices:
 
 
 def list_jacks(connection: Connection) -> Devices:
-    """A jack's payments are those of the phone that it is paired with."""
+    """A jack's payments are those of the phone that it is paired with. ``members``: how many."""
     heard = (
         select(func.max(payments.c.created_ms))
         .where(payments.c.phone_id == jacks.c.phone_id, payments.c.jack_id == jacks.c.id)
         .scalar_subquery()
         .label("heard_ms")
     )
-    return _devices(connection, select(jacks, heard), jacks, jacks.c.paired_ms)
+    members = (
+        select(func.count())
+        .where(
+            memberships.c.jack_id == jacks.c.id,
+            memberships.c.epoch == jacks.c.epoch,
+            memberships.c.ended_ms.is_(None),
+        )
+        .scalar_subquery()
+        .label("members")
+    )
+    return _devices(connection, select(jacks, heard, members), jacks, jacks.c.paired_ms)
 
 
 def _last(column: Any, table: Table) -> Any:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+
+import pytest
+from playwright.async_api import expect
 
 from fieldkit import journeys
 from fieldkit.cast import DEMO_CAST, load
 from fieldkit.journeys import arrive, owner_asked
 from fieldkit.stage import SERVER, Stage
+from tests.browser import chromium, judged, opened
 from twochannel.protocol.wire import parse_object
 
 SPOUSE = "spouse"
@@ -36,20 +41,22 @@ class Household(Stage):
             "PHONE_AGENT_PROMPT_S": PROMPT_S
         }
 
-    async def join(self) -> dict[str, Any]:
-        """The spouse's phone is enrolled, invited by the owner's, and runs."""
-        await self._enroll(SPOUSE, "phones", "add", "Spouse")
+    async def invited(self) -> dict[str, Any]:
         _, invited = await self.cli(self.cast.phone.name, "family", "invite")
+        return invited
+
+    async def join(self, label: str) -> None:
+        """The spouse's phone, which has been invited with ``label``, is enrolled and runs."""
+        await self._enroll(SPOUSE, "phones", "add", "Spouse")
         port = (await self.ask(self.cast.jack.name, "GET", "/v1/status"))["pairing_port"]
         address = f"{self.venue.place(self.cast.jack.name).address}:{port}"
-        _, paired = await self.cli(SPOUSE, "pair", invited["label"], "--address", address)
+        _, paired = await self.cli(SPOUSE, "pair", label, "--address", address)
         assert paired["registered"]
         await self.cli(SPOUSE, "methods", "add", "--test-card", "tok_success")
         began_ns = time.monotonic_ns()
         await self.start(SPOUSE)
         await self.seen(SPOUSE, "server_connected", after_ns=began_ns)
         await self.seen(SPOUSE, "jack_found", after_ns=began_ns)
-        return invited
 
 
 async def confirmed_by(stage: Stage, payment: str, folder: Path) -> str:
@@ -67,19 +74,45 @@ async def asked(stage: Stage, phone: str, payment: str) -> None:
     await stage.seen(phone, "prompt_shown", payment=payment)
 
 
-async def test_two_phones_pay_with_one_jack_until_one_is_removed(tmp_path: Path) -> None:
+@pytest.fixture
+async def stage() -> AsyncIterator[Household]:
+    """A household of its own, at a lane; at its end the books are clean."""
     with tempfile.TemporaryDirectory(prefix="cigarjack-") as short:
         async with Household(load(DEMO_CAST), Path(short)) as stage:
             await stage.provision(closed=[t.name for t in stage.cast.terminals[1:]])
             await arrive(stage, LANE)
-            await _two_phones(stage, tmp_path)
-            findings = [c.findings for c in await journeys.audit(stage) if c.findings]
-            assert findings == []
+            yield stage
+            assert [c.findings for c in await journeys.audit(stage) if c.findings] == []
+
+
+async def test_two_phones_pay_with_one_jack_until_one_is_removed(
+    stage: Household, tmp_path: Path
+) -> None:
+    await _two_phones(stage, tmp_path)
+
+
+@pytest.mark.chromium
+async def test_the_owner_invites_and_removes_on_the_page(stage: Household) -> None:
+    _, link = await stage.cli(stage.cast.phone.name, "page")
+    async with chromium() as browser, opened(browser, link["url"]) as page:
+        await page.get_by_role("link", name="Jack", exact=True).click()
+        await page.get_by_role("button", name="Invite another phone").click()
+        label = await page.get_by_role("status").locator(".label").text_content()
+        await judged(page, "an invitation")
+        await stage.join(str(label))
+        await page.get_by_role("link", name="Jack", exact=True).click()
+        remove = page.get_by_role("button", name="Remove Spouse")
+        await expect(remove).to_be_visible()
+        await judged(page, "the phones of a jack")
+        await remove.click()
+        await expect(page.get_by_text("owner", exact=True)).to_be_visible()
+        await expect(remove).to_have_count(0)
 
 
 async def _two_phones(stage: Household, folder: Path) -> None:
     owner = stage.cast.phone.name
-    invited = await stage.join()
+    invited = await stage.invited()
+    await stage.join(str(invited["label"]))
     _, listed = await stage.cli(owner, "family", "list")
     kids = [phone["phone"] for phone in listed["items"][0]["phones"]]
     assert len(kids) == 2

@@ -36,6 +36,7 @@ GIVEN = [
     *owners_view.BY.values(),
     *pairing_errand.PAIRING_TEXTS.values(),
     *(settings_pages.NOT_AN_AMOUNT, settings_pages.NOT_A_LABEL),
+    *(settings_pages.NOT_INVITED, settings_pages.NOT_REMOVED),
     *(cards_page.NOT_TAKEN, cards_page.SENT_LATER, cards_page.NOT_COUPLED),
     *cards_page.COUPLING_PROBLEMS.values(),
     *(label_picture.TOO_LARGE, label_picture.NOT_A_PICTURE, label_picture.NO_CODE),
