@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from phone_agent.consent import SENTENCES, Answer
 from twochannel.pages.tones import Tone
+from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.payment import CaptureMode, Status
 from twochannel.protocol.statements import DecidedBy, Decision
 
@@ -28,6 +29,7 @@ OUTCOMES: Final[dict[Status, tuple[Tone, str]]] = {
 }
 SENDING: Final = "Sending your answer"
 NOBODY_ANSWERED: Final = "Declined, because nobody answered in time"
+OTHER_PHONE: Final = "Another phone of your jack has decided"
 NOT_TAKEN: Final = "The server did not take your answer"
 
 #: Who gave the answer.
@@ -46,6 +48,17 @@ SIGNALS: Final = ((-67, "good"), (-80, "weak"), (-1000, "very weak"))
 def signal_text(level_dbm: int) -> str:
     """The level as a person would say it."""
     return next(text for least_dbm, text in SIGNALS if level_dbm >= least_dbm)
+
+
+#: Where a payment is only after an approval.
+_APPROVED: Final = (
+    Status.CONFIRMED,
+    Status.AUTHORIZED,
+    Status.CAPTURED,
+    Status.UNKNOWN,
+    Status.REFUSED,
+    Status.VOIDED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,8 @@ def payment_shown(
 
 
 def _outcome(status: Status, answer: Answer | None, closed: str | None) -> tuple[Tone, str]:
+    if _by_another(status, answer, closed):
+        return Tone.CALM, OTHER_PHONE
     if closed is not None and closed.startswith("refused"):
         return Tone.BAD, NOT_TAKEN
     timed_out = answer is not None and answer.decided_by is DecidedBy.TIMEOUT
@@ -121,3 +136,12 @@ def _outcome(status: Status, answer: Answer | None, closed: str | None) -> tuple
             return OUTCOMES[Status.DECLINED]
         return Tone.WAITING, SENDING
     return OUTCOMES[status]
+
+
+def _by_another(status: Status, answer: Answer | None, closed: str | None) -> bool:
+    """Another phone of the jack has decided: this one was not answered, too late, or declined."""
+    if closed is not None and closed.endswith(ErrorCode.SETTLED_BY_OTHER_PHONE):
+        return True
+    if answer is None:
+        return status in _APPROVED or status is Status.DECLINED
+    return answer.decision is Decision.DECLINE and status in _APPROVED

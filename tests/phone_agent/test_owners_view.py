@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from phone_agent.consent import Answer, Reason
-from phone_agent.owners_view import NOBODY_ANSWERED, NOT_TAKEN, OUTCOMES, SENDING, payment_shown
+from phone_agent.owners_view import (
+    NOBODY_ANSWERED,
+    NOT_TAKEN,
+    OTHER_PHONE,
+    OUTCOMES,
+    SENDING,
+    payment_shown,
+)
 from twochannel.protocol.payment import Status
 from twochannel.protocol.statements import DecidedBy, Decision
 
@@ -28,6 +35,10 @@ SHOWN = {"status": "pending", "amount": {"value": 8000, "currency": "EUR"}, "cap
         (Status.CAPTURED, YES, "answered", "Paid"),
         (Status.EXPIRED, YES, "refused: payment_expired", NOT_TAKEN),
         (Status.EXPIRED, None, "expired", "Too late, nothing was paid"),
+        (Status.CAPTURED, YES, "refused: settled_by_other_phone", OTHER_PHONE),
+        (Status.CAPTURED, None, "captured", OTHER_PHONE),
+        (Status.DECLINED, None, "declined", OTHER_PHONE),
+        (Status.CAPTURED, LATE, "answered", OTHER_PHONE),
     ],
 )
 def test_outcomes(status: Status, answer: Answer | None, closed: str | None, outcome: str) -> None:

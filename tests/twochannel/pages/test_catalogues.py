@@ -59,6 +59,7 @@ GIVEN = [
     owners_view.SENDING,
     owners_view.NOBODY_ANSWERED,
     owners_view.NOT_TAKEN,
+    owners_view.OTHER_PHONE,
 ]
 
 
