@@ -37,7 +37,8 @@ from twochannel.protocol.errors import PROBLEMS, CodedError, ErrorCode
 from twochannel.protocol.money import DECIMALS, Amount, format_minor
 from twochannel.protocol.payment import CaptureMode
 from twochannel.serving import Address
-from twochannel.trial_notes import UNFIT_NOTE, NoteForm, TrialNotes, Truth
+from twochannel.trial_forms import TrialForms
+from twochannel.trial_notes import TrialNotes
 
 MEMORY_NAME: Final = "page.json"
 _TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -134,12 +135,17 @@ class _Routes:
             Route("/terminal", self._terminal),
             Route(one, self._payment),
             form("/charge", take=self._charge),
-            form("/marks", take=self._mark),
             form(f"{one}/capture", take=self._capture),
             form(f"{one}/cancel", take=self._cancel),
             form(f"{one}/refund", take=self._refund),
+            *self._trial.routes(doorway),
             *self._pump(doorway),
         ]
+
+    @property
+    def _trial(self) -> TrialForms:
+        lane = str(self.lane.status()["lane"])
+        return TrialForms(self.lane.notes, "/terminal", self._noting, lane)
 
     def _pump(self, doorway: Doorway) -> list[BaseRoute]:
         if self.lane.forecourt is None:
@@ -210,23 +216,11 @@ class _Routes:
         return self._rendered(request, "payments.html", payments=list(payments))
 
     async def _terminal(self, request: Request) -> Response:
-        return self._noting(request)
+        return await self._noting(request)
 
-    def _noting(self, request: Request, text: str = "", status: int = 200) -> Response:
-        note = NoteForm(
-            self.lane.notes.trial,
-            str(self.lane.status()["lane"]),
-            "noted" in request.query_params,
-            text,
-        )
+    async def _noting(self, request: Request, text: str = "", status: int = 200) -> Response:
+        note = self._trial.form(request, text)
         return self._rendered(request, "terminal.html", status, note=note)
-
-    async def _mark(self, request: Request, form: Form) -> Response:
-        try:
-            self.lane.notes.mark(form.get("text", ""), Truth.of_form(form))
-        except CodedError as error:
-            return self._noting(request, UNFIT_NOTE, PROBLEMS[error.code].status)
-        return RedirectResponse("/terminal?noted", 303)
 
     async def _payment(self, request: Request) -> Response:
         return await self._shown(request)

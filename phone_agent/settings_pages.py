@@ -24,7 +24,7 @@ from twochannel.pages.rendering import Pages
 from twochannel.pages.upload import upload_route
 from twochannel.protocol.errors import CodedError, StatementError
 from twochannel.protocol.money import DECIMALS, format_minor, parse_amount
-from twochannel.trial_notes import UNFIT_NOTE, NoteForm, Truth
+from twochannel.trial_forms import TrialForms
 
 NOT_AN_AMOUNT: Final = (
     "That is not an amount in this currency. Write it like 20.00, without a sign."
@@ -56,7 +56,7 @@ class SettingsPages:
             Route("/jack", self._jack),
             form("/jack/pair", take=self._pair),
             form("/jack/forget", take=self._forget_jack),
-            form("/marks", take=self._mark),
+            *self._trial.routes(doorway),
             form("/jack/invite", take=self._invite),
             form("/jack/member/remove", take=self._remove_member),
             *self._camera(doorway),
@@ -135,20 +135,17 @@ class SettingsPages:
             family=await self._family(),
             invitation=invitation,
             camera=PHOTOGRAPH if self.offers_camera else "",
-            note=self._note(request, problem),
+            note=self._trial.form(request, problem),
         )
 
-    def _note(self, request: Request, problem: str) -> NoteForm:
-        unfit = problem if problem == UNFIT_NOTE else ""
-        noted = "noted" in request.query_params
-        return NoteForm(self.agent.notes.trial, noted=noted, problem=unfit)
+    @property
+    def _trial(self) -> TrialForms:
+        async def show(request: Request, problem: str, status: int) -> Response:
+            answer = await self._jack(request, problem)
+            answer.status_code = status
+            return answer
 
-    async def _mark(self, request: Request, form: Form) -> Response:
-        try:
-            self.agent.notes.mark(form.get("text", ""), Truth.of_form(form))
-        except CodedError:
-            return await self._jack(request, UNFIT_NOTE)
-        return RedirectResponse("/jack?noted#note", 303)
+        return TrialForms(self.agent.notes, "/jack", show)
 
     async def _family(self) -> list[dict[str, Any]]:
         """The phones of each jack; none while the server does not answer."""

@@ -314,3 +314,29 @@ async def test_a_note_goes_into_the_recording_and_nobody_elses_does(phone: Owner
     (line,) = phone.traced("trial_marked")
     assert line["text"] == "rain & wind"
     assert line["truth"] == {"kind": "at_lane", "lane": "l-1", "jack": "kia", "present": True}
+
+
+async def test_a_field_trial_is_started_and_stopped_on_the_page(phone: OwnersPhone) -> None:
+    async with phone.running(), a_browser(await link(phone)) as browser:
+        await opened(browser, await link(phone))
+        token = token_in((await browser.get("/jack")).text)
+
+        async def told(path: str, **form: str) -> httpx.Response:
+            return await browser.post(path, data={"token": token, **form})
+
+        refused = await told("/trial/start", name="Monday!")
+        assert (refused.status_code, "small letters, digits" in refused.text) == (400, True)
+        started = await told("/trial/start", name="monday-1")
+        assert (started.status_code, started.headers["location"]) == (303, "/jack?noted#note")
+        assert "Stop trial monday-1" in (await browser.get("/jack?noted")).text
+        again = await told("/trial/start", name="tuesday")
+        assert (again.status_code, "another trial runs" in again.text) == (409, True)
+        await told("/marks", text="we reach the <lane>")
+        await told("/trial/stop")
+        assert (await told("/trial/stop")).status_code == 409
+        assert "Start a trial" in (await browser.get("/jack")).text
+        stranger = await browser.post("/trial/start", data={"token": "x", "name": "forged"})
+        assert stranger.status_code == 403
+    (mark,) = phone.traced("trial_marked")
+    assert (mark["trial"], mark["text"]) == ("monday-1", "we reach the <lane>")
+    assert [len(phone.traced(f"trial_{what}")) for what in ("started", "stopped")] == [1, 1]

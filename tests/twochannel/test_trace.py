@@ -45,7 +45,7 @@ def test_clocks_that_were_read_apart_are_read_again(tmp_path: Path) -> None:
 
     def slow_wall_ms() -> int:
         now = wall_ms()
-        time.sleep(next(pauses))
+        time.sleep(next(pauses, 0.0))
         return now
 
     with Trace("lane", path, boot="b1", wall=slow_wall_ms) as trace:

@@ -19,7 +19,7 @@ from phone_agent import (
     pairing_errand,
     settings_pages,
 )
-from twochannel import trial_notes
+from twochannel import trial_forms, trial_notes
 from twochannel.pages.words import FOLDER
 
 ROOT = Path(__file__).parents[3]
@@ -54,7 +54,7 @@ GIVEN = [
     attendants_view.TOO_LITTLE,
     attendants_view.UNVERIFIED,
     attendants_view.SOMETHING_ELSE,
-    trial_notes.UNFIT_NOTE,
+    *(trial_notes.UNFIT_NOTE, trial_forms.UNFIT_NAME, trial_forms.OTHERWISE),
     *(text for _, text in owners_view.SIGNALS),
     owners_view.SENDING,
     owners_view.NOBODY_ANSWERED,
