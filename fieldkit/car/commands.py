@@ -133,7 +133,7 @@ def check(json_file: Path | None, out: Path, everything: bool, arguments: tuple[
     """Play every journey with faults and, in a second car beside it, run the tests of the radios.
 
     ARGUMENTS go to pytest. Emulated, a car keeps one processor busy. With --all both cars run
-    tests: doctors, links, pairing and services as well. Exit code 0 only if both ended well.
+    tests: doctors, pairing and services as well. Exit code 0 only if both ended well.
     """
     try:
         _empty(out, json_file)
