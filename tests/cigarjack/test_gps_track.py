@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cigarjack.gps_track import GpsTrack, tracking
+from tests.cigarjack.running_jack import Bench
 from tests.gpsd import Receiver, a_receiver, free_port
 from twochannel.trace import Trace
 
@@ -107,3 +108,14 @@ async def test_somebody_else_on_that_port_is_told_apart(
         await asyncio.gather(task, return_exceptions=True)
     told = [vars(record)["reason"] for record in caplog.records if record.message == "gpsd_missing"]
     assert told == ["who answers there is no gpsd"]
+
+
+async def test_a_running_jack_notes_its_places(bench: Bench, receiver: Receiver) -> None:
+    code, _ = await bench.answer("init")
+    assert code == 0
+    await bench.run(gpsd=receiver.address)
+    second = iter(range(3000))
+    await until(lambda: bool(bench.trace("position")), lambda: receiver.say(next(second), 7.1, 5.0))
+    assert await bench.running[0].stop() == 0
+    begun = [entry["file"] for entry in bench.trace("recording_begun")]
+    assert begun == ["adverts"]
