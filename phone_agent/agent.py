@@ -217,7 +217,6 @@ async def run(state: Path, settings: PhoneSettings, ready: Callable[[str], None]
             supervised(agent.state, agent.problem, settings.radio_patience_s),
         ):
             await agent.jacks.take_on(agent.wallet.jacks())
-            trace.event("agent_started", **software())
             async with agent.condition(state).running():
                 ready(agent.identity.phone)
                 await _until_stopped(stop, agent, served.ended)
@@ -251,6 +250,8 @@ async def _started(state: Path, settings: PhoneSettings, trace: Trace) -> AsyncI
         wallet = Wallet(database)
         pin = pinned_server(wallet)
         identity = load(state, settings.keys)
+        # Before what belongs to this run: readers tell runs apart by it.
+        trace.event("agent_started", **software())
         server = await stack.enter_async_context(
             ServerClient(
                 pin, identity.signer, new_id=new_id, wall_ms=wall_ms, keep_pin=wallet.pin_server

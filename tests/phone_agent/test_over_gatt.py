@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -55,6 +56,8 @@ async def test_without_wifi_the_auth_code_comes_over_gatt_and_the_beacon_is_back
         (status,) = (await phone.command("GET", "/v1/status"))["jacks"]
         assert status["path"] == "gatt"
     (begun,) = phone.traced("recording_begun")
+    first = (phone.state / "trace.jsonl").read_text().splitlines()[0]
+    assert json.loads(first)["event"] == "agent_started"
     ((piece, file),) = pieces(phone.state / advert_recording.FILE_NAME)
     heard = list(decode(file.read_bytes()))
     assert (piece, {one.service_uuid for one in heard}) == (begun["piece"], {INVITATION_UUID})
