@@ -66,12 +66,17 @@ async def test_more_than_was_held_cannot_be_taken(stage: Stage) -> None:
     assert (ended["status"], ended["captured_minor"]) == ("voided", 0)
 
 
+def section(document: str, title: str) -> str:
+    return document.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
 async def test_traces_hold_what_is_documented(stage: Stage) -> None:
     assert (await perform(stage, JOURNEYS[0])).ok
     document = (Path(__file__).parents[2] / "docs" / "trace.md").read_text(encoding="utf-8")
     for event in stage.events():
-        section = document.partition(f"## Events of the {event.party}\n")[2].partition("\n## ")[0]
-        row = re.search(rf"^\| `{event.event}` \|.*$", section, re.MULTILINE)
+        own = section(document, f"Events of the {event.party}")
+        shared = section(document, "Events of the condition of an agent")
+        row = re.search(rf"^\| `{event.event}` \|.*$", own + shared, re.MULTILINE)
         assert row, event
         assert all(f"`{name}`" in row[0] for name in event.fields), event
 
