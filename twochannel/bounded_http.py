@@ -71,7 +71,14 @@ class BoundedHttp(HttpToolsProtocol):
         """The server ends: see uvicorn. It asks each connection once."""
         super().shutdown()
         if self.transport.is_closing():
-            self.loop.call_later(_GOODBYE_S, self.transport.abort)
+            self.loop.call_later(_GOODBYE_S, self._part)
+
+    def _part(self) -> None:
+        """Once what was answered has left; a client that takes nothing has the server's grace."""
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(_GOODBYE_S, self._part)
+        else:
+            self.transport.abort()
 
     def _count(self, *parts: bytes) -> None:
         """What the parser hands on may have come in one piece: uvicorn answers the error 400."""

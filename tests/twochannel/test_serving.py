@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -26,7 +27,13 @@ async def _never(_request: Request) -> Response:
     raise AssertionError("an event that nobody sets was set")
 
 
-APP = Starlette(routes=[Route("/", _hello), Route("/never", _never)])
+async def _long(_request: Request) -> Response:
+    return Response(bytes(LONG_BYTES))
+
+
+#: More than all that kernels hold back for a client that does not read.
+LONG_BYTES = 32 << 20
+APP = Starlette(routes=[Route("/", _hello), Route("/never", _never), Route("/long", _long)])
 
 
 async def test_a_free_port_is_chosen_and_told() -> None:
@@ -79,3 +86,17 @@ async def test_leaving_does_not_wait_for_clients_that_ask_nothing() -> None:
         serve(APP, Address(), own, grace_s=60) as served,
     ):
         assert (await http.get(f"https://127.0.0.1:{served.port}/")).text == "hello"
+
+
+async def test_leaving_cuts_no_answer_short_that_a_client_takes_slowly() -> None:
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        served = await stack.enter_async_context(serve(APP, Address(), grace_s=50))
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        leaving = asyncio.create_task(stack.aclose())
+        await asyncio.sleep(1)
+        body = await reader.read()
+        await leaving
+        writer.close()
+    assert len(body) == LONG_BYTES
