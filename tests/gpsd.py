@@ -10,17 +10,12 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
+from tests.ports import free_port, until_listening
+
 GPSD = Path("/usr/sbin/gpsd")
 _LOOK_EVERY_S = 0.02
 _DEADLINE_S = 20.0
 _KNOTS_PER_MPS = 3600 / 1852
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(type=kind) as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -43,17 +38,7 @@ class Receiver:
             stdout=null,
             stderr=null,
         )
-        async with asyncio.timeout(_DEADLINE_S):
-            while not await self._answers():  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK_EVERY_S)
-
-    async def _answers(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.close()
-        return True
+        await until_listening(self.port)
 
     async def stop(self) -> None:
         if self.process is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -13,17 +12,12 @@ from pathlib import Path
 
 from aiomqtt import Client
 
+from tests.ports import free_port, until_listening
+
 MOSQUITTO = Path("/usr/sbin/mosquitto")
 USER, PASSWORD = "lane", "correct horse"
 _LOOK_EVERY_S = 0.02
 _DEADLINE_S = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -47,9 +41,7 @@ class Broker:
         self._process = await asyncio.create_subprocess_exec(
             MOSQUITTO, "-c", file, stdout=null, stderr=null
         )
-        async with asyncio.timeout(_DEADLINE_S):
-            while not await self._answers():  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK_EVERY_S)
+        await until_listening(self.port)
 
     def _configuration(self) -> Iterator[str]:
         yield f"listener {self.port} 127.0.0.1"
@@ -64,14 +56,6 @@ class Broker:
         if self.certificates is not None:
             yield f"certfile {self.certificates / 'server.pem'}"
             yield f"keyfile {self.certificates / 'key.pem'}"
-
-    async def _answers(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.close()
-        return True
 
     async def kill(self) -> None:
         """Without a word to anybody."""

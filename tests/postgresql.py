@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from typing import Any, Final
 
 import psycopg
+
+from tests.ports import free_port
 
 DEADLINE_S: Final = 60
 #: PostgreSQL refuses to run as root; Debian's package brings a user for it.
@@ -91,17 +92,11 @@ def _run(*command: str | Path) -> None:
     assert done.returncode == 0, command
 
 
-def _free_port() -> int:
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def postgresql_server() -> Iterator[Postgresql]:
     """A server while the block runs. Its folder is where its own user may go."""
     folder = Path(tempfile.mkdtemp(prefix="cigarjack-postgresql-"))
-    server = Postgresql(folder, _free_port(), secrets.token_hex(16))
+    server = Postgresql(folder, free_port(), secrets.token_hex(16))
     try:
         secret = folder / "password"
         secret.touch(mode=0o600)

@@ -13,7 +13,8 @@ import pytest
 
 from cigarjack.gps_track import GpsTrack, tracking
 from tests.cigarjack.running_jack import Bench
-from tests.gpsd import Receiver, a_receiver, free_port
+from tests.gpsd import Receiver, a_receiver
+from tests.ports import free_port
 from twochannel.trace import Trace
 
 DEADLINE_S = 20.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -16,19 +15,13 @@ from fieldkit.stage import SERVER, Stage
 from server.dashboard.admins import add_admin, make_credentials, remove_admin
 from server.state import StateFolder
 from tests.browser import chromium, judged, opened
+from tests.ports import free_port
 from twochannel.trace import wall_ms
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.chromium]
 
 LANE, MERCHANT = "wash-1", "Wash'n'Go"
 PASSWORD = "washing cars all day"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

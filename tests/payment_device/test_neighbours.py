@@ -7,7 +7,7 @@ import socket
 import stat
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from payment_device.neighbours import (
     parse_address,
     read_key,
 )
+from tests import ports
 from tests.payment_device.lane import until
 from tests.payment_device.processes import CODE, DEADLINE_S, STILL, Device, jack
 from tests.payment_device.scripted_server import ScriptedServer
@@ -30,9 +31,7 @@ KEY = SiteKey(bytes(32))
 
 
 def free_port() -> int:
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.free_port(socket.SOCK_DGRAM)
 
 
 @asynccontextmanager

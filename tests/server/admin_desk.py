@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,19 +12,13 @@ import httpx
 import pyotp
 
 from server.dashboard.admins import Credentials, add_admin, make_credentials
+from tests.ports import free_port
 from tests.server.bench import DEADLINE_S, Bench, running
 from tests.server.devices import Devices
 from twochannel.tls import client_context
 from twochannel.trace import wall_ms
 
 NAME, PASSWORD = "ada", "correct horse battery"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

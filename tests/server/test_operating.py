@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from click.testing import CliRunner
 
 from server.cli import main
 from server.state import StateFolder
+from tests.ports import free_port
 from tests.postgresql import postgresql_server
 from tests.server.bench import JWT, check_problem, copied, make_folder, running
 from tests.server.devices import Devices
@@ -37,13 +37,6 @@ def own(prepared: tuple[StateFolder, Devices], tmp_path: Path) -> tuple[StateFol
 def configure(folder: StateFolder, *lines: str) -> None:
     with (folder.path / "config.toml").open("a", encoding="utf-8") as file:
         file.write("".join(f"{line}\n" for line in lines))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def figures(port: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 echo 'car: unpacking the kernel...'
 # Unpacked, not installed: the package's scripts would make an initramfs of their own. That of the
-# release: in its security update 6.1.192 closing a link frees a part of it twice, and the kernel dies.
+# release: its security update 6.1.192 was seen to fault when a link was closed (docs/virtual-car.md).
 version=$(apt-cache madison linux-image-amd64 | awk '/ bookworm\/main / {print $3; exit}')
 kernel_package=$(apt-cache show "linux-image-amd64=$version" | sed -n 's/^Depends: \(linux-image-6[^ ]*\).*$/\1/p')
 (cd /tmp && apt-get -qq download "$kernel_package" 2>/dev/null)
