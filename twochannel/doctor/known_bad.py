@@ -32,6 +32,8 @@ class Range:
             return f"up to {series}"
         if self.last[2] == LATEST:
             return f"{_dotted(self.first)} and later {series}" if self.first[2] else series
+        if self.first == self.last:
+            return _dotted(self.last)
         return f"{_dotted(self.first)} to {_dotted(self.last)}"
 
 
@@ -47,7 +49,7 @@ ANY: Final = Range(_EARLIEST, (LATEST, LATEST, LATEST))
 
 @dataclass(frozen=True, slots=True)
 class KnownBad:
-    """Bad where both match. ``source``: where it was reported."""
+    """Bad where both match. ``source``: where it was reported, here or elsewhere."""
 
     kernels: tuple[Range, ...]
     bluez: Range
@@ -83,6 +85,24 @@ KNOWN_BAD: Final = (
         what="after a while discovery may not start again (InProgress) until the next boot",
         do=f"{catalogue.UPGRADE}, for kernel 6.1.57",
         source="https://github.com/home-assistant/core/issues/92379",
+        state=State.WARNING,
+    ),
+    KnownBad(
+        # Whether earlier ones do is not known; 6.1.187 does not.
+        kernels=(Range((6, 1, 170), (6, 1, 176)),),
+        bluez=ANY,
+        what="with an adapter without BR/EDR, or ControllerMode = le, a lane frame overflows the "
+        "kernel's stack",
+        do=f"{catalogue.UPGRADE}, for kernel 6.1.187; until it is there, leave ControllerMode dual",
+        source="https://github.com/bluez/bluetooth-next/pull/275 and docs/virtual-car.md",
+        state=State.WARNING,
+    ),
+    KnownBad(
+        kernels=(Range((6, 1, 192), (6, 1, 192)),),
+        bluez=ANY,
+        what="the kernel may fault when a Bluetooth connection is closed (hci_chan_del)",
+        do=f"boot kernel 6.1.190, or take a later one: {catalogue.UPGRADE}",
+        source="docs/virtual-car.md",
         state=State.WARNING,
     ),
 )
