@@ -17,7 +17,7 @@ from pyotp.utils import strings_equal
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from server.registry import RegistryError
-from server.schema.admins import admin_actions, admin_sessions, admins
+from server.schema.admins import admin_actions, admin_browsers, admin_sessions, admins
 
 MIN_PASSWORD: Final = 12
 #: Argon2 reads all of it.
@@ -116,7 +116,7 @@ def add_admin(connection: Connection, name: str, credentials: Credentials, at_ms
 def reset_admin(connection: Connection, name: str, credentials: Credentials) -> None:
     """New password and secret; sessions of the old ones end. Raises RegistryError."""
     _known(connection, name)
-    connection.execute(delete(admin_sessions).where(admin_sessions.c.admin == name))
+    _forget(connection, name)
     connection.execute(
         update(admins)
         .where(admins.c.name == name)
@@ -127,8 +127,14 @@ def reset_admin(connection: Connection, name: str, credentials: Credentials) -> 
 def remove_admin(connection: Connection, name: str) -> None:
     """And end the sessions. What the admin did stays. Raises RegistryError."""
     _known(connection, name)
-    connection.execute(delete(admin_sessions).where(admin_sessions.c.admin == name))
+    _forget(connection, name)
     connection.execute(delete(admins).where(admins.c.name == name))
+
+
+def _forget(connection: Connection, name: str) -> None:
+    """End the sessions; no browser is the admin's any more."""
+    for table in (admin_sessions, admin_browsers):
+        connection.execute(delete(table).where(table.c.admin == name))
 
 
 def _known(connection: Connection, name: str) -> None:

@@ -22,8 +22,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.dashboard.admins import any_admin
 from server.dashboard.login import Attempt, LoggedIn, Login
-from server.dashboard.reading import COOKIE, Reader, Templates, secret_of
-from server.dashboard.sessions import LIFETIME_MS, Session, end_session, find_session, touch
+from server.dashboard.reading import BROWSER_COOKIE, COOKIE, Reader, Templates, secret_of
+from server.dashboard.sessions import (
+    KNOWN_MS,
+    LIFETIME_MS,
+    Session,
+    end_session,
+    find_session,
+    touch,
+)
 from server.routes.enrolments import address_of
 from server.services import Services
 from twochannel.pages.access import form_token, same
@@ -111,6 +118,12 @@ class AdminDoor:
         return session
 
 
+def _set_cookie(answer: Response, name: str, secret: str, lifetime_ms: int) -> None:
+    """For this host alone, over TLS alone, and for no script."""
+    seconds = lifetime_ms // 1000
+    answer.set_cookie(name, secret, max_age=seconds, secure=True, httponly=True, samesite="strict")
+
+
 @dataclass(frozen=True)
 class LoginPages:
     """``/login`` and ``/logout``."""
@@ -133,17 +146,12 @@ class LoginPages:
         form = await read_form(request)
         address = address_of(request)
         name, password, code = (form.get(field, "") for field in ("name", "password", "code"))
-        outcome = await self.login.log_in(Attempt(name, password, code, address))
+        browser = request.cookies.get(BROWSER_COOKIE, "")
+        outcome = await self.login.log_in(Attempt(name, password, code, address, browser))
         if isinstance(outcome, LoggedIn):
             answer = RedirectResponse("/", 303)
-            answer.set_cookie(
-                COOKIE,
-                outcome.session,
-                max_age=LIFETIME_MS // 1000,
-                secure=True,
-                httponly=True,
-                samesite="strict",
-            )
+            _set_cookie(answer, COOKIE, outcome.session, LIFETIME_MS)
+            _set_cookie(answer, BROWSER_COOKIE, outcome.browser, KNOWN_MS)
             return answer
         if outcome.wait_s:
             minutes = -(-outcome.wait_s // 60)

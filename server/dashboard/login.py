@@ -19,34 +19,44 @@ from server.dashboard.admins import (
     step_of,
     use_step,
 )
-from server.dashboard.sessions import open_session
+from server.dashboard.sessions import know_browser, known_browser, open_session
 from server.kinds import FailureKind
 from server.services import Services
 
 #: Each takes 64 MiB while it is verified, and a core that payments want.
 _AT_ONCE: Final = 2
+#: So many digits of a browser's digest tell it from all others.
+_SHOWN: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What somebody typed, and from which address."""
+    """What somebody typed, from which address, and what the cookie of a known browser carries."""
 
     name: str
     password: str = field(repr=False)
     code: str = field(repr=False)
     address: str
+    browser: str = field(repr=False, default="")
 
-    def subjects(self) -> tuple[str, str]:
-        """What it is counted by: a name that is guessed at, and an address that guesses."""
+    def subjects(self, connection: Connection, now_ms: int) -> tuple[str, ...]:
+        """What it is counted by: a name that is guessed at, and an address that guesses.
+
+        Where this admin has logged in before, it is that browser alone: ten tries of a stranger
+        elsewhere would otherwise keep the admin out.
+        """
         name = self.name if is_name(self.name) else "?"
+        if known := known_browser(connection, name, self.browser, now_ms):
+            return (f"admin-browser:{known[:_SHOWN]}",)
         return f"admin:{name}", f"admin-from:{self.address}"
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """``session``: the secret for the cookie."""
+    """Secrets for the cookies: of the session, and of a browser that is known from now on."""
 
     session: str = field(repr=False)
+    browser: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +88,35 @@ class Login:
         if not right:
             return TurnedAway()
         step = step_of(known.totp_secret, attempt.code.strip(), now_ms // 1000)
-        session = secrets.token_urlsafe(32)
+        opened = LoggedIn(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
         if step is None or not await self.services.store.write(
-            lambda c: _let_in(c, attempt, known.password, step, session, now_ms)
+            lambda c: _let_in(c, attempt, known.password, step, opened, now_ms)
         ):
             return TurnedAway()
-        return LoggedIn(session)
+        return opened
 
     def _count(self, connection: Connection, attempt: Attempt, now_ms: int) -> int:
         """Count the attempt as failed; or how long it is too many, in ms."""
         limits = self.services.allowances
-        for subject in attempt.subjects():
+        subjects = attempt.subjects(connection, now_ms)
+        for subject in subjects:
             until_ms = limits.failed_until_ms(connection, FailureKind.LOGIN, subject, now_ms)
             if until_ms is not None:
                 return max(1, until_ms - now_ms)
-        for subject in attempt.subjects():
+        for subject in subjects:
             limits.note_failure(connection, FailureKind.LOGIN, subject, now_ms)
         return 0
 
 
 def _let_in(
-    connection: Connection, attempt: Attempt, kept: str, step: int, session: str, now_ms: int
+    connection: Connection, attempt: Attempt, kept: str, step: int, opened: LoggedIn, now_ms: int
 ) -> bool:
     """Unless the code was used before, or the admin was reset or removed meanwhile."""
     if not use_step(connection, attempt.name, kept, step):
         return False
-    for subject in attempt.subjects():
+    for subject in attempt.subjects(connection, now_ms):
         lift(connection, subject)
-    open_session(connection, attempt.name, session, now_ms)
+    open_session(connection, attempt.name, opened.session, now_ms)
+    know_browser(connection, attempt.name, attempt.browser, opened.browser, now_ms)
     note_action(connection, attempt.name, "log in", "", f"from {attempt.address}", now_ms)
     return True

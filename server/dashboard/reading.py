@@ -25,6 +25,8 @@ T = TypeVar("T")
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 #: Browsers hold such a cookie to its host, to TLS and to the whole of the site.
 COOKIE: Final = "__Host-session"
+#: Of a browser in which an admin has logged in.
+BROWSER_COOKIE: Final = "__Host-browser"
 
 
 class Reader:

@@ -29,6 +29,17 @@ admin_sessions = Table(
     Index("ix_admin_sessions_admin", "admin"),
 )
 
+#: Where an admin has logged in. ``digest``: SHA-256 of what the cookie carries, hex. ``known_ms``:
+#: when that was last.
+admin_browsers = Table(
+    "admin_browsers",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("admin", ForeignKey("admins.name"), nullable=False),
+    Column("known_ms", BigInteger, nullable=False),
+    Index("ix_admin_browsers_admin", "admin"),
+)
+
 #: What changed anything, and who came in. Kept when the admin is not.
 admin_actions = Table(
     "admin_actions",

@@ -19,9 +19,9 @@ from server.dashboard.admins import (
     reset_admin,
     step_of,
 )
-from server.dashboard.sessions import IDLE_MS, LIFETIME_MS
+from server.dashboard.sessions import IDLE_MS, KNOWN_MS, LIFETIME_MS
 from server.registry import RegistryError
-from server.schema.admins import admin_sessions
+from server.schema.admins import admin_browsers, admin_sessions
 from server.state import StateFolder
 from tests.server.admin_desk import NAME, PASSWORD, AdminDesk, dashboard
 from tests.server.bench import copied
@@ -103,6 +103,43 @@ async def test_guessing_is_limited_by_name_and_by_address(desk: AdminDesk) -> No
     assert (await desk.log_in(name="bob", code="123456")).status_code == 429
     kinds = desk.bench.rows("SELECT DISTINCT kind, subject FROM failures ORDER BY subject")
     assert kinds == [("login", "admin-from:127.0.0.1"), (("login"), f"admin:{NAME}")]
+
+
+async def test_a_stranger_does_not_keep_an_admin_out_of_a_known_browser(desk: AdminDesk) -> None:
+    await desk.log_in()
+    known = dict(desk.http.cookies)
+    desk.http.cookies.clear()
+    while (await desk.log_in(password="wrong horse battery", code="1")).status_code != 429:
+        pass
+    desk.http.cookies.update({"__Host-browser": known["__Host-browser"]})
+    assert (await desk.log_in()).status_code == 303
+    # The cookie changes with each login, and is of no use at another name.
+    desk.http.cookies.clear()
+    desk.http.cookies.update({"__Host-browser": known["__Host-browser"]})
+    assert (await desk.log_in()).status_code == 429
+    assert (await desk.log_in(name="bob", code="1")).status_code == 429
+
+
+async def test_guessing_in_a_known_browser_is_limited_too(desk: AdminDesk) -> None:
+    await desk.log_in()
+    for _ in range(3):
+        assert (await desk.log_in(password="wrong horse battery", code="1")).status_code == 401
+    assert (await desk.log_in()).status_code == 429
+    (subject,) = desk.bench.rows("SELECT DISTINCT subject FROM failures")
+    assert subject[0].startswith("admin-browser:")
+
+
+async def test_a_browser_is_forgotten_in_time_and_with_a_reset(desk: AdminDesk) -> None:
+    await desk.log_in()
+    old = {"known_ms": wall_ms() - KNOWN_MS}
+    desk.bench.store.write_now(lambda c: c.execute(update(admin_browsers).values(old)))
+    for _ in range(3):
+        await desk.log_in(password="wrong horse battery", code="1")
+    subjects = desk.bench.rows("SELECT DISTINCT subject FROM failures ORDER BY subject")
+    assert [subject for (subject,) in subjects] == ["admin-from:127.0.0.1", f"admin:{NAME}"]
+    credentials = make_credentials("another long one")
+    desk.bench.store.write_now(lambda c: reset_admin(c, NAME, credentials))
+    assert desk.bench.rows("SELECT * FROM admin_browsers") == []
 
 
 async def test_a_login_clears_what_had_failed(desk: AdminDesk) -> None:

@@ -77,7 +77,7 @@ MAX_UNKNOWN_CODES: Final = 20
 MAX_FAILED_CONFIRMATIONS: Final = 5
 #: Wrong enrolment codes from one address: an installer copies some of them badly.
 MAX_FAILED_ENROLMENTS: Final = 10
-#: Failed logins of one name, and from one address, to a server's dashboard.
+#: Failed logins of one name, from one address and in one known browser, to a server's dashboard.
 MAX_FAILED_LOGINS: Final = 10
 #: The window of unknown codes, failed confirmations, failed enrolments and failed logins.
 FAILURE_WINDOW_S: Final = 10 * 60
