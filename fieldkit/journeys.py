@@ -19,7 +19,7 @@ from typing import Any, Final
 import uuid6
 
 from fieldkit import legs
-from fieldkit.process import Process, StageError
+from fieldkit.process import READY_DEADLINE_S, Process, StageError
 from fieldkit.processor_books import Charge
 from fieldkit.results import AuditCheck, EvidenceStep, JourneyResult
 from fieldkit.sniffer import Sniffer
@@ -259,7 +259,8 @@ async def replayed_code(stage: Stage, account: Account) -> None:
     await arrive(stage, "lane-1")
     ear, mouth = stage.radio("thief-ear"), stage.radio("thief-mouth")
     arguments = ["-m", "fieldkit.attacker", "--ear", ear, "--mouth", mouth]
-    thief = Process("thief", arguments, stage.folder / "logs" / "thief.log")
+    log, patience_s = stage.folder / "logs" / "thief.log", stage.within_s(READY_DEADLINE_S)
+    thief = Process("thief", arguments, log, ready_deadline_s=patience_s)
     stage.processes[thief.name] = thief
     try:
         await thief.start()

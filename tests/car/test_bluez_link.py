@@ -25,6 +25,7 @@ from tests.twochannel.radio.links import (
 from twochannel.radio import bluez_names as names
 from twochannel.radio import link_inbox
 from twochannel.radio.bluez import BluezRadio
+from twochannel.radio.bluez_refusals import BluezError
 from twochannel.radio.port import LinkError, Radio, RadioError, Sighting
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("restored")]
@@ -195,10 +196,18 @@ async def test_somebody_without_the_service_is_no_jack(
 
     adapter = await car.present("jack")
     car.bus.export("/foreign", ForeignAdvert())
-    await car.bus.call(
-        *(adapter.path, names.ADVERTISING_MANAGER, names.REGISTER, "/foreign", {}),
-        signature="oa{sv}",
-    )
+
+    async def registered() -> bool:
+        """Refused while the scan of the radio before still ends."""
+        with contextlib.suppress(BluezError):
+            await car.bus.call(
+                *(adapter.path, names.ADVERTISING_MANAGER, names.REGISTER, "/foreign", {}),
+                signature="oa{sv}",
+            )
+            return True
+        return False
+
+    await until(registered)
     try:
         sighting = Sighting(car.address("jack"), 0, b"", -60, 0.0, random_address=False)
         await until(known)

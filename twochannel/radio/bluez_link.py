@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Final
@@ -38,6 +39,8 @@ from twochannel.radio.link_inbox import (
     packet_limit_bytes,
 )
 from twochannel.radio.port import Broadcast, Link, LinkError, Sighting
+
+_log = logging.getLogger(__name__)
 
 #: A phone subscribes and writes within seconds; who does not is no phone of ours.
 STRANGER_TIMEOUT_S: Final = 10.0
@@ -243,27 +246,59 @@ class BluezCentral:
     @contextlib.asynccontextmanager
     async def connected(self, invitation: Sighting) -> AsyncIterator[Link]:
         """See ``port.Central``. The radio does not listen until the connection is made."""
-        inbox = PacketInbox()
-        client: BleakClient | None = None
-        device = ""
+        visit = _Visit(self._keeper, invitation.address)
         try:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    async with self._keeper.deaf() as adapter:
-                        device = device_path(adapter, invitation.address)
-                        client = _client(adapter.path, device, invitation.address, inbox)
-                        await client.connect()
-                    link = await _opened(client, inbox)
+                    link = await _at_second_try(visit)
             except TimeoutError as error:
                 raise LinkError(NOT_MADE) from error
             except _ERRORS as error:
                 raise LinkError(f"The connection could not be made ({error}).") from error
             yield link
         finally:
-            inbox.end(HUNG_UP)
-            if client is not None:
-                await _leave(client)
-                await self._keeper.devices.forget(device)
+            await visit.leave()
+
+
+async def _at_second_try(visit: _Visit) -> Link:
+    """A connection often breaks just after it was made, in which case the second one holds.
+
+    Raises LinkError and what bleak raises.
+    """
+    try:
+        return await visit.make()
+    except (*_ERRORS, LinkError) as error:
+        _log.info("connection_broke", extra={"address": visit.address, "reason": str(error)})
+        await visit.leave()
+        return await visit.make()
+
+
+class _Visit:
+    """The phone's connection to the device of an address, if there is one."""
+
+    def __init__(self, keeper: BluezKeeper, address: str) -> None:
+        self._keeper = keeper
+        self.address = address
+        self._inbox = PacketInbox()
+        self._client: BleakClient | None = None
+        self._device = ""
+
+    async def make(self) -> Link:
+        """Raises LinkError and what bleak raises; leave it then, too."""
+        self._inbox = PacketInbox()
+        async with self._keeper.deaf() as adapter:
+            self._device = device_path(adapter, self.address)
+            self._client = _client(adapter.path, self._device, self.address, self._inbox)
+            await self._client.connect()
+        return await _opened(self._client, self._inbox)
+
+    async def leave(self) -> None:
+        """Hang up, and let bluetoothd forget the device."""
+        self._inbox.end(HUNG_UP)
+        if self._client is not None:
+            await _leave(self._client)
+            await self._keeper.devices.forget(self._device)
+            self._client = None
 
 
 def _client(adapter: str, device: str, address: str, inbox: PacketInbox) -> BleakClient:
