@@ -26,8 +26,9 @@ demo: $(READY) ## Run the whole method on virtual air (ARGS="--keep" leaves it r
 	@$(BIN)/fieldkit demo $(ARGS)
 
 # Workers have a network each (tests/networks.py); ARGS="--numprocesses=0" is one after the other.
+# In the order of tests/conftest.py: pytest-xdist would begin with the files of the most tests.
 test: $(READY) ## Run every test that needs no root and no hardware (ARGS="-k beacon" to choose)
-	@$(BIN)/python -m pytest --numprocesses=logical --dist=loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 car: $(READY) ## Build the virtual car (QEMU): BlueZ and Wi-Fi tests, then all journeys with faults
 	@$(BIN)/fieldkit car build

@@ -58,6 +58,11 @@ WANTED = {
         "nodejs npm && .venv/bin/python -m fieldkit.bench.ciba_peer",
     ),
 }
+#: Whole agents work in them, for minutes: first, or a worker would be alone with them in the end.
+LONG = (
+    *("tests/journeys/", "tests/live/", "tests/trials/", "tests/fieldkit/soak/"),
+    *("tests/fieldkit/trials/", "tests/fieldkit/test_hosts.py", "tests/fieldkit/bench/"),
+)
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
@@ -81,7 +86,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests for which this machine lacks a program; never in integration."""
+    """Long ones first. Leave out those for which this machine lacks a program; never in CI."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     for marker, wanted in WANTED.items():
         left_out = [item for item in items if item.get_closest_marker(marker)]
         if wanted.file.exists() or not left_out:

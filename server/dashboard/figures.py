@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, func, select, union
 
 from server.schema.parties import jacks, memberships, merchants, phones, terminals
 from server.schema.payments import payment_events, payments, statements
@@ -43,10 +43,15 @@ def list_phones(connection: Connection) -> Devices:
 
 
 def list_jacks(connection: Connection) -> Devices:
-    """A jack's payments are those of the phone that it is paired with. ``members``: how many."""
+    """A jack's payments are those of its owner's phone and its members'. ``members``: how many."""
+    own = jacks.alias()
+    its_phones = union(
+        select(own.c.phone_id).where(own.c.id == jacks.c.id).correlate(jacks),
+        select(memberships.c.phone_id).where(memberships.c.jack_id == jacks.c.id).correlate(jacks),
+    )
     heard = (
         select(func.max(payments.c.created_ms))
-        .where(payments.c.phone_id == jacks.c.phone_id, payments.c.jack_id == jacks.c.id)
+        .where(payments.c.phone_id.in_(its_phones), payments.c.jack_id == jacks.c.id)
         .scalar_subquery()
         .label("heard_ms")
     )

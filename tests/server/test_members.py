@@ -14,6 +14,7 @@ import pytest
 from server import evidence_chain
 from server.audit_records import read_records
 from server.auditor import audit
+from server.dashboard.figures import list_jacks
 from server.evidence import gather
 from tests.server.bench import Bench, check_problem, make_folder, running
 from tests.server.devices import Devices, new_id, seal
@@ -89,8 +90,11 @@ async def test_each_phone_pays_with_its_own_card_and_the_evidence_names_it(
         payment, _, _ = await bench.pending()
         answer = await bench.confirm(payment, confirmation(bench, payment, who, counter))
         assert answer.json()["status"] == "captured", answer.text
-        row = bench.rows("SELECT phone_id, payment_method_id FROM payments WHERE id = ?", payment)
-        assert tuple(row[0]) == (who.phone.key.kid, who.method_id)
+        query = "SELECT phone_id, payment_method_id, created_ms FROM payments WHERE id = ?"
+        ((*paid_by, began_ms),) = bench.rows(query, payment)
+        assert paid_by == [who.phone.key.kid, who.method_id]
+        (listed,) = bench.store.read_now(list_jacks).newest
+        assert (listed.heard_ms, listed.members) == (began_ms, 1)
         identity = bench.folder.identity()
         collect = partial(gather, payment_id=payment, identity=identity)
         verdict = evidence_chain.verify_evidence(bench.store.read_now(collect))
