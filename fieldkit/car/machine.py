@@ -90,11 +90,15 @@ TERM={{terminal}} exec setsid --ctty --wait bash --login
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the car: what it boots, and the folder it shares."""
+    """One run of the car: what it boots, and the folder it shares.
+
+    ``disk``: a raw image of the caller's, /dev/vdb in the guest, that keeps what is written.
+    """
 
     image: Image
     folder: Path
     deadline_s: float | None = DEADLINE_S
+    disk: Path | None = None
 
 
 def on_stdout(output: bytes) -> None:
@@ -243,12 +247,14 @@ def _command_line(run: Run, accelerator: str, talk: Sequence[str]) -> Sequence[s
     disk = f"file={_escaped(image.disk)},if=virtio,format=raw,snapshot=on"
     emulated = accelerator == _EMULATION
     clock = _CLOCK_OF_EMULATION if emulated else ""
+    kept = ("-drive", f"file={_escaped(run.disk)},if=virtio,format=raw") if run.disk else ()
     processors = _EMULATED_PROCESSORS if emulated else _PROCESSORS
     return (
         *(_QEMU, *_MACHINE, "-accel", accelerator, "-smp", str(processors)),
         *("-m", str(_MEMORY_MIB)),
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs)),
         *("-append", f"{_KERNEL_ARGUMENTS} {clock}".rstrip(), "-drive", disk),
+        *kept,
         *("-serial", f"file:{_escaped(run.folder / 'console.log')}"),
         *("-device", "virtio-serial", *talk),
         *("-virtfs", _share(run.folder, "car")),
