@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.deploy.alert_specimens import FIRING
 
@@ -42,6 +45,28 @@ def test_grafana_knows_what_it_is() -> None:
     assert variables["datasource"]["type"] == "datasource"
     assert variables["datasource"]["query"] == "prometheus"
     assert variables["instance"]["datasource"] == SOURCE
+
+
+def lost(ours: Any, theirs: Any, where: str = "dashboard") -> Iterator[str]:
+    """The places at which something of ours is missing, or something else."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key, value in ours.items():
+            yield from lost(value, theirs.get(key), f"{where}.{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for place, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from lost(one, other, f"{where}[{place}]")
+    elif ours != theirs:
+        yield where
+
+
+def test_grafanas_own_models_know_all_of_it() -> None:
+    """Read and written again by Grafana's SDK, which drops whatever its schema does not have."""
+    register_default_plugins()
+    written = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(DASHBOARD)))
+    assert list(lost(DASHBOARD, written)) == []
+    misspelt = json.loads(json.dumps(DASHBOARD).replace('"legendFormat"', '"legendFromat"'))
+    read = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(misspelt)))
+    assert any("legendFromat" in place for place in lost(misspelt, read))
 
 
 def test_every_id_is_there_once() -> None:
