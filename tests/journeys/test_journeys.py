@@ -75,7 +75,9 @@ async def test_traces_hold_what_is_documented(stage: Stage) -> None:
     document = (Path(__file__).parents[2] / "docs" / "trace.md").read_text(encoding="utf-8")
     for event in stage.events():
         own = section(document, f"Events of the {event.party}")
+        # The stage may have been that of tests of trials before.
         shared = section(document, "Events of the condition of an agent")
+        shared += section(document, "Events of the notes of a trial")
         row = re.search(rf"^\| `{event.event}` \|.*$", own + shared, re.MULTILINE)
         assert row, event
         # Those of `health` have a table of their own below.
