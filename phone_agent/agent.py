@@ -26,6 +26,7 @@ from phone_agent.jack_finder import Endpoint, JackFinder
 from phone_agent.jack_radio import JackRadio, listening
 from phone_agent.ledger import Ledger
 from phone_agent.local_api import local_api, payment_view
+from phone_agent.owed import Owed
 from phone_agent.page import serving_pages
 from phone_agent.page_certificate import certificate_shown
 from phone_agent.pairing_errand import PairingErrand
@@ -135,7 +136,13 @@ class Agent:
     def family(self) -> Family:
         """Further phones of this one's jacks."""
         return Family(
-            self.wallet, self.identity, self.server, self.jacks, self.instructions, new_id
+            self.wallet,
+            self.identity,
+            self.server,
+            self.jacks,
+            self.instructions,
+            Owed(self.wallet),
+            new_id,
         )
 
     def page_link(self) -> dict[str, Any]:
@@ -322,7 +329,8 @@ def _assembled(
         wallet.keep_address(jack, *endpoint)
 
     ledger = Ledger(database)
-    jacks = JackCare(finder, identity, server, trace, remember, radio)
+    owed = Owed(wallet)
+    jacks = JackCare(finder, identity, server, trace, remember, owed, radio)
     confirmations = Confirmations(
         identity=identity,
         server=server,

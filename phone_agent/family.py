@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cigarjack.client import JackClientError, Label
+from cigarjack.client import JackClient, JackClientError, Label
 from phone_agent.identity import PhoneIdentity
 from phone_agent.instructions import Instructions
 from phone_agent.jack_care import JackCare
+from phone_agent.owed import Owed
 from phone_agent.wallet import Wallet
 from server.client import ServerClient, ServerUnreachableError
 from twochannel.protocol.envelope import sign, unverified_claims
@@ -32,6 +34,7 @@ class Family:
     server: ServerClient
     jacks: JackCare
     instructions: Instructions
+    owed: Owed
     new_id: Callable[[], str]
 
     async def phones(self) -> dict[str, Any]:
@@ -57,14 +60,20 @@ class Family:
             secret_sha256=base64url(hashlib.sha256(secret.encode()).digest()),
         )
         compact = sign(statement, self.identity.signer)
+
+        async def invite(client: JackClient) -> None:
+            # Or it would put out whom this invites.
+            await self.owed.tell(jack, client)
+            await client.invite(compact)
+
         try:
-            await self.jacks.tell(jack, lambda client: client.invite(compact))
+            await self.jacks.tell(jack, invite)
         except JackClientError as error:
             raise CodedError(ErrorCode.JACK_UNREACHABLE, str(error)) from None
         return {"jack": jack, "label": str(Label(jack, secret)), "open_s": PAIRING_WINDOW_S}
 
     async def remove(self, jack: str, phone: str) -> dict[str, Any]:
-        """End a membership; ``jack_told``: whether the jack was in reach to hear of it too.
+        """End a membership; ``jack_told``: whether the jack was in reach, or is told when it is.
 
         Once the server knows, the phone pays nothing more with this jack. Raises CodedError;
         ``server_unreachable``: the server is told later.
@@ -76,9 +85,7 @@ class Family:
             raise CodedError(ErrorCode.SERVER_UNREACHABLE, str(error)) from None
         statement = MemberRemoval.from_claims(unverified_claims(kept.compact))
         for_jack = statement.model_copy(update={"aud": jack, "jti": self.new_id()})
-        compact = sign(for_jack, self.identity.signer)
-        try:
-            await self.jacks.tell(jack, lambda client: client.remove_member(compact))
-        except (JackClientError, CodedError):
-            return {"jack": jack, "phone": phone, "jack_told": False}
-        return {"jack": jack, "phone": phone, "jack_told": True}
+        self.wallet.owe(jack, for_jack.jti, sign(for_jack, self.identity.signer))
+        with suppress(JackClientError, CodedError):
+            await self.jacks.tell(jack, lambda client: self.owed.tell(jack, client))
+        return {"jack": jack, "phone": phone, "jack_told": not self.wallet.owed(jack)}

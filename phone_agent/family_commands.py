@@ -64,5 +64,5 @@ def remove(state: Path, phone: str, jack: str | None, as_json: bool) -> None:
     answer = ask(state, "POST", f"/v1/family/{chosen}/removals/{phone}", agent=AGENT)
     text = f"{phone} is removed: it is asked for nothing more."
     if not answer["jack_told"]:
-        text += " The jack was not in reach; it keeps the phone's key until it is paired anew."
+        text += " The jack is not in reach; this phone tells it when it is."
     say(answer, text, as_json=as_json)

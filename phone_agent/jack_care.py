@@ -19,6 +19,7 @@ from phone_agent.identity import PhoneIdentity
 from phone_agent.jack_finder import Endpoint, JackFinder
 from phone_agent.jack_link import JackLink
 from phone_agent.jack_radio import JackRadio
+from phone_agent.owed import Owed
 from phone_agent.signal_level import wifi_level_dbm
 from phone_agent.wallet import KeptJack
 from server.client import ServerClient, ServerUnreachableError
@@ -67,6 +68,7 @@ class JackCare:
         server: ServerClient,
         trace: Trace,
         remember: Callable[[str, Endpoint], None],
+        owed: Owed,
         radio: JackRadio | None = None,
     ) -> None:
         self._finder = finder
@@ -74,6 +76,7 @@ class JackCare:
         self._server = server
         self._trace = trace
         self._remember = remember
+        self._owed = owed
         self._radio = radio
         self._charges: dict[str, _Charge] = {}
 
@@ -192,6 +195,9 @@ class JackCare:
             if self._missed(charge.status):
                 await charge.link.call(self._hand_over_keys)
                 charge.status = await charge.link.call(lambda client: client.status())
+            jack = charge.link.pin.jack
+            if self._owed.wallet.owed(jack):
+                await charge.link.call(lambda client: self._owed.tell(jack, client))
             charge.wifi_dbm = _wifi_dbm(charge.link.endpoint)
             if charge.status.get("clock") == _UNSYNCHRONISED:
                 nonce = str(charge.status.get("time_nonce"))

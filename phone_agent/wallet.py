@@ -93,7 +93,7 @@ class Wallet:
         """Store a pairing that a jack has made; it takes the place of an older one."""
         pin = jack.pin
         with self._database.transaction() as db:
-            _end_couplings(db, pin.jack)
+            _end_pairing(db, pin.jack)
             db.execute(
                 "INSERT OR REPLACE INTO jacks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -176,7 +176,7 @@ class Wallet:
         """Answer nothing for this jack any more; the order for the server is stored with that."""
         with self._database.transaction() as db:
             db.execute("DELETE FROM jacks WHERE jack = ?", (jack,))
-            _end_couplings(db, jack)
+            _end_pairing(db, jack)
             _put_instruction(db, instruction)
         return instruction
 
@@ -266,6 +266,24 @@ class Wallet:
         rows = self._database.rows("SELECT name FROM facts WHERE name GLOB ?", f"{prefix}*")
         return [str(name).removeprefix(prefix) for (name,) in rows]
 
+    def owe(self, jack: str, removal: str, compact: str) -> None:
+        """Keep a removal for the jack until it has been told."""
+        with self._database.transaction() as db:
+            put_fact(db, _owed_name(jack, removal), compact)
+
+    def owed(self, jack: str) -> list[tuple[str, str]]:
+        """Id and statement of what the jack is to be told, oldest first: ids begin with time."""
+        prefix = _owed_name(jack, "")
+        rows = self._database.rows(
+            "SELECT name, value FROM facts WHERE name GLOB ? ORDER BY name", f"{prefix}*"
+        )
+        return [(str(name).removeprefix(prefix), str(value)) for name, value in rows]
+
+    def pay_off(self, jack: str, removal: str) -> None:
+        """The jack has been told."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM facts WHERE name = ?", (_owed_name(jack, removal),))
+
     def method_for(self, jack: str) -> str | None:
         """The id of the method to pay with for a jack: the first that the server takes for it."""
         coupled = self.couplings(jack)
@@ -302,9 +320,14 @@ def _coupling_name(jack: str, method: str) -> str:
     return f"coupled {jack} {method}"
 
 
-def _end_couplings(db: sqlite3.Connection, jack: str) -> None:
-    """They were made in a pairing that has ended."""
-    db.execute("DELETE FROM facts WHERE name GLOB ?", (_coupling_name(jack, "*"),))
+def _owed_name(jack: str, removal: str) -> str:
+    return f"owed {jack} {removal}"
+
+
+def _end_pairing(db: sqlite3.Connection, jack: str) -> None:
+    """Couplings were made, and members removed, in a pairing that has ended."""
+    for name in (_coupling_name(jack, "*"), _owed_name(jack, "*")):
+        db.execute("DELETE FROM facts WHERE name GLOB ?", (name,))
 
 
 def _put_instruction(db: sqlite3.Connection, instruction: KeptInstruction) -> None:

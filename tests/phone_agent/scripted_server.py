@@ -134,6 +134,7 @@ class ScriptedServer:
                         "releases",
                         "couplings",
                         "uncouplings",
+                        "member-removals",
                     )
                 ),
             ]
