@@ -17,9 +17,11 @@ from typing import Any, Final, TypeVar
 import click
 
 from fieldkit.bench.progress import BenchProgress
-from fieldkit.car import image, machine
-from fieldkit.car.image import TREE, CarError, Image
-from fieldkit.car.machine import Run
+from fieldkit.car import machine, parts
+from fieldkit.car.image import TREE
+from fieldkit.car.parts import Parts
+from fieldkit.car.run import GUEST_FOLDER, JOB
+from fieldkit.car.workshop import CarError
 
 T = TypeVar("T")
 _TESTS: Final = "tests/car"
@@ -51,7 +53,10 @@ def build() -> None:
     packages or guest files change. The project's code is not on it: that is shared when it runs.
     """
     with _plainly():
-        click.echo(_image().folder)
+        ready = _parts()
+        click.echo(ready.image.folder)
+        if ready.kernel is not None:
+            click.echo(ready.kernel.folder)
 
 
 @car.command()
@@ -67,7 +72,7 @@ def shell(command: tuple[str, ...]) -> None:
     if not sys.stdin.isatty():
         raise click.ClickException("A shell needs a terminal. Without one, name a COMMAND to run.")
     with _plainly(), _run_folder() as folder:
-        run = Run(_image(), folder, deadline_s=None)
+        run = _parts().run(folder, deadline_s=None)
         click.echo("Booting. Leave with Ctrl-D or exit.", err=True)
         sys.exit(_wait(machine.run_shell(run)))
 
@@ -119,7 +124,7 @@ def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[s
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     with _plainly():
-        run = Run(_image(), out.resolve())
+        run = _parts().run(out.resolve())
         code = _wait(machine.run_job(run, _journeys(*(("--faults",) if faults else ()), *names)))
     _show(out, json_file)
     sys.exit(code)
@@ -140,13 +145,13 @@ def check(json_file: Path | None, out: Path, everything: bool, arguments: tuple[
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     with _plainly(), _run_folder() as folder:
-        built, began_s = _image(), time.monotonic()
+        ready, began_s = _parts(), time.monotonic()
         ignored = (f"--ignore={test}" for test in _AFTER_JOURNEYS)
         chosen = (_TESTS, *ignored) if everything else _RADIOS
         follow = after_journeys(arguments) if everything else _journeys("--faults")
         jobs = {
-            "tests": (Run(built, folder), _tests(arguments, *chosen)),
-            "journeys": (Run(built, out.resolve()), follow),
+            "tests": (ready.run(folder), _tests(arguments, *chosen)),
+            "journeys": (ready.run(out.resolve()), follow),
         }
         codes = _wait(machine.run_side_by_side(jobs))
         _show(out, json_file)
@@ -171,7 +176,7 @@ def _journeys(*arguments: str) -> str:
     """The script that plays them."""
     from fieldkit.car import play
 
-    return shlex.join(("python", "-m", play.__name__, machine.GUEST_FOLDER, *arguments)) + "\n"
+    return shlex.join(("python", "-m", play.__name__, GUEST_FOLDER, *arguments)) + "\n"
 
 
 def after_journeys(arguments: Sequence[str]) -> str:
@@ -199,7 +204,7 @@ def _show(out: Path, json_file: Path | None) -> None:
 def _empty(out: Path, json_file: Path | None) -> None:
     """Make the folder, without what an earlier run left. Raises OSError, ValueError."""
     if out.is_dir() and any(out.iterdir()):
-        if not (out / machine.JOB).exists():
+        if not (out / JOB).exists():
             raise ValueError(f"{out} holds something else; choose another folder with --out.")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -214,20 +219,16 @@ def _names_tests(argument: str) -> bool:
 def _finish(script: str) -> None:
     """Build if need be, run a script in the car, and end this process with its exit code."""
     with _plainly(), _run_folder() as folder:
-        run = Run(_image(), folder)
+        run = _parts().run(folder)
         began_s = time.monotonic()
         code = _wait(machine.run_job(run, script))
         click.echo(f"The car ran for {time.monotonic() - began_s:.0f} s.", err=True)
         sys.exit(code)
 
 
-def _image() -> Image:
-    image.check_host()
-    built = image.cached()
-    if built is None:
-        with BenchProgress() as progress:
-            built = image.build(progress.step)
-    return built
+def _parts() -> Parts:
+    with BenchProgress() as progress:
+        return parts.ready(progress.step)
 
 
 def _wait(running: Coroutine[Any, Any, T]) -> T:

@@ -1,4 +1,4 @@
-"""Boots the virtual car under QEMU, lets it run one job, and returns the job's exit code.
+"""Boots the virtual car, lets it run one job, and returns the job's exit code.
 
 The folder of a run is /car in the guest::
 
@@ -7,7 +7,7 @@ The folder of a run is /car in the guest::
         exit           its exit code, once it has ended
         console.log    the serial console: kernel and systemd
         journal.log    the guest's journal, if the job failed
-        qemu.log       what QEMU had to say
+        qemu.log       what QEMU had to say, if it ran the car
         …              whatever the job leaves there
 
 The image is never written to: each run starts from the same disk. No network of the host reaches
@@ -25,46 +25,21 @@ import shutil
 import signal
 import sys
 import termios
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from fieldkit.car import packages
-from fieldkit.car.image import TREE, CarError, Image
+from fieldkit.car import packages, qemu, usermode
+from fieldkit.car.image import TREE
+from fieldkit.car.run import CONSOLE, JOB, Engine, Run
+from fieldkit.car.workshop import CarError
 from fieldkit.process import die_with_parent, killed_with_parent
 
-#: The folder of a run, as the guest sees it.
-GUEST_FOLDER: Final = "/car"
-#: The file in it that is run, which every run has.
-JOB: Final = "job"
 _PACKAGES: Final = (
     *("twochannel", "cigarjack", "payment_device", "phone_agent", "server", "fieldkit"),
 )
-_QEMU: Final = "qemu-system-x86_64"
-_KVM: Final = Path("/dev/kvm")
-_EMULATION: Final = "tcg,thread=multi"
-#: Overrides the choice between KVM and emulation.
-ACCELERATOR_VARIABLE: Final = "FIELDKIT_CAR_ACCELERATOR"
-#: A kernel that finds no disk gives up within a second where KVM works at all.
-_KVM_TRIAL_S: Final = 10.0
-
-#: A job that says nothing for longer than a person waits has hung.
-DEADLINE_S: Final = 1800.0
-_MEMORY_MIB: Final = 2048
 _SHOWN_LINES: Final = 15
 _CHUNK_BYTES: Final = 1 << 16
-_PANIC: Final = "Kernel panic"
-#: ``quiet`` and ``panic``: a panicking guest ends QEMU at once, and says why on the console. A
-#: kernel that has damaged itself panics too: what tests find in it afterwards is worth nothing.
-_KERNEL_ARGUMENTS: Final = "console=ttyS0 quiet oops=panic panic=-1 mitigations=off"
-#: Emulated, the time stamp counter is the host's for both processors, but the kernel cannot know.
-#: Without it each look at the clock, of which an agent has thousands, is one at an emulated chip.
-_CLOCK_OF_EMULATION: Final = "clocksource=tsc tsc=reliable"
-#: Emulated, a second processor makes everything a fifth dearer and nothing quicker.
-_EMULATED_PROCESSORS: Final = 1
-_PROCESSORS: Final = 2
-
 #: The agents ask for their version, which an installation would have left beside them.
 _WORK_TREE: Final = """\
 cd /opt/cigarjack
@@ -73,32 +48,15 @@ mkdir -p "cigarjack-$version.dist-info"
 printf 'Metadata-Version: 2.1\\nName: cigarjack\\nVersion: %s\\n' "$version" \\
   > "cigarjack-$version.dist-info/METADATA"
 """
-_JOB_HEAD: Final = f"""\
+_JOB: Final = "#!/bin/sh\n{to_output}{work_tree}{script}"
+_SHELL: Final = """\
 #!/bin/sh
-until port=$(grep -lx car.output /sys/class/virtio-ports/*/name); do sleep 0.1; done 2>/dev/null
-exec </dev/null >"/dev/$(basename "$(dirname "$port")")" 2>&1
-{_WORK_TREE}"""
-_SHELL: Final = f"""\
-#!/bin/sh
-until [ -e /dev/hvc0 ]; do sleep 0.1; done
-{_WORK_TREE}\
-exec </dev/hvc0 >/dev/hvc0 2>&1
-stty rows {{rows}} cols {{columns}}
-TERM={{terminal}} exec setsid --ctty --wait bash --login
+until [ -e {device} ]; do sleep 0.1; done
+{work_tree}\
+exec <{device} >{device} 2>&1
+stty rows {rows} cols {columns}
+TERM={terminal} exec setsid --ctty --wait bash --login
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of the car: what it boots, and the folder it shares.
-
-    ``disk``: a raw image of the caller's, /dev/vdb in the guest, that keeps what is written.
-    """
-
-    image: Image
-    folder: Path
-    deadline_s: float | None = DEADLINE_S
-    disk: Path | None = None
 
 
 def on_stdout(output: bytes) -> None:
@@ -112,12 +70,13 @@ async def run_job(run: Run, script: str, tell: Callable[[bytes], None] = on_stdo
 
     Raises CarError if the guest did not come to an end of its own. Nothing outlives this call.
     """
-    _write_job(run.folder, _JOB_HEAD + script)
-    accelerator = await choose_accelerator(run.image, run.folder)
-    with (run.folder / "qemu.log").open("wb") as log:
+    engine = await _engine(run)
+    job = _JOB.format(to_output=engine.to_output, work_tree=_WORK_TREE, script=script)
+    _write_job(run.folder, job)
+    with (run.folder / engine.errors).open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *_command_line(run, accelerator, _OUTPUT_PORT),
-            env=_environment(),
+            *engine.job(run),
+            env=qemu.environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
@@ -130,11 +89,12 @@ async def run_job(run: Run, script: str, tell: Callable[[bytes], None] = on_stdo
     except TimeoutError:
         raise CarError(
             f"The virtual car was switched off after {run.deadline_s:.0f} s, for its job had not "
-            f"ended.\n{_end_of(run.folder / 'console.log')}"
+            f"ended.\n{_end_of(run.folder / CONSOLE)}"
         ) from None
     finally:
-        await _end(process)
-    return _outcome(run.folder, process.returncode or 0)
+        await qemu.end(process)
+        _clear(run.folder)
+    return _outcome(run.folder, engine, process.returncode or 0)
 
 
 async def run_side_by_side(jobs: Mapping[str, tuple[Run, str]]) -> list[int]:
@@ -184,12 +144,21 @@ async def run_shell(run: Run) -> int:
     """A shell in the guest on this terminal, until it is left; its exit code. CarError."""
     columns, rows = shutil.get_terminal_size()
     terminal = shlex.quote(os.environ.get("TERM", "linux"))
-    _write_job(run.folder, _SHELL.format(rows=rows, columns=columns, terminal=terminal))
-    accelerator = await choose_accelerator(run.image, run.folder)
-    with (run.folder / "qemu.log").open("wb") as log, _terminal_as_it_was():
+    engine = await _engine(run)
+    _write_job(
+        run.folder,
+        _SHELL.format(
+            device=engine.terminal,
+            work_tree=_WORK_TREE,
+            rows=rows,
+            columns=columns,
+            terminal=terminal,
+        ),
+    )
+    with (run.folder / engine.errors).open("wb") as log, _terminal_as_it_was():
         process = await asyncio.create_subprocess_exec(
-            *_command_line(run, accelerator, _CONSOLE),
-            env=_environment(),
+            *engine.console(run),
+            env=qemu.environment(),
             stderr=log,
             # In the group of the terminal, or it could not read: each key is the guest's.
             preexec_fn=killed_with_parent,
@@ -197,82 +166,15 @@ async def run_shell(run: Run) -> int:
         try:
             await process.wait()
         finally:
-            await _end(process)
-    return _outcome(run.folder, process.returncode or 0)
+            await qemu.end(process)
+            _clear(run.folder)
+    return _outcome(run.folder, engine, process.returncode or 0)
 
 
-async def choose_accelerator(image: Image, folder: Path) -> str:
-    """KVM where it runs this kernel, else emulation. A /dev/kvm alone says little: inside another
-    virtual machine it may open and then fail.
-    """
-    if chosen := os.environ.get(ACCELERATOR_VARIABLE):
-        return chosen
-    if not os.access(_KVM, os.R_OK | os.W_OK):
-        return _EMULATION
-    console = folder / "kvm-trial.log"
-    trial = await asyncio.create_subprocess_exec(
-        *(_QEMU, *_MACHINE, "-accel", "kvm", "-m", "256", "-kernel", str(image.kernel)),
-        *("-append", _KERNEL_ARGUMENTS, "-serial", f"file:{_escaped(console)}"),
-        env=_environment(),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        preexec_fn=die_with_parent,
-    )
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(trial.wait(), _KVM_TRIAL_S)
-    await _end(trial)
-    # Without a disk to boot from, a panic is how far a working kernel comes.
-    return "kvm" if _PANIC in _text(console) else _EMULATION
-
-
-_MACHINE: Final = (
-    *("-machine", "q35", "-cpu", "max", "-no-reboot"),
-    *("-nodefaults", "-no-user-config", "-display", "none"),
-)
-#: A port takes bytes as they are, and needs no input: at the end of it QEMU would close the port.
-_OUTPUT_PORT: Final = (
-    *("-chardev", "file,id=here,path=/dev/stdout"),
-    *("-device", "virtserialport,chardev=here,name=car.output"),
-)
-#: A console is a terminal: each key is the guest's.
-_CONSOLE: Final = (
-    *("-chardev", "stdio,id=here,signal=off"),
-    *("-device", "virtconsole,chardev=here"),
-)
-
-
-def _command_line(run: Run, accelerator: str, talk: Sequence[str]) -> Sequence[str]:
-    image = run.image
-    disk = f"file={_escaped(image.disk)},if=virtio,format=raw,snapshot=on"
-    emulated = accelerator == _EMULATION
-    clock = _CLOCK_OF_EMULATION if emulated else ""
-    kept = ("-drive", f"file={_escaped(run.disk)},if=virtio,format=raw") if run.disk else ()
-    processors = _EMULATED_PROCESSORS if emulated else _PROCESSORS
-    return (
-        *(_QEMU, *_MACHINE, "-accel", accelerator, "-smp", str(processors)),
-        *("-m", str(_MEMORY_MIB)),
-        *("-kernel", str(image.kernel), "-initrd", str(image.initramfs)),
-        *("-append", f"{_KERNEL_ARGUMENTS} {clock}".rstrip(), "-drive", disk),
-        *kept,
-        *("-serial", f"file:{_escaped(run.folder / 'console.log')}"),
-        *("-device", "virtio-serial", *talk),
-        *("-virtfs", _share(run.folder, "car")),
-        *("-virtfs", f"{_share(TREE, 'tree')},readonly=on"),
-    )
-
-
-def _share(folder: Path, tag: str) -> str:
-    return f"local,path={_escaped(folder)},mount_tag={tag},security_model=none"
-
-
-def _escaped(path: Path) -> str:
-    """A comma ends a value of QEMU's options unless it is doubled."""
-    return str(path).replace(",", ",,")
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"PATH": packages.host_path(os.environ)}
+async def _engine(run: Run) -> Engine:
+    if run.kernel is not None:
+        return usermode.ENGINE
+    return qemu.engine(await qemu.choose_accelerator(run.image, run.folder))
 
 
 def _compile_tree() -> None:
@@ -292,6 +194,7 @@ def _write_job(folder: Path, script: str) -> None:
     job.write_text(script, encoding="utf-8")
     job.chmod(0o755)
     (folder / "exit").unlink(missing_ok=True)
+    _clear(folder)
 
 
 async def _forward(process: asyncio.subprocess.Process, tell: Callable[[bytes], None]) -> None:
@@ -301,16 +204,9 @@ async def _forward(process: asyncio.subprocess.Process, tell: Callable[[bytes], 
         tell(chunk)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-        await process.wait()
-
-
 @contextlib.contextmanager
 def _terminal_as_it_was() -> Iterator[None]:
-    """QEMU changes the terminal's mode and, if it is killed, leaves it so."""
+    """A machine changes the terminal's mode and, if it is killed, leaves it so."""
     if not sys.stdin.isatty():
         yield
         return
@@ -322,16 +218,23 @@ def _terminal_as_it_was() -> Iterator[None]:
         os.set_blocking(sys.stdin.fileno(), True)
 
 
-def _outcome(folder: Path, qemu_code: int) -> int:
+def _outcome(folder: Path, engine: Engine, code: int) -> int:
     """The exit code that the guest left. Raises CarError if it left none."""
     with contextlib.suppress(FileNotFoundError):
         return int((folder / "exit").read_text(encoding="ascii"))
-    console = folder / "console.log"
-    if _PANIC in _text(console):
+    console = folder / CONSOLE
+    if qemu.panicked(console):
         raise CarError(f"The kernel of the virtual car panicked.\n{_end_of(console)}")
-    if qemu_code:
-        raise CarError(f"QEMU failed ({_reason(qemu_code)}).\n{_end_of(folder / 'qemu.log')}")
+    if code:
+        raise CarError(
+            f"{engine.name} failed ({_reason(code)}).\n{_end_of(folder / engine.errors)}"
+        )
     raise CarError(f"The virtual car went off before its job had ended.\n{_end_of(console)}")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what the guest wrote to its disk."""
+    (folder / usermode.WRITTEN).unlink(missing_ok=True)
 
 
 def _reason(code: int) -> str:

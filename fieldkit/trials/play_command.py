@@ -121,9 +121,10 @@ def _in_car(
 ) -> int:
     """Play it in the virtual car, which is built first if need be."""
     from fieldkit.bench.progress import BenchProgress
-    from fieldkit.car import image
-    from fieldkit.car.image import CarError
-    from fieldkit.car.machine import GUEST_FOLDER, Run, run_job
+    from fieldkit.car import parts
+    from fieldkit.car.machine import run_job
+    from fieldkit.car.run import GUEST_FOLDER
+    from fieldkit.car.workshop import CarError
     from fieldkit.trials import play_in_car
 
     numbers = [str(one.number) for one in found if one.number is not None]
@@ -132,12 +133,9 @@ def _in_car(
         folder = Path(name)
         shutil.copy(file, folder / f"{order.name}.toml")
         try:
-            image.check_host()
-            built = image.cached()
-            if built is None:
-                with BenchProgress() as progress:
-                    built = image.build(progress.step)
-            code = asyncio.run(run_job(Run(built, folder), shlex.join((*line, *numbers)) + "\n"))
+            with BenchProgress() as progress:
+                ready = parts.ready(progress.step)
+            code = asyncio.run(run_job(ready.run(folder), shlex.join((*line, *numbers)) + "\n"))
         except CarError as error:
             raise click.ClickException(str(error)) from None
         for made, to in ((f"{order.name}.trial", archive), (f"{order.name}.json", json_file)):

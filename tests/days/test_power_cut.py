@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from fieldkit.car import image
-from fieldkit.car.machine import Run, run_job
+from fieldkit.car.machine import run_job
 from fieldkit.car.packages import host_path
+from fieldkit.car.run import Run
 from twochannel.radio import btsnoop
 from twochannel.ring import SYNC_EVERY_S, pieces
 

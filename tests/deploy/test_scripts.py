@@ -14,10 +14,12 @@ SCRIPTS = (
     ".ci/run",
     "deploy/command",
     "deploy/install",
+    "fieldkit/car/guest/init",
     "fieldkit/car/guest/initramfs-init",
     "fieldkit/car/guest/job",
     "fieldkit/car/guest/prepare.sh",
     "fieldkit/car/guest/profile.sh",
+    "fieldkit/car/kernel/build.sh",
     "tests/vectors/eddystone_eid.sh",
 )
 

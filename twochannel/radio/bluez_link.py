@@ -269,7 +269,8 @@ async def _at_second_try(visit: _Visit) -> Link:
         return await visit.make()
     except (*_ERRORS, LinkError) as error:
         _log.info("connection_broke", extra={"address": visit.address, "reason": str(error)})
-        await visit.leave()
+        # Not forgotten: while it is deaf the adapter would not come to know the device again.
+        await visit.hang_up()
         return await visit.make()
 
 
@@ -292,13 +293,19 @@ class _Visit:
             await self._client.connect()
         return await _opened(self._client, self._inbox)
 
-    async def leave(self) -> None:
-        """Hang up, and let bluetoothd forget the device."""
+    async def hang_up(self) -> None:
+        """End the connection, if there is one."""
         self._inbox.end(HUNG_UP)
         if self._client is not None:
             await _leave(self._client)
-            await self._keeper.devices.forget(self._device)
             self._client = None
+
+    async def leave(self) -> None:
+        """Hang up, and let bluetoothd forget the device."""
+        await self.hang_up()
+        if self._device:
+            await self._keeper.devices.forget(self._device)
+            self._device = ""
 
 
 def _client(adapter: str, device: str, address: str, inbox: PacketInbox) -> BleakClient:

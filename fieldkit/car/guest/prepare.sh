@@ -7,11 +7,10 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 echo 'car: unpacking the kernel...'
 # Unpacked, not installed: the package's scripts would make an initramfs of their own. The newest of
-# the release, but for those that damage themselves under the tests (docs/virtual-car.md).
-known_bad=' 6.1.170-3 6.1.176-1 6.1.192-1 6.1.192-2 '
+# the release, but for those that are known to be bad.
 for kernel_package in $(apt-cache pkgnames linux-image-6.1.0- | grep -E -- '-[0-9]+-amd64$' | sort -rV); do
   version=$(apt-cache show "$kernel_package" | sed -n 's/^Version: //p;T;q')
-  case "$known_bad" in *" $version "*) ;; *) break ;; esac
+  grep -qxF "$version" known-bad-kernels || break
 done
 (cd /tmp && apt-get -qq download "$kernel_package" 2>/dev/null)
 # Without drivers of hardware that no virtual machine has: they are most of the package.
@@ -46,6 +45,7 @@ echo car > /etc/hostname
 printf '127.0.0.1 localhost\n127.0.1.1 car\n' > /etc/hosts
 passwd --quiet --delete root
 install -D -m 755 job /usr/local/lib/car/job
+install -m 755 init /usr/local/lib/car/init
 install -m 644 car.service /etc/systemd/system/car.service
 install -D -m 644 profile.sh /etc/profile.d/car.sh
 install -m 644 fstab /etc/fstab

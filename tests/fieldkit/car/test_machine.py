@@ -1,6 +1,6 @@
-"""The host's side of a run, with a program in QEMU's place that ends as a guest may end.
+"""The host's side of a run, with a program in QEMU's or the kernel's place that ends as they may.
 
-QEMU itself needs packages that a desk may lack; tests/car runs under the real one.
+Both need what takes minutes to build; tests/car runs in the real ones.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fieldkit.car import machine
-from fieldkit.car.image import CarError, Image
-from fieldkit.car.machine import Run
+from fieldkit.car import machine, parts, qemu, usermode
+from fieldkit.car.image import Image
+from fieldkit.car.kernel import Kernel
+from fieldkit.car.run import Run
+from fieldkit.car.workshop import CarError
 
 #: Reads its shared folder from the command line, as QEMU does.
 _STAND_IN = """\
@@ -30,7 +32,7 @@ console = car / "console.log"
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv(machine.ACCELERATOR_VARIABLE, "tcg")
+    monkeypatch.setenv(qemu.ACCELERATOR_VARIABLE, "tcg")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     # A comma ends a value in QEMU's options.
     folder = tmp_path / "run,1"
@@ -170,16 +172,16 @@ async def test_the_tree_is_compiled_for_a_guest_of_the_same_python(
 async def test_kvm_is_used_where_it_runs_a_kernel(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(machine.ACCELERATOR_VARIABLE)
+    monkeypatch.delenv(qemu.ACCELERATOR_VARIABLE)
     device = tmp_path / "kvm"
-    monkeypatch.setattr(machine, "_KVM", device)
-    assert await machine.choose_accelerator(run.image, run.folder) == "tcg,thread=multi"
+    monkeypatch.setattr(qemu, "_KVM_DEVICE", device)
+    assert await qemu.choose_accelerator(run.image, run.folder) == "tcg,thread=multi"
     device.touch()
     trial = 'pathlib.Path(sys.argv[-1].split("file:")[1].replace(",,", ",")).write_text({!r})'
     ends_trial(run, trial.format("Kernel panic - not syncing: VFS: Unable to mount root fs"))
-    assert await machine.choose_accelerator(run.image, run.folder) == "kvm"
+    assert await qemu.choose_accelerator(run.image, run.folder) == "kvm"
     ends_trial(run, trial.format("") + '; sys.exit("failed to set MSR")')
-    assert await machine.choose_accelerator(run.image, run.folder) == "tcg,thread=multi"
+    assert await qemu.choose_accelerator(run.image, run.folder) == "tcg,thread=multi"
 
 
 def ends_trial(run: Run, ending: str) -> None:
@@ -187,3 +189,90 @@ def ends_trial(run: Run, ending: str) -> None:
     program = run.folder.parent / "qemu-system-x86_64"
     program.write_text(f"#!{sys.executable}\nimport pathlib, sys\n{ending}\n")
     program.chmod(0o755)
+
+
+# --- the kernel in user mode
+
+#: Reads what it shares from the command line, as the kernel does.
+_KERNEL = """\
+#!{python}
+import os, pathlib, signal, subprocess, sys, time
+told = dict(word.split("=", 1) for word in sys.argv if "=" in word)
+car = pathlib.Path(told["CAR_FOLDER"])
+pathlib.Path(told["ubd0"].split(",")[0]).write_text("what the guest wrote")
+{ending}
+"""
+
+
+def in_user_mode(run: Run, ending: str) -> Run:
+    """The run with a kernel that ends like this."""
+    kernel = Kernel(run.folder.parent / "kernel")
+    kernel.folder.mkdir()
+    kernel.program.write_text(_KERNEL.format(python=sys.executable, ending=ending))
+    kernel.program.chmod(0o755)
+    folder = run.folder.parent / "run"
+    folder.mkdir()
+    return Run(run.image, folder, run.deadline_s, kernel=kernel)
+
+
+async def test_a_kernel_in_user_mode_runs_the_job_on_its_own_disk(
+    run: Run, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    own = in_user_mode(run, 'print(told["ubd0"]); (car / "exit").write_text("7")')
+    assert await machine.run_job(own, "exec pytest\n") == 7
+    written = own.folder / usermode.WRITTEN
+    assert capfdbinary.readouterr().out.decode() == f"{written},{own.image.disk}\n"
+    assert not written.exists()
+    job = (own.folder / "job").read_text()
+    assert "/dev/tty1" in job
+    assert job.endswith("exec pytest\n")
+
+
+async def test_a_panic_in_user_mode_is_told_with_the_console(run: Run) -> None:
+    panic = 'sys.stderr.write("Kernel panic - not syncing: no disk\\n"); sys.stderr.flush()'
+    own = in_user_mode(run, f"{panic}\nos.abort()")
+    with pytest.raises(CarError, match=r"panicked(.|\n)*not syncing: no disk"):
+        await machine.run_job(own, "true\n")
+
+
+async def test_a_kernel_that_cannot_run_here_is_told_with_its_words(run: Run) -> None:
+    own = in_user_mode(run, 'sys.exit("ptrace failed: operation not permitted")')
+    with pytest.raises(CarError, match=r"kernel in user mode failed \(exit code 1\)(.|\n)*ptrace"):
+        await machine.run_job(own, "true\n")
+
+
+async def test_programs_of_the_guest_go_with_their_kernel(run: Run) -> None:
+    """They are processes of the host, and the kernel has no time to end them when it is killed."""
+    nap = "import time; print(chr(112), flush=True); time.sleep(600)"
+    own = in_user_mode(
+        run,
+        f"nap = subprocess.Popen([sys.executable, '-c', {nap!r}, str(car)])\ntime.sleep(600)",
+    )
+    hasty = Run(own.image, own.folder, deadline_s=2.0, kernel=own.kernel)
+    with pytest.raises(CarError, match="switched off after 2 s"):
+        await machine.run_job(hasty, "true\n")
+    left = [
+        p for p in psutil.process_iter(["cmdline"]) if str(own.folder) in (p.info["cmdline"] or [])
+    ]
+    assert left == []
+
+
+async def test_a_path_that_the_kernel_cannot_be_told_is_refused(run: Run) -> None:
+    own = in_user_mode(run, "")
+    folder = own.folder.with_name("run 1")
+    folder.mkdir()
+    with pytest.raises(CarError, match=r"cannot share .*run 1"):
+        await machine.run_job(Run(own.image, folder, kernel=own.kernel), "true\n")
+
+
+def test_without_kvm_the_car_has_a_kernel_of_its_own(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Kernel(run.folder.parent / "kernel")
+    monkeypatch.setattr("fieldkit.car.image.check_host", lambda: None)
+    monkeypatch.setattr("fieldkit.car.image.cached", lambda: run.image)
+    monkeypatch.setattr("fieldkit.car.kernel.cached", lambda: kernel)
+    monkeypatch.setattr(qemu, "_KVM_DEVICE", run.folder / "none")
+    for chosen, expected in (("tcg", None), ("user", kernel), ("", kernel)):
+        monkeypatch.setenv(qemu.ACCELERATOR_VARIABLE, chosen)
+        assert parts.ready(print).kernel == expected

@@ -1,0 +1,44 @@
+"""All that the virtual car needs here: its disk and, unless KVM runs Debian's, a kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldkit.car import image, kernel, qemu
+from fieldkit.car.image import Image
+from fieldkit.car.kernel import Kernel
+from fieldkit.car.run import DEADLINE_S, Run
+from fieldkit.car.workshop import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run boots. ``kernel`` None: QEMU runs the image's own."""
+
+    image: Image
+    kernel: Kernel | None
+
+    def run(self, folder: Path, deadline_s: float | None = DEADLINE_S) -> Run:
+        """A run of these that shares ``folder``."""
+        return Run(self.image, folder, deadline_s, kernel=self.kernel)
+
+
+def ready(progress: Progress) -> Parts:
+    """Everything, built if need be. Raises CarError. ``progress`` is told each step of a build."""
+    image.check_host()
+    disk = image.cached() or image.build(progress)
+    if not _in_user_mode(disk):
+        return Parts(disk, None)
+    return Parts(disk, kernel.cached() or kernel.build(progress))
+
+
+def _in_user_mode(disk: Image) -> bool:
+    chosen = os.environ.get(qemu.ACCELERATOR_VARIABLE)
+    if chosen:
+        return chosen == qemu.USER_MODE
+    with tempfile.TemporaryDirectory(prefix="cigarjack-car-") as folder:
+        return asyncio.run(qemu.choose_accelerator(disk, Path(folder))) != qemu.KVM

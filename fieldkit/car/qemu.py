@@ -1,0 +1,140 @@
+"""The car under QEMU, with Debian's kernel as packaged: by KVM, or with an emulated processor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from fieldkit.car import packages
+from fieldkit.car.image import TREE, Image
+from fieldkit.car.run import CONSOLE, KERNEL_ARGUMENTS, MEMORY_MIB, Engine, Run
+from fieldkit.process import die_with_parent
+
+#: Overrides the choice of what the car runs on.
+ACCELERATOR_VARIABLE: Final = "FIELDKIT_CAR_ACCELERATOR"
+#: Its value for a kernel in user mode; any other is QEMU's.
+USER_MODE: Final = "user"
+KVM: Final = "kvm"
+
+_QEMU: Final = "qemu-system-x86_64"
+_KVM_DEVICE: Final = Path("/dev/kvm")
+_EMULATION: Final = "tcg,thread=multi"
+#: A kernel that finds no disk gives up within a second where KVM works at all.
+_KVM_TRIAL_S: Final = 10.0
+_PANIC: Final = "Kernel panic"
+
+_KERNEL_ARGUMENTS: Final = f"console=ttyS0 {KERNEL_ARGUMENTS} mitigations=off"
+#: Emulated, the time stamp counter is the host's for both processors, but the kernel cannot know.
+#: Without it each look at the clock, of which an agent has thousands, is one at an emulated chip.
+_CLOCK_OF_EMULATION: Final = "clocksource=tsc tsc=reliable"
+#: Emulated, a second processor makes everything a fifth dearer and nothing quicker.
+_EMULATED_PROCESSORS: Final = 1
+_PROCESSORS: Final = 2
+_MACHINE: Final = (
+    *("-machine", "q35", "-cpu", "max", "-no-reboot"),
+    *("-nodefaults", "-no-user-config", "-display", "none"),
+)
+#: A port takes bytes as they are, and needs no input: at the end of it QEMU would close the port.
+_OUTPUT_PORT: Final = (
+    *("-chardev", "file,id=here,path=/dev/stdout"),
+    *("-device", "virtserialport,chardev=here,name=car.output"),
+)
+#: A console is a terminal: each key is the guest's.
+_CONSOLE: Final = (
+    *("-chardev", "stdio,id=here,signal=off"),
+    *("-device", "virtconsole,chardev=here"),
+)
+_TO_OUTPUT: Final = """\
+until port=$(grep -lx car.output /sys/class/virtio-ports/*/name); do sleep 0.1; done 2>/dev/null
+exec </dev/null >"/dev/$(basename "$(dirname "$port")")" 2>&1
+"""
+
+
+def engine(accelerator: str) -> Engine:
+    """QEMU with this accelerator."""
+    return Engine(
+        name="QEMU",
+        errors="qemu.log",
+        job=lambda run: _command_line(run, accelerator, _OUTPUT_PORT),
+        console=lambda run: _command_line(run, accelerator, _CONSOLE),
+        to_output=_TO_OUTPUT,
+        terminal="/dev/hvc0",
+    )
+
+
+async def choose_accelerator(image: Image, folder: Path) -> str:
+    """KVM where it runs this kernel, else emulation. A /dev/kvm alone says little: inside another
+    virtual machine it may open and then fail.
+    """
+    chosen = os.environ.get(ACCELERATOR_VARIABLE)
+    if chosen and chosen != USER_MODE:
+        return chosen
+    if not os.access(_KVM_DEVICE, os.R_OK | os.W_OK):
+        return _EMULATION
+    console = folder / "kvm-trial.log"
+    trial = await asyncio.create_subprocess_exec(
+        *(_QEMU, *_MACHINE, "-accel", KVM, "-m", "256", "-kernel", str(image.kernel)),
+        *("-append", _KERNEL_ARGUMENTS, "-serial", f"file:{_escaped(console)}"),
+        env=environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        preexec_fn=die_with_parent,
+    )
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(trial.wait(), _KVM_TRIAL_S)
+    await end(trial)
+    # Without a disk to boot from, a panic is how far a working kernel comes.
+    return KVM if panicked(console) else _EMULATION
+
+
+def panicked(console: Path) -> bool:
+    """Whether a kernel has said so."""
+    return console.exists() and _PANIC in console.read_text(encoding="utf-8", errors="replace")
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Kill it unless it has ended."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def environment() -> dict[str, str]:
+    """In which the programs of a machine are found."""
+    return os.environ | {"PATH": packages.host_path(os.environ)}
+
+
+def _command_line(run: Run, accelerator: str, talk: Sequence[str]) -> Sequence[str]:
+    image = run.image
+    disk = f"file={_escaped(image.disk)},if=virtio,format=raw,snapshot=on"
+    emulated = accelerator == _EMULATION
+    clock = _CLOCK_OF_EMULATION if emulated else ""
+    kept = ("-drive", f"file={_escaped(run.disk)},if=virtio,format=raw") if run.disk else ()
+    processors = _EMULATED_PROCESSORS if emulated else _PROCESSORS
+    return (
+        *(_QEMU, *_MACHINE, "-accel", accelerator, "-smp", str(processors)),
+        *("-m", str(MEMORY_MIB)),
+        *("-kernel", str(image.kernel), "-initrd", str(image.initramfs)),
+        *("-append", f"{_KERNEL_ARGUMENTS} {clock}".rstrip(), "-drive", disk),
+        *kept,
+        *("-serial", f"file:{_escaped(run.folder / CONSOLE)}"),
+        *("-device", "virtio-serial", *talk),
+        *("-virtfs", _share(run.folder, "car")),
+        *("-virtfs", f"{_share(TREE, 'tree')},readonly=on"),
+    )
+
+
+def _share(folder: Path, tag: str) -> str:
+    return f"local,path={_escaped(folder)},mount_tag={tag},security_model=none"
+
+
+def _escaped(path: Path) -> str:
+    """A comma ends a value of QEMU's options unless it is doubled."""
+    return str(path).replace(",", ",,")
