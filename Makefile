@@ -30,7 +30,7 @@ demo: $(READY) ## Run the whole method on virtual air (ARGS="--keep" leaves it r
 test: $(READY) ## Run every test that needs no root and no hardware (ARGS="-k beacon" to choose)
 	@$(BIN)/python -m pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-car: $(READY) ## Build the virtual car (QEMU): BlueZ and Wi-Fi tests, then all journeys with faults
+car: $(READY) ## Build the virtual car: BlueZ and Wi-Fi tests, and all journeys with faults
 	@$(BIN)/fieldkit car build
 	@$(BIN)/fieldkit car check $(ARGS)
 

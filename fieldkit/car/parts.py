@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +30,24 @@ class Parts:
 def ready(progress: Progress) -> Parts:
     """Everything, built if need be. Raises CarError. ``progress`` is told each step of a build."""
     image.check_host()
-    disk = image.cached() or image.build(progress)
-    if not _in_user_mode(disk):
-        return Parts(disk, None)
-    return Parts(disk, kernel.cached() or kernel.build(progress))
+    if qemu.may_have_kvm():
+        disk = _disk(progress)
+        return Parts(disk, None if _has_kvm(disk) else _kernel(progress))
+    if not qemu.wants_user_mode():
+        return Parts(_disk(progress), None)
+    with ThreadPoolExecutor() as both:
+        compiling = both.submit(_kernel, progress)
+        return Parts(_disk(progress), compiling.result())
 
 
-def _in_user_mode(disk: Image) -> bool:
-    chosen = os.environ.get(qemu.ACCELERATOR_VARIABLE)
-    if chosen:
-        return chosen == qemu.USER_MODE
+def _disk(progress: Progress) -> Image:
+    return image.cached() or image.build(progress)
+
+
+def _kernel(progress: Progress) -> Kernel:
+    return kernel.cached() or kernel.build(progress)
+
+
+def _has_kvm(disk: Image) -> bool:
     with tempfile.TemporaryDirectory(prefix="cigarjack-car-") as folder:
-        return asyncio.run(qemu.choose_accelerator(disk, Path(folder))) != qemu.KVM
+        return asyncio.run(qemu.choose_accelerator(disk, Path(folder))) == qemu.KVM

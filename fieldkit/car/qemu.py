@@ -67,14 +67,27 @@ def engine(accelerator: str) -> Engine:
     )
 
 
+def wants_user_mode() -> bool:
+    """Whether nobody has asked for QEMU: without KVM a kernel in user mode is wanted."""
+    return os.environ.get(ACCELERATOR_VARIABLE) in (None, "", USER_MODE)
+
+
+def may_have_kvm() -> bool:
+    """Whether ``choose_accelerator`` has to try, and nobody has asked for another."""
+    return not os.environ.get(ACCELERATOR_VARIABLE) and _kvm_opens()
+
+
+def _kvm_opens() -> bool:
+    return os.access(_KVM_DEVICE, os.R_OK | os.W_OK)
+
+
 async def choose_accelerator(image: Image, folder: Path) -> str:
     """KVM where it runs this kernel, else emulation. A /dev/kvm alone says little: inside another
     virtual machine it may open and then fail.
     """
-    chosen = os.environ.get(ACCELERATOR_VARIABLE)
-    if chosen and chosen != USER_MODE:
-        return chosen
-    if not os.access(_KVM_DEVICE, os.R_OK | os.W_OK):
+    if not wants_user_mode():
+        return os.environ[ACCELERATOR_VARIABLE]
+    if not _kvm_opens():
         return _EMULATION
     console = folder / "kvm-trial.log"
     trial = await asyncio.create_subprocess_exec(
