@@ -19,6 +19,9 @@ from fieldkit.car.workshop import CarError
 #: What the guest has written to its disk, until the run has ended.
 WRITTEN: Final = "disk.cow"
 _NAME: Final = "user-mode"
+#: Where the kernel keeps the guest's memory, where this is a file system in memory.
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108
+_MIB: Final = 1 << 20
 #: All processes of the guest go with the kernel, however that goes.
 _ALONE: Final = ("unshare", "--pid", "--fork", "--kill-child")
 _AS_ROOT: Final = ("--map-root-user",)
@@ -31,6 +34,7 @@ stty -opost </dev/tty1
 def _command_line(run: Run, talk: str) -> Sequence[str]:
     if run.kernel is None:
         raise ValueError("there is no kernel for user mode")
+    _check_memory()
     shared = {"TREE": TREE, "FOLDER": run.folder, "MODULES": run.kernel.modules}
     return (
         *(_ALONE if os.geteuid() == 0 else (*_ALONE, *_AS_ROOT)),
@@ -42,6 +46,17 @@ def _command_line(run: Run, talk: str) -> Sequence[str]:
         *("con0=null,fd:2", f"con1={talk}", "console=tty0"),
         *KERNEL_ARGUMENTS.split(),
     )
+
+
+def _check_memory() -> None:
+    """Raise CarError if the guest would run out of memory that it believes to have."""
+    free_mib = (there := os.statvfs(_MEMORY)).f_bavail * there.f_frsize // _MIB
+    if free_mib < MEMORY_MIB:
+        raise CarError(
+            f"The virtual car needs {MEMORY_MIB} MiB in {_MEMORY}, where {free_mib} MiB are free. "
+            f"A container gets more with --shm-size={MEMORY_MIB + MEMORY_MIB // 2}m, a host with "
+            f"mount -o remount,size=75% {_MEMORY}."
+        )
 
 
 def _plain(path: Path) -> Path:

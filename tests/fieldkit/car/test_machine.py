@@ -257,6 +257,14 @@ async def test_programs_of_the_guest_go_with_their_kernel(run: Run) -> None:
     assert left == []
 
 
+async def test_a_host_with_little_shared_memory_is_told_what_to_do(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usermode, "MEMORY_MIB", 1 << 40)
+    with pytest.raises(CarError, match=r"MiB are free\. (.|\n)*--shm-size"):
+        await machine.run_job(in_user_mode(run, ""), "true\n")
+
+
 async def test_a_path_that_the_kernel_cannot_be_told_is_refused(run: Run) -> None:
     own = in_user_mode(run, "")
     folder = own.folder.with_name("run 1")
