@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -99,7 +100,9 @@ async def _typed() -> psutil.Process:
         while True:
             children = psutil.Process().children()
             (mine,) = (child for child in children if typewriter.__name__ in child.cmdline())
-            for waiter in mine.children():
-                for typed in waiter.children():
-                    return typed
+            # Those of the command before may be ending just now.
+            with suppress(psutil.NoSuchProcess):
+                for waiter in mine.children():
+                    for typed in waiter.children():
+                        return typed
             await asyncio.sleep(0.05)
