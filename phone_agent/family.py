@@ -88,4 +88,4 @@ class Family:
         self.wallet.owe(jack, for_jack.jti, sign(for_jack, self.identity.signer))
         with suppress(JackClientError, CodedError):
             await self.jacks.tell(jack, lambda client: self.owed.tell(jack, client))
-        return {"jack": jack, "phone": phone, "jack_told": not self.wallet.owed(jack)}
+        return {"jack": jack, "phone": phone, "jack_told": not self.owed.anything(jack)}

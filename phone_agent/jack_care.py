@@ -196,7 +196,7 @@ class JackCare:
                 await charge.link.call(self._hand_over_keys)
                 charge.status = await charge.link.call(lambda client: client.status())
             jack = charge.link.pin.jack
-            if self._owed.wallet.owed(jack):
+            if self._owed.anything(jack):
                 await charge.link.call(lambda client: self._owed.tell(jack, client))
             charge.wifi_dbm = _wifi_dbm(charge.link.endpoint)
             if charge.status.get("clock") == _UNSYNCHRONISED:

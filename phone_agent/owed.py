@@ -18,6 +18,10 @@ class Owed:
 
     wallet: Wallet
 
+    def anything(self, jack: str) -> bool:
+        """Whether the jack is still to be told something."""
+        return bool(self.wallet.owed(jack))
+
     async def tell(self, jack: str, client: JackClient) -> None:
         """Tell the jack, the oldest first. Raises JackClientError: what is left stays owed."""
         for removal, compact in self.wallet.owed(jack):

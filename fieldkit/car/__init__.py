@@ -1,1 +1,1 @@
-"""The virtual car: a Debian in QEMU, with the kernel's own Bluetooth and Wi-Fi."""
+"""The virtual car: a Debian with the kernel's own Bluetooth and Wi-Fi."""

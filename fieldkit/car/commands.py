@@ -38,7 +38,7 @@ _NONE_CHOSEN: Final = 5
 
 @click.group("car", context_settings={"help_option_names": ["-h", "--help"]})
 def car() -> None:
-    """A virtual car: Debian in QEMU, with the kernel's own Bluetooth and Wi-Fi.
+    """A virtual car: Debian with the kernel's own Bluetooth and Wi-Fi.
 
     BlueZ, hostapd and wpa_supplicant are the real ones; only the air is simulated. Needs no
     hardware, no network once it is built, and is quicker with KVM but does not need it.
@@ -47,7 +47,9 @@ def car() -> None:
 
 @car.command()
 def build() -> None:
-    """Build the car's disk, unless it is there already. Takes about a minute.
+    """Build the car's disk and, without KVM, its kernel, unless they are there already.
+
+    The disk takes a few minutes, the kernel up to ten with two processors.
 
     It is kept in $XDG_CACHE_HOME/cigarjack/car (default: ~/.cache), and built again when its
     packages or guest files change. The project's code is not on it: that is shared when it runs.
@@ -137,7 +139,7 @@ def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[s
 def check(json_file: Path | None, out: Path, everything: bool, arguments: tuple[str, ...]) -> None:
     """Play every journey with faults and, in a second car beside it, run the tests of the radios.
 
-    ARGUMENTS go to pytest. Emulated, a car keeps one processor busy. With --all both cars run
+    ARGUMENTS go to pytest. Each car keeps one processor busy. With --all both cars run
     tests: doctors, pairing and services as well. Exit code 0 only if both ended well.
     """
     try:

@@ -102,10 +102,7 @@ def _make(shop: Workshop) -> None:
 
 def _bootstrap(kit: Path, archive: Path) -> Sequence[str]:
     return (
-        *("mmdebstrap", "--variant=minbase", "--mode=auto", "--format=tar"),
-        f"--include={','.join(packages.DEBIAN)}",
-        "--dpkgopt=force-unsafe-io",
-        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")),
+        *packages.bootstrap("tar", packages.DEBIAN),
         "--skip=cleanup/reproducible/machine-id",
         f'--customize-hook=copy-in "{kit}" /opt',
         '--customize-hook=chroot "$1" /opt/car/prepare.sh',

@@ -25,7 +25,7 @@ from fieldkit.car.workshop import Progress, Workshop
 _FILES: Final = Path(__file__).parent / "kernel"
 #: Debian's kernel is chosen by the same list.
 _KNOWN_BAD: Final = Path(__file__).parent / "guest" / "known-bad-kernels"
-_TOOLS: Final = (*("bc", "bison", "flex", "gcc", "kmod", "libc6-dev", "make", "mawk", "xz-utils"),)
+_TOOLS: Final = ("bc", "bison", "flex", "gcc", "kmod", "libc6-dev", "make", "mawk", "xz-utils")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,7 @@ def _make(shop: Workshop) -> None:
 
 def _compile(kit: Path, to: Path) -> Sequence[str]:
     return (
-        *("mmdebstrap", "--variant=minbase", "--mode=auto", "--format=null"),
-        f"--include={','.join(_TOOLS)}",
-        "--dpkgopt=force-unsafe-io",
-        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")),
+        *packages.bootstrap("null", _TOOLS),
         f'--customize-hook=copy-in "{kit}" /opt',
         '--customize-hook=chroot "$1" /opt/kernel/build.sh',
         f'--customize-hook=copy-out /out/linux /out/modules "{to}"',

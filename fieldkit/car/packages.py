@@ -113,6 +113,16 @@ def download(requirements: Path, to: Path) -> Sequence[str]:
     )
 
 
+def bootstrap(form: str, debian: Sequence[str]) -> Sequence[str]:
+    """How a command begins that installs Debian's packages in a root of their own (mmdebstrap)."""
+    return (
+        *("mmdebstrap", "--variant=minbase", "--mode=auto", f"--format={form}"),
+        f"--include={','.join(debian)}",
+        "--dpkgopt=force-unsafe-io",
+        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")),
+    )
+
+
 def _entries(lock: str) -> Iterator[str]:
     """The requirements of a lock file, each joined to one line and freed of comments."""
     text = "\n".join(line for line in lock.splitlines() if not line.lstrip().startswith("#"))

@@ -127,7 +127,7 @@ def environment() -> dict[str, str]:
 def _command_line(run: Run, accelerator: str, talk: Sequence[str]) -> Sequence[str]:
     image = run.image
     disk = f"file={_escaped(image.disk)},if=virtio,format=raw,snapshot=on"
-    emulated = accelerator == _EMULATION
+    emulated = accelerator.startswith("tcg")
     clock = _CLOCK_OF_EMULATION if emulated else ""
     kept = ("-drive", f"file={_escaped(run.disk)},if=virtio,format=raw") if run.disk else ()
     processors = _EMULATED_PROCESSORS if emulated else _PROCESSORS
