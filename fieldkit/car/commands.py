@@ -51,7 +51,7 @@ def build() -> None:
 
     The disk takes a few minutes, the kernel up to ten with two processors.
 
-    It is kept in $XDG_CACHE_HOME/cigarjack/car (default: ~/.cache), and built again when its
+    They are kept in $XDG_CACHE_HOME/cigarjack (default: ~/.cache), and built again when their
     packages or guest files change. The project's code is not on it: that is shared when it runs.
     """
     with _plainly():

@@ -81,7 +81,12 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Iterator[Record]:
-    """The records of a file, up to its last whole one. Raises BtsnoopError."""
+    """The records of a file, up to its last whole one. Raises BtsnoopError.
+
+    After a power cut a file may be as long as it was, and zero where its last bytes were.
+    """
+    if not any(data):
+        return
     if data[: len(HEADER)] != HEADER[: len(data)]:
         raise BtsnoopError("it does not begin as btsnoop with HCI packets does")
     offset = len(HEADER)
@@ -90,8 +95,14 @@ def decode(data: bytes) -> Iterator[Record]:
         offset += _RECORD.size
         if offset + length > len(data):
             return
-        yield _record(data[offset : offset + length], dropped, time_us - _EPOCH_US)
-        offset += length
+        packet, offset = data[offset : offset + length], offset + length
+        try:
+            record = _record(packet, dropped, time_us - _EPOCH_US)
+        except BtsnoopError:
+            if any(packet[-1:]) or any(data[offset:]):
+                raise
+            return
+        yield record
 
 
 def _record(packet: bytes, dropped: int, unix_us: int) -> Record:

@@ -78,6 +78,19 @@ def test_a_file_is_read_as_far_as_it_is_whole() -> None:
     assert list(decode(b"")) == list(decode(HEADER[:5])) == []
 
 
+def test_zeros_in_place_of_the_last_bytes_end_a_file() -> None:
+    """As ext4 leaves a file of which it had kept the length, and not yet the data."""
+    whole = HEADER + encode(BEACON)
+    for length in (1, 24, 100, 5000):
+        assert list(decode(whole + bytes(length))) == [BEACON]
+    lost = encode(LANE)
+    for kept in (8, 24, 30):
+        assert list(decode(whole + lost[:kept] + bytes(len(lost) - kept))) == [BEACON]
+    assert list(decode(bytes(300))) == []
+    with pytest.raises(BtsnoopError):
+        list(decode(whole + bytes(24) + encode(LANE)))
+
+
 @pytest.mark.parametrize(
     "data",
     [
