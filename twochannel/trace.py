@@ -90,8 +90,8 @@ class Trace:
         self._trust = trust
         self._ring = Ring(path, keep) if path else None
         self._listeners: list[Listener] = []
-        #: Whether the last line is not, or not wholly, in the file.
-        self._losing = False
+        #: Whether the last line is not, or not wholly, in the file; also one before a power cut.
+        self._losing = path is not None and _ends_amid_a_line(path)
 
     def listen(self, listener: Listener) -> None:
         """``listener`` is told every event from now on, whether or not it is written."""
@@ -160,3 +160,12 @@ class Trace:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _ends_amid_a_line(path: Path) -> bool:
+    """Whether the file of a trace ends in something that is no end of a line."""
+    if not path.is_file() or not (size := path.stat().st_size):
+        return False
+    with path.open("rb") as file:
+        file.seek(size - 1)
+        return file.read() != b"\n"

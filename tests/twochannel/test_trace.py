@@ -147,3 +147,18 @@ def test_a_listener_that_fails_harms_nobody(
     assert len(told) == 1
     assert (tmp_path / "trace.jsonl").read_text()
     assert [record.message for record in caplog.records] == ["trace_listener_failed"]
+
+
+@pytest.mark.parametrize("torn", [b'{"v":1,"par', bytes(40)])
+def test_a_line_that_a_power_cut_left_does_not_spoil_the_first_one_after_it(
+    tmp_path: Path, torn: bytes
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    for boot in ("one", "two"):
+        with Trace("jack", path, boot=boot) as trace:
+            trace.event("started")
+        if boot == "one":
+            path.write_bytes(path.read_bytes() + torn)
+    first, left, last = path.read_bytes().splitlines()
+    assert [json.loads(line)["boot"] for line in (first, last)] == ["one", "two"]
+    assert left == torn
