@@ -19,6 +19,10 @@ _LOOK_EVERY_S = 0.25
 _DEADLINE_S = 60.0
 
 
+class NotReadyError(Exception):
+    """It listens, but still reads what it has stored."""
+
+
 class Prometheus:
     """Ask it as Grafana does."""
 
@@ -26,8 +30,14 @@ class Prometheus:
         self._http = httpx.AsyncClient(base_url=url, trust_env=False)
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
-        """What an expression finds now. Raises AssertionError with Prometheus's own words."""
-        answer = (await self._http.get("/api/v1/query", params={"query": expression})).json()
+        """What an expression finds now.
+
+        Raises AssertionError with Prometheus's own words, and NotReadyError.
+        """
+        answered = await self._http.get("/api/v1/query", params={"query": expression})
+        if answered.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise NotReadyError
+        answer = answered.json()
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
@@ -49,8 +59,8 @@ class Prometheus:
     async def _answered(self, expression: str) -> bool:
         try:
             return bool(await self.query(expression))
-        except httpx.TransportError:
-            return False  # it begins
+        except (httpx.TransportError, NotReadyError):
+            return False
 
     async def close(self) -> None:
         await self._http.aclose()
