@@ -75,13 +75,18 @@ class Here:
         """How long a command may take."""
         return _COMMAND_DEADLINE_S * self._patience
 
+    @property
+    def ready_deadline_s(self) -> float:
+        """How long an agent may take to be ready."""
+        return READY_DEADLINE_S * self._patience
+
     def process(
         self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
     ) -> Process:
         return Process(
             *(name, arguments, log, environment),
             prefix=self.prefix,
-            ready_deadline_s=READY_DEADLINE_S * self._patience,
+            ready_deadline_s=self.ready_deadline_s,
         )
 
     async def command(

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Protocol
 
 #: Python starts, keys are made and a radio is opened on one busy core within this time.
 READY_DEADLINE_S: Final = 30.0
@@ -45,6 +45,21 @@ class CommandFailedError(StageError):
         self.problem = problem
 
 
+class Running(Protocol):
+    """What is known of a process once it runs, as asyncio's own sub-processes tell it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+
 class Process:
     """A long-running process that prints one JSON line on standard output when it is ready."""
 
@@ -72,7 +87,7 @@ class Process:
         self._prefix = tuple(prefix)
         self._ready_deadline_s = ready_deadline_s
         self._environment = dict(environment or {})
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Running | None = None
         self._drain: asyncio.Task[None] | None = None
         self._asked_to_end = False
 
@@ -129,9 +144,7 @@ class Process:
             return []
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
 
-    async def _spawn(
-        self, environment: Mapping[str, str], log: IO[bytes]
-    ) -> asyncio.subprocess.Process:
+    async def _spawn(self, environment: Mapping[str, str], log: IO[bytes]) -> Running:
         return await asyncio.create_subprocess_exec(
             *(*self._prefix, self.interpreter, *self._arguments),
             stdin=asyncio.subprocess.DEVNULL,
@@ -243,7 +256,7 @@ def _problem(said: str) -> dict[str, Any]:
     return error if isinstance(error, dict) else {}
 
 
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _signal(process: Running, number: signal.Signals) -> None:
     """Not by ``send_signal``, which reaps a process that has just ended: its exit code is lost."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):

@@ -24,6 +24,7 @@ from fieldkit.process import (
     LONGEST_LINE_BYTES,
     READY_DEADLINE_S,
     Process,
+    Running,
     StageError,
     command,
     die_with_parent,
@@ -231,6 +232,7 @@ class ProcessThere(Process):
         )
         self._place = place
         self._pid_there = 0
+        self._supervisor: asyncio.StreamWriter | None = None
 
     @property
     def pid(self) -> int:
@@ -238,9 +240,7 @@ class ProcessThere(Process):
             raise StageError(f"{self.name} was not started")
         return self._pid_there
 
-    async def _spawn(
-        self, environment: Mapping[str, str], log: IO[bytes]
-    ) -> asyncio.subprocess.Process:
+    async def _spawn(self, environment: Mapping[str, str], log: IO[bytes]) -> Running:
         process = await asyncio.create_subprocess_exec(
             *self._place.supervised(self._arguments, environment),
             stdin=asyncio.subprocess.PIPE,
@@ -257,6 +257,7 @@ class ProcessThere(Process):
                 process.kill()
             await process.wait()
             raise StageError(f"{self.name} was not started there", self.last_log()) from None
+        self._supervisor = process.stdin
         return process
 
     async def _signal(self, number: signal.Signals) -> None:
@@ -264,6 +265,6 @@ class ProcessThere(Process):
             return
         with contextlib.suppress(StageError):
             await self._place.run(("kill", f"-{number.value}", str(self._pid_there)))
-        if number is signal.SIGKILL and self._process is not None and self._process.stdin:
+        if number is signal.SIGKILL and self._supervisor is not None:
             # Where the connection is bad, this is heard there when it is noticed.
-            self._process.stdin.close()
+            self._supervisor.close()

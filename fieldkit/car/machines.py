@@ -20,6 +20,11 @@ class Machine:
     wifi_address: str = ""
     mobile_address: str = ""
 
+    @property
+    def address(self) -> str:
+        """By which others reach it: over the mobile network, if it is in that."""
+        return self.mobile_address or self.wifi_address
+
     def command(self, *arguments: str) -> tuple[str, ...]:
         """The command line that runs a program on this machine."""
         prefix = ("ip", "netns", "exec", self.namespace) if self.namespace else ()

@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from fieldkit.air_control import AirControl
 from fieldkit.car.bluetooth import Adapters
-from fieldkit.car.machines import JACK, LANE, PHONE, SERVER
+from fieldkit.car.machines import JACK, LANE, PHONE, SERVER, Machine
 from fieldkit.car.network import Network
-from fieldkit.car.typist import TypedHere, Typist
 from fieldkit.cast import Cast
 from fieldkit.place import Place
 from fieldkit.process import Process, StageError
+from fieldkit.typist import TypedHere, Typist
 from fieldkit.venue import air_toml
 
 #: A radio beside the first terminal that hears what is on the air, and belongs to no cast.
@@ -28,6 +28,8 @@ WITNESS: Final = "witness"
 SPARE: Final = "spare"
 #: A processor without hardware support, for eight agents and everything below them.
 _PATIENCE: Final = 8.0
+#: It loads every agent, emulated, while others start.
+_TYPEWRITER_DEADLINE_S: Final = 240.0
 
 
 class Streets:
@@ -38,6 +40,7 @@ class Streets:
     def __init__(self) -> None:
         self.network: Network
         self._adapters: Adapters | None = None
+        self._machines: dict[str, Machine] = {}
         self._places: Mapping[str, TypedHere] = {}
         self._nobodys: frozenset[str] = frozenset()
         self._witness_at_m = (0.0, 0.0)
@@ -48,12 +51,13 @@ class Streets:
         self._folder = folder
         self._nobodys = frozenset(radio.name for radio in cast.extra_radios) | {WITNESS}
         self._witness_at_m = cast.terminals[0].at_m
-        machines = {"server": SERVER, cast.jack.name: JACK, cast.phone.name: PHONE}
-        machines |= {terminal.name: LANE for terminal in cast.terminals}
-        typist = await self._open.enter_async_context(Typist(folder))
+        self._machines = {"server": SERVER, cast.jack.name: JACK, cast.phone.name: PHONE}
+        self._machines |= {terminal.name: LANE for terminal in cast.terminals}
+        typist = Typist(folder, ready_deadline_s=_TYPEWRITER_DEADLINE_S)
+        await self._open.enter_async_context(typist)
         self._places = {
-            agent: TypedHere(folder, machine, _PATIENCE, typist)
-            for agent, machine in machines.items()
+            agent: TypedHere(folder, typist, machine.address, machine.namespace, _PATIENCE)
+            for agent, machine in self._machines.items()
         }
         self.network = await self._open.enter_async_context(Network(folder / "logs"))
 
@@ -81,9 +85,9 @@ class Streets:
             raise StageError("the air was not started")
         return self._adapters
 
-    def typed(self, agent: str) -> TypedHere:
+    def machine(self, agent: str) -> Machine:
         """The machine of an agent."""
-        return self._places[agent]
+        return self._machines[agent]
 
     def place(self, agent: str) -> Place:
         return self._places[agent]

@@ -11,7 +11,6 @@ from pathlib import Path
 from fieldkit import trace
 from fieldkit.car.daemon import run
 from fieldkit.car.streets import StationWifi, Streets
-from fieldkit.car.typist import TypedHere
 from fieldkit.cast import CarRole, Cast
 from fieldkit.place import Place
 from fieldkit.process import READY_DEADLINE_S, Process
@@ -34,11 +33,16 @@ class CarGround(Simulated, Streets):
         await super().open(cast, folder)
         agents = [cast.jack.name, cast.phone.name, *(lane.name for lane in cast.terminals)]
         self.simulate(("server", *agents), folder / "machines")
+        lead, patience = self._lead, self.patience
         self._on_machines = {
-            agent: _OnMachine(self.typed(agent), machine, self.patience)
+            agent: _OnMachine(Streets.place(self, agent), lead(agent), machine, patience)
             for agent, machine in self.machines.items()
         }
         self._wifi = StationWifi(self.network)
+
+    def _lead(self, agent: str) -> Sequence[str]:
+        """What leads a command line to the network of an agent."""
+        return self.machine(agent).command()
 
     def place(self, agent: str) -> Place:
         return self._on_machines[agent]
@@ -61,11 +65,16 @@ class CarGround(Simulated, Streets):
 
 
 class _OnMachine:
-    """A place whose agents are on a simulated machine; its commands are typed as they were."""
+    """A place whose agents are on a simulated machine; its commands are typed as they were.
 
-    def __init__(self, place: TypedHere, machine: Machine, patience: float) -> None:
+    ``lead``: what leads a command line to the place.
+    """
+
+    def __init__(
+        self, place: Place, lead: Sequence[str], machine: Machine, patience: float
+    ) -> None:
         self._machine = machine
-        self._prefix = (*place.prefix, *machine.prefix)
+        self._prefix = (*lead, *machine.prefix)
         self._ready_deadline_s = READY_DEADLINE_S * patience
         self.address, self.folder = place.address, place.folder
         self.command, self.ask, self.read = place.command, place.ask, place.read

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
-from fieldkit.car import typewriter
-from fieldkit.car.machines import JACK, PHONE, Machine
-from fieldkit.car.typist import TypedHere, Typist
-from fieldkit.process import CommandFailedError, StageError, command
+from fieldkit import typewriter
+from fieldkit.process import CommandFailedError, Process, StageError, command
+from fieldkit.typist import TypedHere, Typist
 
-HERE = Machine("here", None, wifi_address="127.0.0.1")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture
-async def typist(tmp_path: Path) -> AsyncIterator[Typist]:
-    (tmp_path / "logs").mkdir()
-    async with Typist(tmp_path) as ready:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def typist(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Typist]:
+    folder = tmp_path_factory.mktemp("typist")
+    (folder / "logs").mkdir()
+    async with Typist(folder) as ready:
         yield ready
 
 
@@ -34,7 +36,7 @@ async def test_a_command_prints_and_ends_as_it_does_when_python_is_started_for_i
         ("-m", "server", "--state", str(tmp_path / "nowhere"), "payments", "list", "--json"),
         ("-m", "phone_agent", "no-such-command"),
     ):
-        code, output, errors = await typist.command(HERE, arguments)
+        code, output, errors = await typist.command(arguments)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, *arguments),
             stdout=asyncio.subprocess.PIPE,
@@ -44,21 +46,17 @@ async def test_a_command_prints_and_ends_as_it_does_when_python_is_started_for_i
         assert (code, output, errors) == (process.returncode, *(e.decode() for e in expected))
 
 
-async def test_commands_are_typed_at_once_and_leave_no_paper(
-    typist: Typist, tmp_path: Path
-) -> None:
+async def test_commands_are_typed_at_once(typist: Typist, tmp_path: Path) -> None:
     states = [tmp_path / name for name in ("one", "two", "three")]
     made = await asyncio.gather(
-        *(typist.command(HERE, ("-m", "cigarjack", "--state", str(s), "init")) for s in states)
+        *(typist.command(("-m", "cigarjack", "--state", str(s), "init")) for s in states)
     )
     assert [code for code, _, _ in made] == [0, 0, 0]
     assert len({output for _, output, _ in made}) == 3  # keys of their own
-    papers = await asyncio.to_thread(lambda: list(tmp_path.glob("typed-*")))
-    assert papers == []
 
 
 async def test_a_failure_is_told_as_everywhere(typist: Typist, tmp_path: Path) -> None:
-    place = TypedHere(tmp_path, HERE, 1.0, typist)
+    place = TypedHere(tmp_path, typist)
     line = ("-m", "cigarjack", "--state", str(tmp_path / "jack"), "status", "--json")
     with pytest.raises(CommandFailedError) as typed:
         await place.command("cigarjack status", line)
@@ -72,8 +70,8 @@ async def test_a_failure_is_told_as_everywhere(typist: Typist, tmp_path: Path) -
 async def test_a_command_that_is_given_up_is_ended(typist: Typist, tmp_path: Path) -> None:
     state = tmp_path / "jack"
     line = ("-m", "cigarjack", "--state", str(state), "run", "--radio", "bumble:tcp-client:[::1]:1")
-    await typist.command(HERE, ("-m", "cigarjack", "--state", str(state), "init"))
-    running = asyncio.create_task(typist.command(HERE, line))
+    await typist.command(("-m", "cigarjack", "--state", str(state), "init"))
+    running = asyncio.create_task(typist.command(line))
     process = await _typed()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -81,9 +79,9 @@ async def test_a_command_that_is_given_up_is_ended(typist: Typist, tmp_path: Pat
 
 
 async def test_a_machine_that_is_not_there_is_told(typist: Typist) -> None:
-    code, _, errors = await typist.command(PHONE, ("-m", "payment_device", "--help"))
+    code, _, errors = await typist.command(("-m", "payment_device", "--help"), namespace="nowhere")
     assert code == 1
-    assert "/run/netns/phone" in errors
+    assert "/run/netns/nowhere" in errors
 
 
 async def test_a_typewriter_that_breaks_fails_what_is_typed(tmp_path: Path) -> None:
@@ -91,18 +89,49 @@ async def test_a_typewriter_that_breaks_fails_what_is_typed(tmp_path: Path) -> N
     (tmp_path / "typewriter.sock").mkdir()
     async with Typist(tmp_path) as typist:
         with pytest.raises(StageError, match="typewriter ended before it was ready"):
-            await typist.command(JACK, ("-m", "payment_device", "--help"))
+            await typist.command(("-m", "payment_device", "--help"))
+
+
+async def test_an_agent_is_typed_and_asked_to_end_like_any_process(
+    typist: Typist, tmp_path: Path
+) -> None:
+    server = await _server(typist, tmp_path)
+    ready = await server.start({"CIGARJACK_SERVER_HOST": "127.0.0.3"})
+    assert str(ready["url"]).startswith("https://127.0.0.3:")
+    assert await server.stop() == 0
+    assert not server.ended_unasked
+    assert server.log.read_text() != ""
+
+
+async def test_an_agent_that_is_killed_tells_the_signal(typist: Typist, tmp_path: Path) -> None:
+    server = await _server(typist, tmp_path)
+    await server.start()
+    os.kill(server.pid, signal.SIGKILL)
+    assert await server.ended() == -signal.SIGKILL
+    assert server.ended_unasked
+
+
+async def test_an_agent_ends_with_its_typewriter(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    async with Typist(tmp_path) as typist:
+        server = await _server(typist, tmp_path)
+        await server.start()
+    assert await server.ended() == -signal.SIGKILL
+
+
+async def _server(typist: Typist, folder: Path) -> Process:
+    line = ("-m", "server", "--state", str(folder / "server"))
+    code, _, errors = await typist.command((*line, "init"))
+    assert code == 0, errors
+    return TypedHere(folder, typist).process("server", (*line, "run"), folder / "server.log", {})
 
 
 async def _typed() -> psutil.Process:
-    """The command that runs, once it does: a fork of a fork of the typewriter."""
+    """The command that runs, once it does: a fork of the typewriter."""
     async with asyncio.timeout(20):
         while True:
             children = psutil.Process().children()
             (mine,) = (child for child in children if typewriter.__name__ in child.cmdline())
-            # Those of the command before may be ending just now.
-            with suppress(psutil.NoSuchProcess):
-                for waiter in mine.children():
-                    for typed in waiter.children():
-                        return typed
+            for typed in mine.children():
+                return typed
             await asyncio.sleep(0.05)

@@ -1,0 +1,219 @@
+"""Has command lines and agents typed by a Python that has loaded them (``fieldkit.typewriter``)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Self
+
+from fieldkit import typewriter
+from fieldkit.place import LOOPBACK, Here
+from fieldkit.process import (
+    LONGEST_LINE_BYTES,
+    READY_DEADLINE_S,
+    Process,
+    Running,
+    StageError,
+    judged,
+    own_environment,
+)
+
+
+class Typed:
+    """One typed command while it runs, as a sub-process of asyncio is seen (``Running``)."""
+
+    def __init__(
+        self,
+        pid: int,
+        stdout: asyncio.StreamReader,
+        answers: asyncio.StreamReader,
+        hang_up: Callable[[], None],
+    ) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._ended = asyncio.create_task(self._end(answers, hang_up), name=f"typed {pid}")
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return await asyncio.shield(self._ended)
+
+    async def _end(self, answers: asyncio.StreamReader, hang_up: Callable[[], None]) -> int:
+        code = await answers.readline()
+        hang_up()
+        # If the typewriter breaks, the kernel kills what it has typed.
+        self.returncode = int(code) if code else -signal.SIGKILL
+        return self.returncode
+
+
+class Typist:
+    """``async with Typist(folder)``: types commands. ``folder`` gets its socket and its log.
+
+    It gets ready while the block runs; the first command waits for that.
+    """
+
+    def __init__(self, folder: Path, *, ready_deadline_s: float = READY_DEADLINE_S) -> None:
+        self._socket = folder / "typewriter.sock"
+        self._process = Process(
+            "typewriter",
+            ("-m", typewriter.__name__, str(self._socket)),
+            folder / "logs" / "typewriter.log",
+            ready_deadline_s=ready_deadline_s,
+        )
+        self._starting: asyncio.Task[object] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._starting = asyncio.create_task(self._process.start())
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await self._process.stop()
+
+    async def type(
+        self,
+        arguments: Sequence[str],
+        errors: int,
+        *,
+        environment: Mapping[str, str] | None = None,
+        namespace: str | None = None,
+    ) -> Typed:
+        """Begin ``python ARGUMENTS`` on a machine. Raises StageError.
+
+        ``errors``: the descriptor of its standard error; ``environment`` is added to our own.
+        """
+        await self._ready()
+        request = {
+            "namespace": namespace,
+            "arguments": list(arguments),
+            "environment": own_environment() | dict(environment or {}),
+        }
+        with _pipe() as (reading, writing):
+            try:
+                answers, asked = await self._ask(request, (writing, errors))
+                pid = int(await answers.readline())
+            except (OSError, ValueError):
+                raise StageError("the typewriter has broken", self._process.last_log()) from None
+            return Typed(pid, await _reader(reading), answers, asked.close)
+
+    async def command(
+        self, arguments: Sequence[str], *, namespace: str | None = None
+    ) -> tuple[int, str, str]:
+        """Run ``python ARGUMENTS`` there to its end: exit code, output, errors. StageError."""
+        with _pipe() as (reading, writing):
+            typed = await self.type(arguments, writing, namespace=namespace)
+            errors = await _reader(reading)
+        try:
+            said = await asyncio.gather(typed.stdout.read(), errors.read(), typed.wait())
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(typed.pid, signal.SIGKILL)
+            raise
+        output, complaint, code = said
+        return code, output.decode("utf-8", "replace"), complaint.decode("utf-8", "replace")
+
+    async def _ready(self) -> None:
+        if self._starting is None:
+            raise StageError("the typewriter was not started")
+        # Others wait for it as well, and one of them may give up.
+        await asyncio.shield(self._starting)
+
+    async def _ask(
+        self, request: Mapping[str, object], descriptors: Sequence[int]
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(self._socket))
+            socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], descriptors)
+            return await asyncio.open_unix_connection(sock=connection)
+        except BaseException:
+            connection.close()
+            raise
+
+
+class TypedProcess(Process):
+    """A long-running process that is typed."""
+
+    def __init__(
+        self,
+        typist: Typist,
+        name: str,
+        arguments: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        *,
+        namespace: str | None,
+        ready_deadline_s: float,
+    ) -> None:
+        super().__init__(name, arguments, log, environment, ready_deadline_s=ready_deadline_s)
+        self._typist = typist
+        self._namespace = namespace
+
+    async def _spawn(self, environment: Mapping[str, str], log: IO[bytes]) -> Running:
+        return await self._typist.type(
+            self._arguments,
+            log.fileno(),
+            environment={"PYTHONFAULTHANDLER": "1"} | dict(environment),
+            namespace=self._namespace,
+        )
+
+
+class TypedHere(Here):
+    """This machine, or a network name space of it, whose commands and agents are typed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        typist: Typist,
+        address: str = LOOPBACK,
+        namespace: str | None = None,
+        patience: float = 1.0,
+    ) -> None:
+        super().__init__(folder, address, patience=patience)
+        self.namespace = namespace
+        self.typist = typist
+
+    def process(
+        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+    ) -> Process:
+        return TypedProcess(
+            *(self.typist, name, arguments, log, environment),
+            namespace=self.namespace,
+            ready_deadline_s=self.ready_deadline_s,
+        )
+
+    async def command(
+        self, name: str, arguments: Sequence[str], expect: Sequence[int] = (0,)
+    ) -> tuple[int, str]:
+        async with asyncio.timeout(self.command_deadline_s):
+            typed = await self.typist.command(arguments, namespace=self.namespace)
+        return judged(name, expect, *typed)
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[IO[bytes], int]]:
+    """Its end to be read, which whoever wants it takes over, and the descriptor of the other."""
+    reading, writing = os.pipe()
+    file = os.fdopen(reading, "rb", buffering=0)
+    try:
+        yield file, writing
+    except BaseException:
+        file.close()
+        raise
+    finally:
+        os.close(writing)
+
+
+async def _reader(pipe: IO[bytes]) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(LONGEST_LINE_BYTES)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+    return reader
