@@ -166,8 +166,8 @@ class TypedProcess(Process):
         )
 
 
-class TypedHere(Here):
-    """This machine, or a network name space of it, whose commands and agents are typed."""
+class TypedCommands(Here):
+    """This machine, or a network name space of it, whose commands are typed."""
 
     def __init__(
         self,
@@ -178,24 +178,28 @@ class TypedHere(Here):
         patience: float = 1.0,
     ) -> None:
         super().__init__(folder, address, patience=patience)
-        self.namespace = namespace
-        self.typist = typist
-
-    def process(
-        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
-    ) -> Process:
-        return TypedProcess(
-            *(self.typist, name, arguments, log, environment),
-            namespace=self.namespace,
-            ready_deadline_s=self.ready_deadline_s,
-        )
+        self._namespace = namespace
+        self._typist = typist
 
     async def command(
         self, name: str, arguments: Sequence[str], expect: Sequence[int] = (0,)
     ) -> tuple[int, str]:
         async with asyncio.timeout(self.command_deadline_s):
-            typed = await self.typist.command(arguments, namespace=self.namespace)
+            typed = await self._typist.command(arguments, namespace=self._namespace)
         return judged(name, expect, *typed)
+
+
+class TypedHere(TypedCommands):
+    """One whose agents are typed as well."""
+
+    def process(
+        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+    ) -> Process:
+        return TypedProcess(
+            *(self._typist, name, arguments, log, environment),
+            namespace=self._namespace,
+            ready_deadline_s=self.ready_deadline_s,
+        )
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,6 +16,7 @@ from fieldkit.air_control import AirControl
 from fieldkit.cast import Cast
 from fieldkit.place import LOOPBACK, Here, Place
 from fieldkit.process import Process, StageError
+from fieldkit.typist import TypedCommands, Typist
 from fieldkit.wifi import Wifi
 
 AIR: Final = "air"
@@ -67,7 +68,11 @@ class Venue(Protocol):
 
 
 class Desk:
-    """Everything on this machine's loopback, on virtual air."""
+    """Everything on this machine's loopback, on virtual air.
+
+    Agents are started as their users start them; what their users type is typed by a Python that
+    has loaded it, for a demo has dozens of commands, and loading is most of each.
+    """
 
     patience = 1.0
 
@@ -75,10 +80,12 @@ class Desk:
         self._air: Process | None = None
         self._folder = Path()
         self._here: Here
+        self._open = AsyncExitStack()
 
     async def open(self, cast: Cast, folder: Path) -> None:
         self._folder = folder
-        self._here = Here(folder)
+        typist = await self._open.enter_async_context(Typist(folder))
+        self._here = TypedCommands(folder, typist)
 
     async def start_air(self, plan: Mapping[str, Any]) -> Process:
         file = self._folder / "air.toml"
@@ -91,6 +98,7 @@ class Desk:
     async def close(self) -> None:
         if self._air is not None and self._air.running:
             await self._air.stop()
+        await self._open.aclose()
 
     def place(self, agent: str) -> Place:
         return self._here

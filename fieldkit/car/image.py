@@ -3,7 +3,7 @@
 ::
 
     <cache>/<fingerprint>/
-        disk.img       the root file system, ext4; never written to, see fieldkit.car.machine
+        disk.img       the root file system, ext2; never written to, see fieldkit.car.machine
         vmlinuz        Debian's kernel, as packaged
         initramfs
         build.log
@@ -38,7 +38,7 @@ trap 'rm -rf root' EXIT
 mkdir root
 tar -xf {_ARCHIVE} -C root --exclude='./dev/*'
 cp root/boot/vmlinuz root/boot/initramfs .
-mke2fs -q -t ext4 -m 0 -L car -d root disk.img $(($(du -sm root | cut -f1) * 5 / 4 + 1024))M
+mke2fs -q -t ext2 -m 0 -L car -d root disk.img $(($(du -sm root | cut -f1) * 5 / 4 + 1024))M
 """
 
 

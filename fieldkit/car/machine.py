@@ -174,7 +174,7 @@ async def run_shell(run: Run) -> int:
 async def _engine(run: Run) -> Engine:
     if run.kernel is not None:
         return usermode.ENGINE
-    return qemu.engine(await qemu.choose_accelerator(run.image, run.folder))
+    return qemu.engine(await asyncio.to_thread(qemu.accelerator))
 
 
 def _compile_tree() -> None:

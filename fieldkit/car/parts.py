@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +28,7 @@ class Parts:
 def ready(progress: Progress) -> Parts:
     """Everything, built if need be. Raises CarError. ``progress`` is told each step of a build."""
     image.check_host()
-    if qemu.may_have_kvm():
-        disk = _disk(progress)
-        return Parts(disk, None if _has_kvm(disk) else _kernel(progress))
-    if not qemu.wants_user_mode():
+    if qemu.is_wanted():
         return Parts(_disk(progress), None)
     with ThreadPoolExecutor() as both:
         compiling = both.submit(_kernel, progress)
@@ -46,8 +41,3 @@ def _disk(progress: Progress) -> Image:
 
 def _kernel(progress: Progress) -> Kernel:
     return kernel.cached() or kernel.build(progress)
-
-
-def _has_kvm(disk: Image) -> bool:
-    with tempfile.TemporaryDirectory(prefix="cigarjack-car-") as folder:
-        return asyncio.run(qemu.choose_accelerator(disk, Path(folder))) == qemu.KVM

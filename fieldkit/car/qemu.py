@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from fieldkit.car import packages
-from fieldkit.car.image import TREE, Image
+from fieldkit.car.image import TREE
 from fieldkit.car.run import CONSOLE, KERNEL_ARGUMENTS, MEMORY_MIB, Engine, Run
-from fieldkit.process import die_with_parent
 
 #: Overrides the choice of what the car runs on.
 ACCELERATOR_VARIABLE: Final = "FIELDKIT_CAR_ACCELERATOR"
@@ -24,8 +25,13 @@ KVM: Final = "kvm"
 _QEMU: Final = "qemu-system-x86_64"
 _KVM_DEVICE: Final = Path("/dev/kvm")
 _EMULATION: Final = "tcg,thread=multi"
-#: A kernel that finds no disk gives up within a second where KVM works at all.
+#: A second where KVM works at all.
 _KVM_TRIAL_S: Final = 10.0
+#: A program to boot, ``mov al, 0x10; out 0xf4, al; hlt``: QEMU ends with twice that, and one.
+_TRIAL_SECTOR: Final = b"\xb0\x10\xe6\xf4\xf4".ljust(510, b"\0") + b"\x55\xaa"
+#: The BIOS boots from none of a sector.
+_TRIAL_DISK_BYTES: Final = 1 << 20
+_TRIAL_CODE: Final = 2 * 0x10 + 1
 _PANIC: Final = "Kernel panic"
 
 _KERNEL_ARGUMENTS: Final = f"console=ttyS0 {KERNEL_ARGUMENTS} mitigations=off"
@@ -67,43 +73,44 @@ def engine(accelerator: str) -> Engine:
     )
 
 
-def wants_user_mode() -> bool:
-    """Whether nobody has asked for QEMU: without KVM a kernel in user mode is wanted."""
-    return os.environ.get(ACCELERATOR_VARIABLE) in (None, "", USER_MODE)
+def is_wanted() -> bool:
+    """Whether QEMU is to run the car: it was asked for, or KVM works here and nothing was."""
+    asked = os.environ.get(ACCELERATOR_VARIABLE)
+    return _kvm_works() if not asked else asked != USER_MODE
 
 
-def may_have_kvm() -> bool:
-    """Whether ``choose_accelerator`` has to try, and nobody has asked for another."""
-    return not os.environ.get(ACCELERATOR_VARIABLE) and _kvm_opens()
+def accelerator() -> str:
+    """The one that was asked for; else KVM where it works, or emulation."""
+    asked = os.environ.get(ACCELERATOR_VARIABLE)
+    if asked and asked != USER_MODE:
+        return asked
+    return KVM if _kvm_works() else _EMULATION
 
 
-def _kvm_opens() -> bool:
-    return os.access(_KVM_DEVICE, os.R_OK | os.W_OK)
-
-
-async def choose_accelerator(image: Image, folder: Path) -> str:
-    """KVM where it runs this kernel, else emulation. A /dev/kvm alone says little: inside another
-    virtual machine it may open and then fail.
-    """
-    if not wants_user_mode():
-        return os.environ[ACCELERATOR_VARIABLE]
-    if not _kvm_opens():
-        return _EMULATION
-    console = folder / "kvm-trial.log"
-    trial = await asyncio.create_subprocess_exec(
-        *(_QEMU, *_MACHINE, "-accel", KVM, "-m", "256", "-kernel", str(image.kernel)),
-        *("-append", _KERNEL_ARGUMENTS, "-serial", f"file:{_escaped(console)}"),
-        env=environment(),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        preexec_fn=die_with_parent,
-    )
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(trial.wait(), _KVM_TRIAL_S)
-    await end(trial)
-    # Without a disk to boot from, a panic is how far a working kernel comes.
-    return KVM if panicked(console) else _EMULATION
+def _kvm_works() -> bool:
+    """A /dev/kvm alone says little: inside another virtual machine it may open and then fail."""
+    if not os.access(_KVM_DEVICE, os.R_OK | os.W_OK):
+        return False
+    with tempfile.NamedTemporaryFile(prefix="cigarjack-kvm-") as disk:
+        disk.write(_TRIAL_SECTOR)
+        disk.truncate(_TRIAL_DISK_BYTES)
+        trial = (
+            *(_QEMU, *_MACHINE, "-accel", KVM, "-m", "64"),
+            *("-device", "isa-debug-exit,iobase=0xf4,iosize=1"),
+            *("-drive", f"file={_escaped(Path(disk.name))},format=raw,if=ide"),
+        )
+        try:
+            tried = subprocess.run(
+                trial,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_KVM_TRIAL_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+    return tried.returncode == _TRIAL_CODE
 
 
 def panicked(console: Path) -> bool:

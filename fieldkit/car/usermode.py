@@ -41,7 +41,7 @@ def _command_line(run: Run, talk: str) -> Sequence[str]:
         str(run.kernel.program),
         *(f"mem={MEMORY_MIB}M", f"uml_dir={run.folder}/", f"umid={_NAME}"),
         *(f"ubd0={run.folder / WRITTEN},{run.image.disk}", "root=/dev/ubda", "rw"),
-        *("rootfstype=ext4", "init=/usr/local/lib/car/init"),
+        *("rootfstype=ext2", "init=/usr/local/lib/car/init"),
         *(f"CAR_{name}={_plain(path)}" for name, path in shared.items()),
         *("con0=null,fd:2", f"con1={talk}", "console=tty0"),
         *KERNEL_ARGUMENTS.split(),

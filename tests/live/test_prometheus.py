@@ -35,7 +35,7 @@ SCRAPED = (
 )
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def prometheus(
     observed: Observed, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Prometheus]:

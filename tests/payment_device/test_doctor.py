@@ -40,7 +40,7 @@ async def test_a_fine_terminal(device: Device) -> None:
         *("radio.opens", "radio.hears", "radio.blind", "radio.advertises", "radio.interval"),
         *("server.reachable", "server.pin", "server.clock", "clock.source"),
     )
-    assert {rows[name]["state"] for name in fine} == {"ok"}
+    assert [rows[name] for name in fine if rows[name]["state"] != "ok"] == []
     assert rows["radio.hears"]["value"] > 5
     assert rows["radio.blind"]["value"] < 2
     assert (rows["radio.blind"]["unit"], rows["radio.interval"]["value"]) == ("s", 20)

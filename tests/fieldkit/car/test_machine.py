@@ -169,25 +169,42 @@ async def test_the_tree_is_compiled_for_a_guest_of_the_same_python(
     assert compiled.exists() is same
 
 
-async def test_kvm_is_used_where_it_runs_a_kernel(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("ending", "works"),
+    [
+        ("sys.exit(33)", True),
+        ('sys.exit("failed to set MSR")', False),
+        ("os.abort()", False),
+        ("time.sleep(60)", False),
+    ],
+    ids=["it runs a program", "a message", "a crash", "it hangs"],
+)
+def test_kvm_is_used_where_it_runs_a_program(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, works: bool
 ) -> None:
     monkeypatch.delenv(qemu.ACCELERATOR_VARIABLE)
+    monkeypatch.setattr(qemu, "_KVM_TRIAL_S", 3.0)
     device = tmp_path / "kvm"
     monkeypatch.setattr(qemu, "_KVM_DEVICE", device)
-    assert await qemu.choose_accelerator(run.image, run.folder) == "tcg,thread=multi"
+    ends_trial(run, ending)
+    assert (qemu.is_wanted(), qemu.accelerator()) == (False, "tcg,thread=multi")
     device.touch()
-    trial = 'pathlib.Path(sys.argv[-1].split("file:")[1].replace(",,", ",")).write_text({!r})'
-    ends_trial(run, trial.format("Kernel panic - not syncing: VFS: Unable to mount root fs"))
-    assert await qemu.choose_accelerator(run.image, run.folder) == "kvm"
-    ends_trial(run, trial.format("") + '; sys.exit("failed to set MSR")')
-    assert await qemu.choose_accelerator(run.image, run.folder) == "tcg,thread=multi"
+    expected = (True, "kvm") if works else (False, "tcg,thread=multi")
+    assert (qemu.is_wanted(), qemu.accelerator()) == expected
+
+
+def test_the_program_of_the_trial_ends_a_real_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emulated, for that runs everywhere; the device only has to be there."""
+    monkeypatch.delenv(qemu.ACCELERATOR_VARIABLE, raising=False)
+    monkeypatch.setattr(qemu, "_KVM_DEVICE", Path("/dev/null"))
+    monkeypatch.setattr(qemu, "KVM", "tcg")
+    assert qemu.is_wanted()
 
 
 def ends_trial(run: Run, ending: str) -> None:
     """As ``ends``, for the trial of KVM, which shares no folder."""
     program = run.folder.parent / "qemu-system-x86_64"
-    program.write_text(f"#!{sys.executable}\nimport pathlib, sys\n{ending}\n")
+    program.write_text(f"#!{sys.executable}\nimport os, sys, time\n{ending}\n")
     program.chmod(0o755)
 
 
