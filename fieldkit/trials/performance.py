@@ -46,7 +46,7 @@ def perform(
             click.echo(f"States and logs are in {folder}", err=True)
         else:
             shutil.rmtree(folder)
-    click.echo("\n".join(_summary(outcome, archive)))
+    click.echo("\n".join(_summary(outcome)))
     return NOT_AS_IT_MUST if outcome.failures else 0
 
 
@@ -72,10 +72,9 @@ class _Telling:
         click.echo(f"{mark} {self._done}/{self._total} {steps.told(one.step)}: {came}", err=True)
 
 
-def _summary(outcome: Outcome, archive: Path) -> list[str]:
+def _summary(outcome: Outcome) -> list[str]:
     paid = ", ".join(f"{count} {status}" for status, count in sorted(outcome.statuses.items()))
     return [
         f"{len(outcome.played)} steps in {outcome.took_s:.0f} s; payments: {paid or 'none'}.",
         *(outcome.failures or ["Every step went as it must, and the audit is clean."]),
-        f"Archive: {archive}",
     ]

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -82,17 +82,23 @@ def play(
         click.echo("Nothing is left to play.", err=True)
         sys.exit(CANNOT)
     if place == CAR:
-        sys.exit(_in_car(file, order, found, archive, json_file))
+        _end(_in_car(file, order, found, archive, json_file), archive)
     if bench is not None:
         lanes = {lane.name for lane in order.scenario.lanes} & bench.terminals.keys()
         left = left.with_right_clocks().at(lanes)
         terminals = {name: bench.terminals[name] for name in lanes}
         bench = bench.model_copy(update={"terminals": terminals})
-        sys.exit(perform(left, BenchGround(bench), archive, json_file, keep=keep))
+        _end(perform(left, BenchGround(bench), archive, json_file, keep=keep), archive)
     if reason := machine.why_none():
         raise click.ClickException(reason)
     ground = ProvingGround(left.scenario, left.seed)
-    sys.exit(perform(left, ground, archive, json_file, keep=keep))
+    _end(perform(left, ground, archive, json_file, keep=keep), archive)
+
+
+def _end(code: int, archive: Path) -> NoReturn:
+    if archive.exists():
+        click.echo(f"Archive: {archive}")
+    sys.exit(code)
 
 
 def _lacks(order: Order, place: str, bench: Bench | None) -> Sequence[Shortcoming]:

@@ -32,8 +32,20 @@ for _ in sys.stdin:
 NEAR_S = 5.0
 
 
-@pytest.fixture
-def telltale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+#: A Python whose kernel seems to have no time namespaces.
+WITHOUT_TIME_NAMESPACES = """
+import pathlib
+real = pathlib.Path.exists
+pathlib.Path.exists = lambda path: path.name != "time_for_children" and real(path)
+"""
+
+
+@pytest.fixture(params=[True, False], ids=["time namespaces", "none"])
+def telltale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> str:
+    if not request.param:
+        (tmp_path / "sitecustomize.py").write_text(WITHOUT_TIME_NAMESPACES)
     (tmp_path / "telltale.py").write_text(TELLTALE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(Path.cwd()))))
     return "telltale"
