@@ -61,7 +61,7 @@ lock: | $(BIN)/python ## Renew constraints.txt after a change in pyproject.toml 
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
-	  .ruff_cache demo-report.html demo.json world-report.html car-run
+	  .ruff_cache demo-report.html demo.json world-report.html car-run car.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
