@@ -99,7 +99,7 @@ class Typist:
         with _pipe() as (reading, writing):
             try:
                 answers, asked = await self._ask(request, (writing, errors))
-                pid = int(await answers.readline())
+                pid = await _pid(answers, asked)
             except (OSError, ValueError):
                 raise StageError("the typewriter has broken", self._process.last_log()) from None
             return Typed(pid, await _reader(reading), answers, asked.close)
@@ -214,6 +214,15 @@ def _pipe() -> Iterator[tuple[IO[bytes], int]]:
         raise
     finally:
         os.close(writing)
+
+
+async def _pid(answers: asyncio.StreamReader, asked: asyncio.StreamWriter) -> int:
+    """The process that was begun. Hangs up unless that is known. Raises ValueError."""
+    try:
+        return int(await answers.readline())
+    except BaseException:
+        asked.close()
+        raise
 
 
 async def _reader(pipe: IO[bytes]) -> asyncio.StreamReader:
