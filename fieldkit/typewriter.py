@@ -5,9 +5,10 @@ the virtual car, many. Here each is a fork of one process, which runs ``python -
 itself, as that would, on the machine it is told.
 
 ``python -m fieldkit.typewriter SOCKET`` takes one connection a command. It is asked in a line of
-JSON: ``arguments`` of python, the whole ``environment``, and ``namespace`` of the network or null;
-with it come two descriptors, standard output and standard error. It answers with the process id
-and, once the command has ended, its exit code, a line each. To hang up ends the command.
+JSON: ``arguments`` of python, the whole ``environment``, the ``folder`` to be in, and ``namespace``
+of the network or null; with it come two descriptors, standard output and standard error. It
+answers with the process id and, once the command has ended, its exit code, a line each. To hang up
+ends the command.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import faulthandler
 import gc
 import importlib
 import json
@@ -50,50 +50,74 @@ _LOADED: Final = (
     *("cryptography.hazmat.backends.openssl.backend", "segno.writers"),
     *("uvicorn.lifespan.off", "uvicorn.protocols.http.h11_impl"),
     *("uvicorn.protocols.http.httptools_impl", "uvloop"),
-    "fieldkit.processor_books",
+    # Of fieldkit.processor_books, which is itself run as a program.
+    "sqlite3",
 )
 #: setns(2), linux/sched.h.
 _CLONE_NEWNET: Final = 0x40000000
 _NAMESPACES: Final = Path("/run/netns")
-_LONGEST_REQUEST_BYTES: Final = 1 << 17
+_CHUNK_BYTES: Final = 1 << 17
+#: Whoever connects has its line ready.
+_REQUEST_DEADLINE_S: Final = 5.0
+#: What a Python ends with whose output could not be written.
+_NOT_WRITTEN: Final = 120
+
+
+class _Ending:
+    """How this process ends. ``code`` None: as any Python does."""
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        # Before all else is loaded, for the first one that was registered is called last.
+        atexit.register(self._leave)
+
+    def is_that_of(self, ending: BaseException) -> None:
+        """A text as the code of SystemExit is printed as an error, and so is any exception."""
+        code = ending.code if isinstance(ending, SystemExit) else 1
+        self.code = code if isinstance(code, int) else int(code is not None)
+        if isinstance(ending, KeyboardInterrupt):
+            self.code = None  # by the signal
+
+    def _leave(self) -> None:
+        """To tidy up would touch, and so copy, all of the typewriter's memory."""
+        if self.code is None:
+            return
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            self.code = self.code or _NOT_WRITTEN
+        os._exit(self.code)
 
 
 def main() -> None:
     """Type what is asked for, until ended. In a fork of this process: be that command."""
+    ending = _Ending()
     for name in _LOADED:
         importlib.import_module(name)
     # Nothing of this is garbage, and looking at it would copy it for each command.
     gc.collect()
     gc.freeze()
+    path = Path(sys.argv[1])
+    path.unlink(missing_ok=True)  # of one that was killed
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(sys.argv[1])
+    listener.bind(str(path))
     listener.listen()
     print("{}", flush=True)
-    _be(_Typewriter(listener).next_command())
+    _be(_Typewriter(listener).next_command(), ending)
 
 
-def _be(arguments: Sequence[str]) -> None:
-    """Run ``python ARGUMENTS`` to its end, which has all but the tidying of memory."""
-    ending = SystemExit(0)
-    atexit.register(lambda: _leave(ending))  # the first one is called last
-    sys.argv = list(arguments[1:])
+def _be(arguments: Sequence[str], ending: _Ending) -> None:
+    """Run ``python -m MODULE …`` to its end, which has all but the tidying of memory."""
+    option, *sys.argv = arguments
     try:
+        if option != "-m":
+            raise SystemExit("only modules are typed: -m MODULE")
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    except SystemExit as asked:
-        ending.code = asked.code
+    except BaseException as raised:
+        ending.is_that_of(raised)
         raise
-    except BaseException:
-        ending.code = 1
-        raise
-
-
-def _leave(ending: SystemExit) -> None:
-    """To tidy up would touch, and so copy, all of the typewriter's memory."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    # A text has been printed by then, as an error.
-    os._exit(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
+    ending.code = 0
 
 
 @dataclass(slots=True)
@@ -137,13 +161,17 @@ class _Typewriter:
     def _take(self) -> list[str] | None:
         """Fork; in the new process the arguments."""
         asker, _ = self._listener.accept()
-        request, descriptors = _request(asker)
-        if (pid := os.fork()) == 0:
+        text, descriptors = _request(asker)
+        pid = os.fork() if text else 0
+        if text and pid == 0:
             asker.close()
             self._close()
-            return _become_command(request, descriptors)
+            return _become_command(json.loads(text), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)  # whoever reads waits for the last writer
+        if not text:
+            asker.close()
+            return None
         command = _Command(pid, os.pidfd_open(pid), asker)
         self._commands.append(command)
         command.tell(pid)
@@ -174,25 +202,34 @@ class _Typewriter:
 
 
 def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> list[str]:
+    """Should it crash, faulthandler tells where: the typewriter's, on the same descriptor 2."""
     die_with_parent()
     for number, descriptor in enumerate(descriptors, start=1):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(request["environment"])
-    if "PYTHONFAULTHANDLER" in os.environ:
-        faulthandler.enable()
+    os.chdir(request["folder"])
     if request["namespace"]:
         _enter(request["namespace"])
     arguments: list[str] = request["arguments"]
     return arguments
 
 
-def _request(connection: socket.socket) -> tuple[Mapping[str, Any], Sequence[int]]:
-    text, descriptors, _, _ = socket.recv_fds(connection, _LONGEST_REQUEST_BYTES, 2)
-    while not text.endswith(b"\n"):
-        text += connection.recv(_LONGEST_REQUEST_BYTES)
-    return json.loads(text), descriptors
+def _request(asker: socket.socket) -> tuple[bytes, Sequence[int]]:
+    """A line and the descriptors that came with it. Empty if no whole line comes."""
+    asker.settimeout(_REQUEST_DEADLINE_S)
+    text, descriptors = b"", list[int]()
+    try:
+        text, descriptors, _, _ = socket.recv_fds(asker, _CHUNK_BYTES, 2)
+        while not text.endswith(b"\n"):
+            more = asker.recv(_CHUNK_BYTES)
+            if not more:
+                return b"", descriptors
+            text += more
+    except OSError:
+        return b"", descriptors
+    return text, descriptors
 
 
 def _enter(namespace: str) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
@@ -33,36 +33,44 @@ class Typed:
         pid: int,
         stdout: asyncio.StreamReader,
         answers: asyncio.StreamReader,
-        hang_up: Callable[[], None],
+        asked: asyncio.StreamWriter,
     ) -> None:
         self.pid = pid
         self.stdout = stdout
         self.returncode: int | None = None
-        self._ended = asyncio.create_task(self._end(answers, hang_up), name=f"typed {pid}")
+        self._asked = asked
+        self._ended = asyncio.create_task(self._end(answers), name=f"typed {pid}")
 
     async def wait(self) -> int:
         """Its exit code, once it has ended."""
         return await asyncio.shield(self._ended)
 
-    async def _end(self, answers: asyncio.StreamReader, hang_up: Callable[[], None]) -> int:
-        code = await answers.readline()
-        hang_up()
+    async def give_up(self) -> None:
+        """Have it killed, by the only process that knows for sure whether it still runs."""
+        self._asked.write_eof()
+        await self.wait()
+
+    async def _end(self, answers: asyncio.StreamReader) -> int:
+        try:
+            code = await answers.readline()
+        finally:
+            self._asked.close()
         # If the typewriter breaks, the kernel kills what it has typed.
         self.returncode = int(code) if code else -signal.SIGKILL
         return self.returncode
 
 
 class Typist:
-    """``async with Typist(folder)``: types commands. ``folder`` gets its socket and its log.
+    """``async with Typist(folder)``: types commands. ``folder`` gets its ``socket`` and its log.
 
     It gets ready while the block runs; the first command waits for that.
     """
 
     def __init__(self, folder: Path, *, ready_deadline_s: float = READY_DEADLINE_S) -> None:
-        self._socket = folder / "typewriter.sock"
+        self.socket = folder / "typewriter.sock"
         self._process = Process(
             "typewriter",
-            ("-m", typewriter.__name__, str(self._socket)),
+            ("-m", typewriter.__name__, str(self.socket)),
             folder / "logs" / "typewriter.log",
             ready_deadline_s=ready_deadline_s,
         )
@@ -95,27 +103,26 @@ class Typist:
             "namespace": namespace,
             "arguments": list(arguments),
             "environment": own_environment() | dict(environment or {}),
+            "folder": str(Path.cwd()),
         }
-        with _pipe() as (reading, writing):
+        async with _pipe() as (stdout, writing):
             try:
                 answers, asked = await self._ask(request, (writing, errors))
                 pid = await _pid(answers, asked)
             except (OSError, ValueError):
                 raise StageError("the typewriter has broken", self._process.last_log()) from None
-            return Typed(pid, await _reader(reading), answers, asked.close)
+            return Typed(pid, stdout, answers, asked)
 
     async def command(
         self, arguments: Sequence[str], *, namespace: str | None = None
     ) -> tuple[int, str, str]:
         """Run ``python ARGUMENTS`` there to its end: exit code, output, errors. StageError."""
-        with _pipe() as (reading, writing):
+        async with _pipe() as (errors, writing):
             typed = await self.type(arguments, writing, namespace=namespace)
-            errors = await _reader(reading)
         try:
             said = await asyncio.gather(typed.stdout.read(), errors.read(), typed.wait())
-        except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(typed.pid, signal.SIGKILL)
+        except BaseException:
+            await typed.give_up()
             raise
         output, complaint, code = said
         return code, output.decode("utf-8", "replace"), complaint.decode("utf-8", "replace")
@@ -129,10 +136,11 @@ class Typist:
     async def _ask(
         self, request: Mapping[str, object], descriptors: Sequence[int]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        line = json.dumps(request).encode() + b"\n"
         connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.connect(str(self._socket))
-            socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], descriptors)
+            connection.connect(str(self.socket))
+            socket.send_fds(connection, [line], descriptors)
             return await asyncio.open_unix_connection(sock=connection)
         except BaseException:
             connection.close()
@@ -161,13 +169,13 @@ class TypedProcess(Process):
         return await self._typist.type(
             self._arguments,
             log.fileno(),
-            environment={"PYTHONFAULTHANDLER": "1"} | dict(environment),
+            environment=environment,
             namespace=self._namespace,
         )
 
 
 class TypedCommands(Here):
-    """This machine, or a network name space of it, whose commands are typed."""
+    """This machine, or a network namespace of it, whose commands are typed."""
 
     def __init__(
         self,
@@ -177,7 +185,8 @@ class TypedCommands(Here):
         namespace: str | None = None,
         patience: float = 1.0,
     ) -> None:
-        super().__init__(folder, address, patience=patience)
+        prefix = ("ip", "netns", "exec", namespace) if namespace else ()
+        super().__init__(folder, address, prefix, patience)
         self._namespace = namespace
         self._typist = typist
 
@@ -202,16 +211,19 @@ class TypedHere(TypedCommands):
         )
 
 
-@contextlib.contextmanager
-def _pipe() -> Iterator[tuple[IO[bytes], int]]:
-    """Its end to be read, which whoever wants it takes over, and the descriptor of the other."""
+@contextlib.asynccontextmanager
+async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, int]]:
+    """Its end to be read, and the descriptor of the other, which is closed in the end.
+
+    What reads closes itself when all that write have ended.
+    """
     reading, writing = os.pipe()
-    file = os.fdopen(reading, "rb", buffering=0)
     try:
-        yield file, writing
-    except BaseException:
-        file.close()
-        raise
+        reader = asyncio.StreamReader(LONGEST_LINE_BYTES)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        pipe = os.fdopen(reading, "rb", buffering=0)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+        yield reader, writing
     finally:
         os.close(writing)
 
@@ -223,10 +235,3 @@ async def _pid(answers: asyncio.StreamReader, asked: asyncio.StreamWriter) -> in
     except BaseException:
         asked.close()
         raise
-
-
-async def _reader(pipe: IO[bytes]) -> asyncio.StreamReader:
-    reader = asyncio.StreamReader(LONGEST_LINE_BYTES)
-    protocol = asyncio.StreamReaderProtocol(reader)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
-    return reader

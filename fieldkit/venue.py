@@ -92,12 +92,11 @@ class Desk:
         file.write_text(air_toml(plan), encoding="utf-8")
         arguments = ["-m", "fieldkit.air", "--config", str(file)]
         self._air = Process(AIR, arguments, self._folder / "logs" / "air.log")
+        self._open.push_async_callback(self._air.stop)
         await self._air.start()
         return self._air
 
     async def close(self) -> None:
-        if self._air is not None and self._air.running:
-            await self._air.stop()
         await self._open.aclose()
 
     def place(self, agent: str) -> Place:

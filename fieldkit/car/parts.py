@@ -1,4 +1,4 @@
-"""All that the virtual car needs here: its disk and, unless KVM runs Debian's, a kernel."""
+"""All that the virtual car needs here: its disk and, unless QEMU runs it, a kernel."""
 
 from __future__ import annotations
 

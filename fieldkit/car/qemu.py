@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Final
 from fieldkit.car import packages
 from fieldkit.car.image import TREE
 from fieldkit.car.run import CONSOLE, KERNEL_ARGUMENTS, MEMORY_MIB, Engine, Run
+from fieldkit.process import killed_with_parent
 
 #: Overrides the choice of what the car runs on.
 ACCELERATOR_VARIABLE: Final = "FIELDKIT_CAR_ACCELERATOR"
@@ -87,6 +89,7 @@ def accelerator() -> str:
     return KVM if _kvm_works() else _EMULATION
 
 
+@functools.cache
 def _kvm_works() -> bool:
     """A /dev/kvm alone says little: inside another virtual machine it may open and then fail."""
     if not os.access(_KVM_DEVICE, os.R_OK | os.W_OK):
@@ -107,6 +110,7 @@ def _kvm_works() -> bool:
                 capture_output=True,
                 timeout=_KVM_TRIAL_S,
                 check=False,
+                preexec_fn=killed_with_parent,
             )
         except subprocess.TimeoutExpired:
             return False

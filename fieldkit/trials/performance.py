@@ -23,9 +23,18 @@ NOT_AS_IT_MUST: Final = 3
 
 
 def perform(
-    order: Order, ground: Ground, archive: Path, json_file: Path | None, *, keep: bool = False
+    order: Order,
+    ground: Ground,
+    archive: Path,
+    json_file: Path | None,
+    *,
+    keep: bool = False,
+    told: str = "",
 ) -> int:
-    """The exit code of the command. Raises click.ClickException."""
+    """The exit code of the command. Raises click.ClickException.
+
+    ``told``: where the user will find the archive, if that is elsewhere.
+    """
     outcome, telling = Outcome(), _Telling(len(order.timeline))
     # Short, for the agents' sockets lie in it and the kernel takes no path above 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="cigarjack-"))
@@ -46,7 +55,7 @@ def perform(
             click.echo(f"States and logs are in {folder}", err=True)
         else:
             shutil.rmtree(folder)
-    click.echo("\n".join(_summary(outcome)))
+    click.echo("\n".join(_summary(outcome, told or str(archive))))
     return NOT_AS_IT_MUST if outcome.failures else 0
 
 
@@ -72,9 +81,10 @@ class _Telling:
         click.echo(f"{mark} {self._done}/{self._total} {steps.told(one.step)}: {came}", err=True)
 
 
-def _summary(outcome: Outcome) -> list[str]:
+def _summary(outcome: Outcome, archive: str) -> list[str]:
     paid = ", ".join(f"{count} {status}" for status, count in sorted(outcome.statuses.items()))
     return [
         f"{len(outcome.played)} steps in {outcome.took_s:.0f} s; payments: {paid or 'none'}.",
         *(outcome.failures or ["Every step went as it must, and the audit is clean."]),
+        f"Archive: {archive}",
     ]

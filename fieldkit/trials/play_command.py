@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 
@@ -82,23 +82,17 @@ def play(
         click.echo("Nothing is left to play.", err=True)
         sys.exit(CANNOT)
     if place == CAR:
-        _end(_in_car(file, order, found, archive, json_file), archive)
+        sys.exit(_in_car(file, order, found, archive, json_file))
     if bench is not None:
         lanes = {lane.name for lane in order.scenario.lanes} & bench.terminals.keys()
         left = left.with_right_clocks().at(lanes)
         terminals = {name: bench.terminals[name] for name in lanes}
         bench = bench.model_copy(update={"terminals": terminals})
-        _end(perform(left, BenchGround(bench), archive, json_file, keep=keep), archive)
+        sys.exit(perform(left, BenchGround(bench), archive, json_file, keep=keep))
     if reason := machine.why_none():
         raise click.ClickException(reason)
     ground = ProvingGround(left.scenario, left.seed)
-    _end(perform(left, ground, archive, json_file, keep=keep), archive)
-
-
-def _end(code: int, archive: Path) -> NoReturn:
-    if archive.exists():
-        click.echo(f"Archive: {archive}")
-    sys.exit(code)
+    sys.exit(perform(left, ground, archive, json_file, keep=keep))
 
 
 def _lacks(order: Order, place: str, bench: Bench | None) -> Sequence[Shortcoming]:
@@ -134,7 +128,8 @@ def _in_car(
     from fieldkit.trials import play_in_car
 
     numbers = [str(one.number) for one in found if one.number is not None]
-    line = ("python", "-m", play_in_car.__name__, GUEST_FOLDER, order.name, str(order.seed))
+    told = str(archive)
+    line = ("python", "-m", play_in_car.__name__, GUEST_FOLDER, order.name, str(order.seed), told)
     with tempfile.TemporaryDirectory(prefix="cigarjack-car-") as name:
         folder = Path(name)
         shutil.copy(file, folder / f"{order.name}.toml")

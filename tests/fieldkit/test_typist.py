@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -35,6 +36,7 @@ async def test_a_command_prints_and_ends_as_it_does_when_python_is_started_for_i
         ("-m", "payment_device", "--help"),
         ("-m", "server", "--state", str(tmp_path / "nowhere"), "payments", "list", "--json"),
         ("-m", "phone_agent", "no-such-command"),
+        ("-m", "fieldkit.processor_books", str(tmp_path), "no-such-payment"),
     ):
         code, output, errors = await typist.command(arguments)
         process = await asyncio.create_subprocess_exec(
@@ -42,8 +44,11 @@ async def test_a_command_prints_and_ends_as_it_does_when_python_is_started_for_i
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        expected = await process.communicate()
-        assert (code, output, errors) == (process.returncode, *(e.decode() for e in expected))
+        expected = [said.decode() for said in await process.communicate()]
+        assert (code, output) == (process.returncode, expected[0])
+        # Of a crash only what it says in the end: it came through other hands.
+        assert errors.splitlines()[-1:] == expected[1].splitlines()[-1:]
+        assert errors == expected[1] or "Traceback" in errors
 
 
 async def test_commands_are_typed_at_once(typist: Typist, tmp_path: Path) -> None:
@@ -116,7 +121,30 @@ async def test_an_agent_ends_with_its_typewriter(tmp_path: Path) -> None:
     async with Typist(tmp_path) as typist:
         server = await _server(typist, tmp_path)
         await server.start()
+        process = psutil.Process(server.pid)
+    assert await asyncio.to_thread(psutil.wait_procs, [process], 10) == ([process], [])
     assert await server.ended() == -signal.SIGKILL
+
+
+async def test_one_that_says_nothing_keeps_nobody_waiting(
+    typist: Typist,
+) -> None:
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as leaving:
+        silent.connect(str(typist.socket))
+        leaving.connect(str(typist.socket))
+        leaving.sendall(b'{"arguments": ')
+        leaving.close()
+        code, _, _ = await typist.command(("-m", "payment_device", "--help"))
+    assert code == 0
+
+
+async def test_a_stage_may_be_set_up_where_one_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(tmp_path / "typewriter.sock"))
+    async with Typist(tmp_path) as typist:
+        code, _, _ = await typist.command(("-m", "payment_device", "--help"))
+    assert code == 0
 
 
 async def _server(typist: Typist, folder: Path) -> Process:

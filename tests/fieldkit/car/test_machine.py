@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,14 @@ car = pathlib.Path(shares[0].split("path=")[1].split(",mount_tag")[0].replace(",
 console = car / "console.log"
 {ending}
 """
+
+
+@pytest.fixture(autouse=True)
+def nothing_tried() -> Iterator[None]:
+    """Whether KVM works is found out once."""
+    qemu._kvm_works.cache_clear()
+    yield
+    qemu._kvm_works.cache_clear()
 
 
 @pytest.fixture
@@ -189,6 +198,7 @@ def test_kvm_is_used_where_it_runs_a_program(
     ends_trial(run, ending)
     assert (qemu.is_wanted(), qemu.accelerator()) == (False, "tcg,thread=multi")
     device.touch()
+    qemu._kvm_works.cache_clear()
     expected = (True, "kvm") if works else (False, "tcg,thread=multi")
     assert (qemu.is_wanted(), qemu.accelerator()) == expected
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,13 +18,14 @@ from twochannel.trace import SCHEMA_VERSION
 
 #: A module that tells what its machine is like, line by line as it is asked.
 TELLTALE = """
-import json, sys, time
+import json, os, sys, time
 for _ in sys.stdin:
     seen = {
         "mono_s": time.monotonic(),
         "boottime_s": time.clock_gettime(time.CLOCK_BOOTTIME),
         "wall_s": time.time(),
         "wall_ns": time.time_ns(),
+        "clocks": os.readlink("/proc/self/ns/time"),
         "boot": open("/proc/sys/kernel/random/boot_id").read().strip(),
         "arguments": sys.argv[1:],
     }
@@ -40,15 +42,20 @@ pathlib.Path.exists = lambda path: path.name != "time_for_children" and real(pat
 """
 
 
+class Telltale(NamedTuple):
+    module: str
+    clocks_by_kernel: bool
+
+
 @pytest.fixture(params=[True, False], ids=["time namespaces", "none"])
 def telltale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> str:
+) -> Telltale:
     if not request.param:
         (tmp_path / "sitecustomize.py").write_text(WITHOUT_TIME_NAMESPACES)
     (tmp_path / "telltale.py").write_text(TELLTALE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(Path.cwd()))))
-    return "telltale"
+    return Telltale("telltale", request.param)
 
 
 def started(machine: Machine, module: str) -> subprocess.Popen[str]:
@@ -71,11 +78,13 @@ def about(value: object, expected: float) -> bool:
 
 
 def test_a_program_has_the_clocks_and_the_boot_of_its_machine(
-    tmp_path: Path, telltale: str
+    tmp_path: Path, telltale: Telltale
 ) -> None:
     machine = Machine("pi", tmp_path / "pi", uptime_s=5000.0, wall_off_s=-600.0)
-    with started(machine, telltale) as running:
+    with started(machine, telltale.module) as running:
         seen = told(running)
+        of_host = str(Path("/proc/self/ns/time").readlink())
+        assert (seen["clocks"] != of_host) is telltale.clocks_by_kernel
         assert about(seen["mono_s"], 5000.0)
         assert about(seen["boottime_s"], 5000.0)
         assert about(seen["wall_s"], time.time() - 600.0)
@@ -88,10 +97,10 @@ def test_a_program_has_the_clocks_and_the_boot_of_its_machine(
         running.send_signal(signal.SIGKILL)
 
 
-def test_after_a_boot_it_is_another_one_that_began_anew(tmp_path: Path, telltale: str) -> None:
+def test_after_a_boot_it_is_another_one_that_began_anew(tmp_path: Path, telltale: Telltale) -> None:
     machine = Machine("pi", tmp_path / "pi", uptime_s=5000.0)
     machine.boot(uptime_s=12.0)
-    with started(machine, telltale) as running:
+    with started(machine, telltale.module) as running:
         seen = told(running)
         running.send_signal(signal.SIGKILL)
     assert about(seen["mono_s"], 12.0)
