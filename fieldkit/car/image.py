@@ -30,9 +30,10 @@ _GUEST_FILES: Final = Path(__file__).parent / "guest"
 _LOCK_FILE: Final = TREE / "constraints.txt"
 
 _ARCHIVE: Final = "root.tar"
-#: Run in the folder of the build. Debian's kernel reads ext2 by its driver of ext4. A gibibyte of the disk stays free; its file is sparse. The
-#: files in it belong to whom the archive says, hence the removal by the same user. Devices are
-#: left out: a user who is not root may not make them, and the kernel makes its own.
+#: Run in the folder of the build. Debian's kernel reads ext2 by its driver of ext4. A gibibyte of
+#: the disk stays free; its file is sparse. The files in it belong to whom the archive says, hence
+#: the removal by the same user. Devices are left out: a user who is not root may not make them, and
+#: the kernel makes its own.
 _MAKE_DISK: Final = f"""\
 trap 'rm -rf root' EXIT
 mkdir root
