@@ -14,7 +14,6 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from fieldkit import typewriter
 from fieldkit.process import CommandFailedError, Process, StageError, command
 from fieldkit.typist import TypedHere, Typist
 
@@ -77,7 +76,7 @@ async def test_a_command_that_is_given_up_is_ended(typist: Typist, tmp_path: Pat
     line = ("-m", "cigarjack", "--state", str(state), "run", "--radio", "bumble:tcp-client:[::1]:1")
     await typist.command(("-m", "cigarjack", "--state", str(state), "init"))
     running = asyncio.create_task(typist.command(line))
-    process = await _typed()
+    process = await _typed(typist)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert await asyncio.to_thread(psutil.wait_procs, [process], 10) == ([process], [])
@@ -154,12 +153,12 @@ async def _server(typist: Typist, folder: Path) -> Process:
     return TypedHere(folder, typist).process("server", (*line, "run"), folder / "server.log", {})
 
 
-async def _typed() -> psutil.Process:
+async def _typed(typist: Typist) -> psutil.Process:
     """The command that runs, once it does: a fork of the typewriter."""
     async with asyncio.timeout(20):
         while True:
             children = psutil.Process().children()
-            (mine,) = (child for child in children if typewriter.__name__ in child.cmdline())
+            (mine,) = (child for child in children if str(typist.socket) in child.cmdline())
             for typed in mine.children():
                 return typed
             await asyncio.sleep(0.05)
