@@ -162,16 +162,15 @@ class _Typewriter:
         """Fork; in the new process the arguments."""
         asker, _ = self._listener.accept()
         text, descriptors = _request(asker)
-        pid = os.fork() if text else 0
-        if text and pid == 0:
+        if not text:
+            _close_all(descriptors)
+            asker.close()
+            return None
+        if (pid := os.fork()) == 0:
             asker.close()
             self._close()
             return _become_command(json.loads(text), descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)  # whoever reads waits for the last writer
-        if not text:
-            asker.close()
-            return None
+        _close_all(descriptors)  # whoever reads waits for the last writer
         command = _Command(pid, os.pidfd_open(pid), asker)
         self._commands.append(command)
         command.tell(pid)
@@ -199,6 +198,11 @@ class _Typewriter:
         self._listener.close()
         for command in self._commands:
             command.close()
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _become_command(request: Mapping[str, Any], descriptors: Sequence[int]) -> list[str]:
