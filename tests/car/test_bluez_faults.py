@@ -218,19 +218,27 @@ async def test_the_kernel_busy_with_a_discovery_of_its_own_is_waited_for(
         stdout=subprocess.DEVNULL,
     )
     try:
-
-        async def open_now() -> bool:
-            with contextlib.suppress(RadioError):
-                async with opened(car, "terminal") as radio:
-                    await heard(radio.scanner.sightings(), beacon(95))
-                    return True
-            return False
-
-        await until(open_now)
+        async with opened(car, "terminal") as radio:
+            await heard(radio.scanner.sightings(), beacon(95))
     finally:
         with contextlib.suppress(ProcessLookupError):
             find.terminate()
         await find.wait()
+
+
+async def test_a_radio_opened_right_after_such_a_death_waits_for_the_scan_that_was_left(
+    car: CarBluetooth, witness: Radio
+) -> None:
+    """As an agent does that starts while systemd brings bluetoothd back."""
+    await witness.advertiser.broadcast(beacon(98))
+    async with opened(car, "terminal") as before:
+        await heard(before.scanner.sightings(), beacon(98))
+        await car.kill_bluetoothd()
+    await car.start_bluetoothd()
+    await car.present("terminal")
+    async with opened(car, "terminal") as after:
+        await heard(after.scanner.sightings(), beacon(98), RECOVERY_LIMIT_S)
+        assert after.health.ok
 
 
 async def test_a_scan_that_was_ended_behind_its_back_is_begun_again(

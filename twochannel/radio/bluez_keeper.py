@@ -24,7 +24,12 @@ from twochannel.radio.bluez_advertiser import AdvertSlot
 from twochannel.radio.bluez_bus import Bus
 from twochannel.radio.bluez_devices import Devices
 from twochannel.radio.bluez_recovery import Condition, Recovery, Step
-from twochannel.radio.bluez_refusals import SCANNED_BY_OTHERS, BluezError, meaning
+from twochannel.radio.bluez_refusals import (
+    BUSY_WITH_SCAN,
+    SCANNED_BY_OTHERS,
+    BluezError,
+    meaning,
+)
 from twochannel.radio.bluez_scanner import BluezScanner
 from twochannel.radio.port import Broadcast, Health
 
@@ -35,6 +40,8 @@ LOOK_EVERY_S: Final = 1.0
 _POWER_OFF_S: Final = 1.0
 #: The kernel ends and begins a scan every 10 s, and for a moment none runs.
 _DISCOVERY_GAP_S: Final = 2.0
+#: A scan that a killed bluetoothd has left ends within 11 s; then the ladder would end it.
+_LEFT_SCAN_S: Final = 15.0
 INVITES: Final = "invites: leave that block before broadcasting"
 _NOT_READY: Final = "is not ready yet: try again in a moment"
 #: Signals come in bursts.
@@ -90,9 +97,16 @@ class BluezKeeper:
     # --- opening and closing
 
     async def open(self) -> None:
-        """Find the adapter, switch it on and listen. Raises BluezError."""
+        """Find the adapter, switch it on and listen. Raises BluezError.
+
+        Takes up to 15 s while something else scans, and says so in the log.
+        """
         await self._bus.connect()
         await self._attend()
+        until_s = time.monotonic() + _LEFT_SCAN_S
+        while self._recovery.trouble == BUSY_WITH_SCAN and time.monotonic() < until_s:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._attend()
         if self._recovery.trouble or not self.scanner.listening:
             raise BluezError(self._radio, self._recovery.trouble or _NOT_READY)
         self._loop = asyncio.create_task(self._keep())

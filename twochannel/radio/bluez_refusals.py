@@ -8,6 +8,10 @@ from twochannel.radio import bluez_names as names
 from twochannel.radio.port import RadioError
 
 NO_SERVICE: Final = "finds no bluetoothd: start it with `systemctl start bluetooth`"
+BUSY_WITH_SCAN: Final = (
+    "is busy with a scan that is not bluetoothd's: one that a dead bluetoothd has left ends "
+    "within 11 s, else end the program that scans"
+)
 
 _MEANINGS: Final = {
     names.NAME_HAS_NO_OWNER: NO_SERVICE,
@@ -22,10 +26,7 @@ _MEANINGS: Final = {
     names.NOT_PERMITTED: (
         "has no free slot for another advert: end the programs that advertise on this adapter"
     ),
-    names.IN_PROGRESS: (
-        "is busy with a scan that is not bluetoothd's: one that a dead bluetoothd has left ends "
-        "within 11 s, else end the program that scans"
-    ),
+    names.IN_PROGRESS: BUSY_WITH_SCAN,
 }
 SCANNED_BY_OTHERS: Final = (
     "cannot change its address because another program scans on this adapter: end that program"
