@@ -61,13 +61,15 @@ class Stage:
         *,
         venue: Venue | None = None,
         seed: int | None = None,
+        rotation_exponent: int | None = None,
         settings: Mapping[str, Mapping[str, str]] | None = None,
         progress: Callable[[str], None] = lambda _step: None,
     ) -> None:
         """``venue``: this machine's loopback if none is given. ``folder`` is for what is kept here.
 
-        ``seed`` replaces that of the cast's air; ``settings``: more of them, by agent, from the
-        environment; ``progress`` is told each step of set-up.
+        ``seed`` replaces that of the cast's air; ``rotation_exponent``: jacks have a new code every
+        2^that seconds, else as the server has it by default; ``settings``: more of them, by agent,
+        from the environment; ``progress`` is told each step of set-up.
         """
         self.cast = cast
         self.folder = folder
@@ -80,6 +82,7 @@ class Stage:
         self.jack_label = ""
         self._server_port = "0"
         self.seed = cast.air.seed if seed is None else seed
+        self._rotation = [] if rotation_exponent is None else [str(rotation_exponent)]
         self._further = settings or {}
         self._progress = progress
         # As many commands at once as there are processors: more would only wait for each other.
@@ -274,6 +277,10 @@ class Stage:
 
     # --- set-up
 
+    def _server_options(self) -> list[str]:
+        options = ["--host", self.venue.place(SERVER).address, "--port", "0"]
+        return [*options, *(f"--rotation-exponent={exponent}" for exponent in self._rotation)]
+
     async def provision(self, closed: Collection[str] = ()) -> None:
         """Make and start everyone, as their operators and owners would. Raises StageError.
 
@@ -282,7 +289,7 @@ class Stage:
         self._progress("keys, database and virtual air")
         _, (_, server), *made = await _together(
             self._start_air(),
-            self.cli(SERVER, "init", "--host", self.venue.place(SERVER).address, "--port", "0"),
+            self.cli(SERVER, "init", *self._server_options()),
             *(self.cli(car.jack.name, "init") for car in self.cast.cars),
         )
         labels = [jack["label"] for _, jack in made]

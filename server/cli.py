@@ -73,6 +73,11 @@ def main(context: click.Context, state: Path) -> None:
     help="File with the secret key of Stripe and nothing else.",
 )
 @click.option("--database", help="Its URL.  [default: an SQLite file in the state folder]")
+@click.option(
+    "--rotation-exponent",
+    type=click.IntRange(0, 15),
+    help="Jacks have a new code every 2^N seconds, for good.  [default: 8]",
+)
 @json_option
 @click.pass_context
 def init(context: click.Context, /, as_json: bool, **flags: object) -> None:

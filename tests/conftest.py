@@ -59,9 +59,11 @@ WANTED = {
     ),
 }
 #: Whole agents work in them, for minutes: first, or a worker would be alone with them in the end.
+#: One folder after the other, so that the stage of one has ended before the next begins.
 LONG = (
-    *("tests/journeys/", "tests/live/", "tests/trials/", "tests/fieldkit/soak/"),
-    *("tests/fieldkit/trials/", "tests/fieldkit/test_hosts.py", "tests/fieldkit/bench/"),
+    *("tests/journeys/", "tests/live/", "tests/adversaries/", "tests/trials/"),
+    *("tests/fieldkit/soak/", "tests/fieldkit/trials/", "tests/fieldkit/test_hosts.py"),
+    "tests/fieldkit/bench/",
 )
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
@@ -85,9 +87,15 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"there is no {missing[0].file}; run: apt install {packages}")
 
 
+def _turn(item: pytest.Item) -> int:
+    """Where its folder stands among the long ones; after them if it is none."""
+    started = (turn for turn, folder in enumerate(LONG) if item.nodeid.startswith(folder))
+    return next(started, len(LONG))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long ones first. Leave out those for which this machine lacks a program; never in CI."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    items.sort(key=_turn)
     for marker, wanted in WANTED.items():
         left_out = [item for item in items if item.get_closest_marker(marker)]
         if wanted.file.exists() or not left_out:

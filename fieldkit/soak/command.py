@@ -18,6 +18,7 @@ from fieldkit.soak.soak import Bounds, Outcome, Soak
 from fieldkit.trace import TraceError
 from fieldkit.trials import machine
 from fieldkit.trials.scenario import SCENARIOS_FOLDER, load
+from twochannel.protocol.beacon import DEFAULT_ROTATION_EXPONENT
 
 _SCENARIO: Final = SCENARIOS_FOLDER / "soak.toml"
 _NOT_AS_IT_MUST: Final = 3
@@ -27,6 +28,13 @@ _USUAL: Final = Bounds()
 @click.command("soak")
 @click.option("--hours", type=click.FloatRange(0.01, 1000), required=True, help="For how long.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of payments and faults.")
+@click.option(
+    "--rotation-exponent",
+    type=click.IntRange(4, 8),
+    default=DEFAULT_ROTATION_EXPONENT,
+    show_default=True,
+    help="Jacks have a new code every 2^N seconds: with 4 an hour has the codes of sixteen.",
+)
 @click.option(
     "--report",
     "report_file",
@@ -58,6 +66,7 @@ _USUAL: Final = Bounds()
 def soak(
     hours: float,
     seed: int,
+    rotation_exponent: int,
     report_file: Path,
     json_file: Path | None,
     most_memory: float,
@@ -75,7 +84,7 @@ def soak(
         )
     if reason := machine.why_none():
         raise click.ClickException(reason)
-    outcome = Outcome(seed, Bounds(most_memory, most_descriptors))
+    outcome = Outcome(seed, Bounds(most_memory, most_descriptors), rotation_exponent)
     folder, failure = Path(tempfile.mkdtemp(prefix="cigarjack-")), ""
     try:
         asyncio.run(Soak(load(_SCENARIO), outcome, _tell).run(folder, hours))
@@ -105,7 +114,8 @@ def _summary(outcome: Outcome, report_file: Path) -> list[str]:
     count, faults = len(outcome.paid), len(outcome.faults)
     lasted = told_s(outcome.lasted_s)
     return [
-        f"{count} payments and {faults} faults in {lasted}, seed {outcome.seed}.",
+        f"{count} payments and {faults} faults in {lasted}, seed {outcome.seed}; "
+        f"{outcome.codes.total()} codes, each for {1 << outcome.rotation_exponent} s.",
         *(outcome.problems or ["All is well, and the audit is clean."]),
         f"Report: {report_file}",
     ]

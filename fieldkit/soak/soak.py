@@ -17,11 +17,13 @@ from fieldkit.results import AuditCheck
 from fieldkit.soak.growth import Growth, Verdict, growth
 from fieldkit.soak.plan import stretches
 from fieldkit.soak.samples import Samples
+from fieldkit.stage import Stage
 from fieldkit.trials.company import Company
 from fieldkit.trials.ground import TrialStage
 from fieldkit.trials.player import Played, Player
 from fieldkit.trials.proving_ground import ProvingGround
 from fieldkit.trials.scenario import Scenario
+from twochannel.protocol.beacon import DEFAULT_ROTATION_EXPONENT
 
 _SAMPLES: Final = 400
 _LONGEST_PAUSE_S: Final = 30.0
@@ -51,15 +53,21 @@ class Paid:
 
 @dataclass(slots=True)
 class Outcome:
-    """What the soak has come to so far. ``audit`` None: it was not made."""
+    """What the soak has come to so far.
+
+    ``rotation_exponent``: jacks had a new code every 2^that seconds; ``codes``: so many, by jack.
+    ``audit`` None: it was not made.
+    """
 
     seed: int
     bounds: Bounds
+    rotation_exponent: int = DEFAULT_ROTATION_EXPONENT
     samples: Samples = field(default_factory=Samples)
     paid: list[Paid] = field(default_factory=list)
     steps: int = 0
     failures: list[str] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
+    codes: Counter[str] = field(default_factory=Counter)
     audit: Sequence[AuditCheck] | None = None
     lasted_s: float = 0.0
     interrupted: bool = False
@@ -100,6 +108,8 @@ class Outcome:
             "interrupted": self.interrupted,
             "payments": dict(Counter(paid.status for paid in self.paid)),
             "steps": self.steps,
+            "rotation_exponent": self.rotation_exponent,
+            "codes": dict(self.codes),
             "faults": dict(Counter(fault["name"] for fault in self.faults)),
             "problems": self.problems,
             "audit": {"made": self.audit is not None, "findings": self.findings},
@@ -122,21 +132,27 @@ class Soak:
     def __init__(self, scenario: Scenario, outcome: Outcome, tell: Callable[[str], None]) -> None:
         self._scenario, self._outcome, self._tell = scenario, outcome, tell
         self._zero_us = 0
+        self._counted_ns: dict[str, int] = {}
 
     async def run(self, folder: Path, hours: float) -> None:
         """In ``folder``, a short path; Ctrl-C ends it early, with its audit. Raises StageError."""
         outcome, lasts_s = self._outcome, hours * _S_PER_HOUR
         ground = ProvingGround(self._scenario, outcome.seed)
         cast = self._scenario.cast(outcome.seed)
-        async with TrialStage(ground, cast, folder, progress=self._tell) as stage:
+        slots = outcome.rotation_exponent
+        trial = TrialStage(ground, cast, folder, rotation_exponent=slots, progress=self._tell)
+        async with trial as stage:
             await stage.provision()
             company = Company("soak", self._scenario, stage, ground)
             player = Player(company, self._played)
             outcome.samples = Samples()
             self._zero_us = company.truth.now_us()
+            jacks = (car.jack.name for car in cast.cars)
+            self._counted_ns = dict.fromkeys(jacks, time.monotonic_ns())
             with self._interruptible(player), _sampling(outcome.samples, stage, lasts_s):
                 await self._play(player, company, lasts_s)
             outcome.lasted_s = time.monotonic() - outcome.samples.began_s
+            self._count_codes(stage)
             self._tell("audit")
             outcome.audit = await journeys.audit(stage)
             ended = (p.name for p in stage.processes.values() if p.ended_unasked)
@@ -169,9 +185,17 @@ class Soak:
             if fault.to_us is not None
         ]
         company.truth.forget()
+        self._count_codes(company.stage)
         before_ns = time.monotonic_ns() - round(_REMEMBERED_S * _NS_PER_S)
         for trace in company.stage.traces.values():
             trace.forget(before_ns)
+
+    def _count_codes(self, stage: Stage) -> None:
+        for jack, counted_ns in self._counted_ns.items():
+            events = (e for e in stage.traces[jack].events() if e.event == "beacon_rotated")
+            turned_ns = [event.mono_ns for event in events if event.mono_ns > counted_ns]
+            self._outcome.codes[jack] += len(turned_ns)
+            self._counted_ns[jack] = max(turned_ns, default=counted_ns)
 
     def _played(self, one: Played) -> None:
         self._outcome.steps += 1

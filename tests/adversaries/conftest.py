@@ -31,7 +31,7 @@ async def server(attacked: Bench) -> AsyncIterator[Bench]:
     assert findings(attacked.folder) == []
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def streets() -> AsyncIterator[Stage]:
     """Every party a process, on virtual air; a short path, for sockets lie in it."""
     with tempfile.TemporaryDirectory(prefix="cigarjack-") as folder:

@@ -16,14 +16,14 @@ from fieldkit.process import STOP_DEADLINE_S
 from fieldkit.stage import Stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage_folder() -> Iterator[Path]:
     """A short path: sockets lie in it, and pytest's own folders are too deep for them."""
     with tempfile.TemporaryDirectory(prefix="cigarjack-") as folder:
         yield Path(folder)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def provisioned(stage_folder: Path) -> AsyncIterator[Stage]:
     async with Stage(load(DEMO_CAST), stage_folder) as stage:
         await stage.provision()

@@ -27,7 +27,7 @@ PREFIXES: Mapping[str, str] = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ports() -> Mapping[str, int]:
     """A free port for each agent's figures."""
     with ExitStack() as stack:
@@ -37,14 +37,14 @@ def ports() -> Mapping[str, int]:
         return {agent: one.getsockname()[1] for agent, one in sockets.items()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage_folder() -> Iterator[Path]:
     """A short path: sockets lie in it, and pytest's own folders are too deep for them."""
     with tempfile.TemporaryDirectory(prefix="cigarjack-") as folder:
         yield Path(folder)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Broker]:
     """Where the agents publish. Without Mosquitto nobody is there, which harms none of them."""
     made = Broker(tmp_path_factory.mktemp("mosquitto"))
@@ -54,7 +54,7 @@ async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Brok
     await made.kill()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def observed(
     stage_folder: Path, ports: Mapping[str, int], broker: Broker
 ) -> AsyncIterator[Observed]:

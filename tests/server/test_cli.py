@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from server.cli import main
 from server.state import StateFolder
 from tests.server.bench import running
+from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.errors import ErrorCode
 
 
@@ -46,6 +47,16 @@ def test_init_makes_a_server_once(tmp_path: Path) -> None:
     assert (again.exit_code, "already" in again.stderr) == (1, True)
     assert folder.identity() == identity
     assert (state / "keys" / "signing.pem").stat().st_mode & 0o077 == 0
+
+
+def test_init_says_how_long_codes_last(tmp_path: Path) -> None:
+    said(tmp_path / "usual", "init")
+    said(tmp_path / "swift", "init", "--rotation-exponent", "4")
+    claims = [
+        unverified_claims(StateFolder(tmp_path / one).identity()) for one in ("usual", "swift")
+    ]
+    assert [one["rotation_exponent"] for one in claims] == [8, 4]
+    assert run(tmp_path / "new", "init", "--rotation-exponent", "16").exit_code == 2
 
 
 def test_init_that_was_cut_off_is_completed(tmp_path: Path) -> None:

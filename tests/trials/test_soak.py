@@ -14,9 +14,10 @@ DEADLINE_S = 500
 HOURS = "0.01"
 
 
-def begun(folder: Path, hours: str) -> subprocess.Popen[str]:
+def begun(folder: Path, hours: str, *options: str) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "fieldkit", "soak", "--hours", hours, "--seed", "3"]
     line += ["--report", str(folder / "soak.html"), "--json", str(folder / "soak.json")]
+    line += options
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -43,13 +44,16 @@ def judged(folder: Path, found: dict[str, Any]) -> None:
 
 
 def test_a_short_soak_ends_well(tmp_path: Path) -> None:
-    with begun(tmp_path, HOURS) as running:
+    with begun(tmp_path, HOURS, "--rotation-exponent", "4") as running:
         said, errors = running.communicate(timeout=DEADLINE_S)
     assert running.returncode == 0, said + errors
     found = document(tmp_path)
     judged(tmp_path, found)
     assert found["interrupted"] is False
     assert found["lasted_s"] >= float(HOURS) * 3600
+    # Every 16 s; less the one that a car without power has missed.
+    assert found["rotation_exponent"] == 4
+    assert min(found["codes"].values()) >= found["lasted_s"] // 16 - 1
     assert "the audit is clean" in said
 
 

@@ -14,22 +14,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
 from twochannel.radio import bluez_names as names
-from twochannel.radio.bluez_adapters import (
-    Adapter,
-    AdapterChoice,
-    adapter_of,
-    adapters_among,
-)
+from twochannel.radio.bluez_adapters import Adapter, AdapterChoice, adapter_of, adapters_among
 from twochannel.radio.bluez_advertiser import AdvertSlot
 from twochannel.radio.bluez_bus import Bus
 from twochannel.radio.bluez_devices import Devices
 from twochannel.radio.bluez_recovery import Condition, Recovery, Step
-from twochannel.radio.bluez_refusals import (
-    BUSY_WITH_SCAN,
-    SCANNED_BY_OTHERS,
-    BluezError,
-    meaning,
-)
+from twochannel.radio.bluez_refusals import BUSY_WITH_SCAN, SCANNED_BY_OTHERS, BluezError, meaning
 from twochannel.radio.bluez_scanner import BluezScanner
 from twochannel.radio.port import Broadcast, Health
 

@@ -1,0 +1,1 @@
+"""Agents that tell live how they are; their stage ends with this folder."""
