@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from fieldkit.drawing import WIDTH
 from fieldkit.trials.comparison import Verdict, compare
 from fieldkit.trials.figures import Figures, figures
 from fieldkit.trials.lane_plot import lane_plots
 from fieldkit.trials.trial_page import About, render
+from fieldkit.trials.trial_plots import site_map
 from tests.browser import chromium, judged, opened
 from tests.fieldkit.trials.machines import NS, Trip
 from tests.fieldkit.trials.recordings import MS, laid_out, pay
@@ -88,6 +90,26 @@ def test_it_shows_the_track_the_lanes_and_the_clocks(page: str) -> None:
     for text in ("m, north is up", "RSSI over time at terminal-1", "Was it the right one?", "rain"):
         assert text in page
     assert page.count("Waterfall of the payment") == 12
+
+
+def test_two_cars_on_the_map_are_told_apart_and_each_pays_where_it_is() -> None:
+    def play(trip: Trip) -> None:
+        trip.machines["another"] = trip.machines["phone"]
+        for number in range(1, 6):
+            at_ns = (200 + number * 20) * NS
+            around(trip, at_ns)
+            # Another car, two kilometres to the east.
+            far: dict[str, Any] = {"lat_deg": 50.1, "lon_deg": 8.628}
+            trip.note("another", "position", at_ns, speed_mps=0.0, accuracy_m=3.0, **far)
+            pay(trip, payment=payment(number), at_ns=at_ns)
+
+    drawn = site_map(figures("two", laid_out(play)))
+    assert drawn is not None
+    assert all(f">{name}</text>" in drawn for name in ("jack-1", "another-1"))
+    paid_at = [float(x) for x in re.findall(r'<use [^>]*x="([0-9.]+)"', drawn)]
+    assert len(paid_at) == 5
+    # In the western fifth, where the jack is.
+    assert max(paid_at) < WIDTH * 72 / 5
 
 
 def test_a_trial_in_which_all_went_well_says_so() -> None:
