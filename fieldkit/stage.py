@@ -82,7 +82,7 @@ class Stage:
         self.jack_label = ""
         self._server_port = "0"
         self.seed = cast.air.seed if seed is None else seed
-        self._rotation = [] if rotation_exponent is None else [str(rotation_exponent)]
+        self._rotation_exponent = rotation_exponent
         self._further = settings or {}
         self._progress = progress
         # As many commands at once as there are processors: more would only wait for each other.
@@ -279,7 +279,9 @@ class Stage:
 
     def _server_options(self) -> list[str]:
         options = ["--host", self.venue.place(SERVER).address, "--port", "0"]
-        return [*options, *(f"--rotation-exponent={exponent}" for exponent in self._rotation)]
+        if self._rotation_exponent is not None:
+            options += ["--rotation-exponent", str(self._rotation_exponent)]
+        return options
 
     async def provision(self, closed: Collection[str] = ()) -> None:
         """Make and start everyone, as their operators and owners would. Raises StageError.

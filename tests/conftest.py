@@ -61,8 +61,13 @@ WANTED = {
 #: Whole agents work in them, for minutes: first, or a worker would be alone with them in the end.
 #: One folder after the other, so that the stage of one has ended before the next begins.
 LONG = (
-    *("tests/journeys/", "tests/live/", "tests/adversaries/", "tests/trials/"),
-    *("tests/fieldkit/soak/", "tests/fieldkit/trials/", "tests/fieldkit/test_hosts.py"),
+    "tests/journeys/",
+    "tests/live/",
+    "tests/adversaries/",
+    "tests/trials/",
+    "tests/fieldkit/soak/",
+    "tests/fieldkit/trials/",
+    "tests/fieldkit/test_hosts.py",
     "tests/fieldkit/bench/",
 )
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()

@@ -139,9 +139,10 @@ class Soak:
         outcome, lasts_s = self._outcome, hours * _S_PER_HOUR
         ground = ProvingGround(self._scenario, outcome.seed)
         cast = self._scenario.cast(outcome.seed)
-        slots = outcome.rotation_exponent
-        trial = TrialStage(ground, cast, folder, rotation_exponent=slots, progress=self._tell)
-        async with trial as stage:
+        exponent = outcome.rotation_exponent
+        async with TrialStage(
+            ground, cast, folder, rotation_exponent=exponent, progress=self._tell
+        ) as stage:
             await stage.provision()
             company = Company("soak", self._scenario, stage, ground)
             player = Player(company, self._played)
