@@ -17,6 +17,7 @@ from uuid6 import uuid7
 
 from fieldkit.bench.virtual_jack import VirtualJack
 from server.client import ServerPin
+from twochannel.console import TakesDevice
 from twochannel.keystore.file import FileKeyStore, write_private
 from twochannel.keystore.port import KeyStoreError, KeyUse
 from twochannel.keystore.stores import ensure
@@ -85,7 +86,7 @@ def jack(context: click.Context, folder: Path) -> None:
     context.obj = DeskJack(folder)
 
 
-@jack.command()
+@jack.command(cls=TakesDevice)
 @click.argument("phone")
 @click.option(
     "--server",
@@ -116,7 +117,8 @@ def code(desk: DeskJack) -> None:
 def answer(desk: DeskJack, lane_nonce: str) -> None:
     """Print the auth code for the challenge on standard input.
 
-    LANE_NONCE is what it is to have heard of the lane, base64url.
+    LANE_NONCE is what it is to have heard of the lane, base64url; put -- before it, for it may begin
+    with a hyphen.
     """
     try:
         compact = desk.answer(sys.stdin.read().strip(), lane_nonce)

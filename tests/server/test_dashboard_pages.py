@@ -33,7 +33,7 @@ Prepared = tuple[StateFolder, Devices]
 @pytest_asyncio.fixture
 async def desk(prepared: Prepared, tmp_path: Path) -> AsyncIterator[AdminDesk]:
     async with dashboard(*copied(prepared, tmp_path / "server")) as desk:
-        await desk.log_in()
+        assert (await desk.log_in()).status_code == 303
         yield desk
 
 
@@ -71,6 +71,7 @@ async def test_statements_light_up_as_they_come(desk: AdminDesk) -> None:
 
 async def test_an_open_page_is_told_of_each_step(desk: AdminDesk) -> None:
     async with desk.http.stream("GET", "/events") as stream:
+        assert stream.status_code == 200
         lines = stream.aiter_lines()
 
         async def told() -> str:
