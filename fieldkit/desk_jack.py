@@ -117,7 +117,7 @@ def code(desk: DeskJack) -> None:
 def answer(desk: DeskJack, lane_nonce: str) -> None:
     """Print the auth code for the challenge on standard input.
 
-    LANE_NONCE is what it is to have heard of the lane, base64url; put -- before it, for it may begin
+    LANE_NONCE is what it is to have heard of the lane, base64url. Put -- before one that begins
     with a hyphen.
     """
     try:
