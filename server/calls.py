@@ -55,10 +55,7 @@ _DUE_ROWS: Final = (
     .order_by(outbox.c.next_at_ms, outbox.c.id)
     .limit(bindparam("limit"))
 )
-#: A row that another server is taking, or has taken since, is not waited for.
-_DUE: Final = Prepared(
-    _DUE_ROWS.where(OPEN_ORDER, _QUEUED).with_for_update(of=outbox, skip_locked=True)
-)
+_DUE: Final = Prepared(_DUE_ROWS.where(OPEN_ORDER, _QUEUED))
 _TO_LOOK_UP: Final = Prepared(_DUE_ROWS.where(_UNDECIDED))
 _JOB: Final = Prepared(_ROWS.where(outbox.c.id == bindparam("row")))
 _ABANDONED: Final = Prepared(

@@ -1,11 +1,10 @@
 """Keeping the journal: entering every statement once, in the order of their numbers.
 
-Payments do not do it: on PostgreSQL all of them would wait for one row. Statements carry a number,
-and whoever enters them (a server's worker, or a command that needs the journal to be complete)
-reads on from the last one entered and appends, in turn, if nobody was faster. So nothing is left
-out or entered twice, whoever dies when, and any number of servers may try. What is written is
-decided on by a look of its own: a transaction that reads statements and writes could clash with
-payments.
+Payments do not do it, so that they hold the database's writer no longer than they must. Statements
+carry a number, which is given while nobody else writes: who has seen one has seen all before it.
+Whoever enters them (a server's worker, or a command that needs the journal to be complete) reads on
+from the last one entered, chains the links, and appends if nobody was faster. So nothing is left
+out or entered twice, whoever dies when, and any number of servers may try.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select
 from server.issuer import Issuer
 from server.schema.journal import journal, journal_checkpoints
 from server.schema.payments import statements
-from server.store import Store, StoreError, in_turn
+from server.store import Store, StoreError
 from twochannel.protocol.envelope import sign
 from twochannel.protocol.journal import Checkpoint, Entry, link, origin
 
@@ -29,25 +28,23 @@ AnyRow = Row[*tuple[Any, ...]]
 
 _log = logging.getLogger(__name__)
 
-#: Statements of one transaction: bounds how long SQLite's one writer is held.
+#: Statements of one transaction: bounds how long the one writer is held.
 BATCH: Final = 500
 #: How long a statement may wait for its entry where little happens.
 INTERVAL_S: Final = 1.0
 #: What the server has not signed for can be cut off unseen, so not for longer than this.
 CHECKPOINT_INTERVAL_MS: Final = 60_000
-_SERIES: Final = "journal"
 
 _LAST = select(journal).order_by(journal.c.seq.desc()).limit(1)
 _LAST_CHECKPOINT = select(journal_checkpoints).order_by(journal_checkpoints.c.seq.desc()).limit(1)
 _NEW = (
     select(statements.c.seq, statements.c.payment_id, statements.c.digest)
-    .where(statements.c.seq > bindparam("after"), statements.c.seq <= bindparam("until"))
+    .where(statements.c.seq > bindparam("after"))
     .order_by(statements.c.seq)
     .limit(BATCH)
 )
 _APPEND = insert(journal)
 _SIGNED = insert(journal_checkpoints)
-_UNBOUNDED: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,32 +111,28 @@ class Journal:
 
     def _step_now(self) -> bool:
         """``_step``, without an event loop; whether something was there to be entered."""
-        until = self._store.settled_now("statements", "seq")
-        found = self._store.read_now(lambda c: self._look(c, until))
+        found = self._store.read_now(self._look)
         if found.rows:
             self._store.write_now(lambda c: self._append(c, found))
         return bool(found.rows)
 
     async def _step(self) -> bool:
         """One look, and one transaction if there is something to do; whether there may be more."""
-        until = await asyncio.to_thread(self._store.settled_now, "statements", "seq")
-        found = await self._store.read(lambda c: self._look(c, until))
+        found = await self._store.read(self._look)
         if found.rows or found.signs:
             await self._store.write(lambda c: self._append(c, found))
         return len(found.rows) == BATCH
 
-    def _look(self, connection: Connection, until: int | None) -> _Round:
+    def _look(self, connection: Connection) -> _Round:
         tail = tail_of(connection, self._issuer.server_id)
-        bounds = {"after": tail.statement_seq, "until": _UNBOUNDED if until is None else until}
         now_ms = self._now_ms()
-        rows = _chained(tail, connection.execute(_NEW, bounds).all(), now_ms)
+        rows = _chained(tail, connection.execute(_NEW, {"after": tail.statement_seq}).all(), now_ms)
         signed_seq, signed_ms = _signed_up_to(connection)
         unsigned = bool(rows) or tail.seq > signed_seq
         return _Round(tail, rows, unsigned and now_ms - signed_ms >= CHECKPOINT_INTERVAL_MS)
 
     def _append(self, connection: Connection, found: _Round) -> None:
         """Add the rows if the journal still ends where they were made for."""
-        in_turn(connection, _SERIES)
         tail = tail_of(connection, self._issuer.server_id)
         if tail != found.tail:
             return

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, insert, select, update
 from server.members import join
 from server.registry import check_not_revoked, check_one_role
 from server.schema.parties import jacks, memberships, pairings
-from server.store import in_turn
 from twochannel.protocol.envelope import check_time, digest, unverified_claims, verify
 from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
 from twochannel.protocol.keys import VerifyingKey
@@ -90,7 +89,6 @@ def store_pairing(
     check_one_role(connection, Role.JACK, pairing.iss)
     _check_beacon_key(connection, accepted.identity)
     _put_jack(connection, accepted, now_ms, known=epoch is not None)
-    in_turn(connection, "pairings")
     connection.execute(
         insert(pairings).values(
             jack_id=pairing.iss,

@@ -22,7 +22,6 @@ from server.schema.notices import phone_events
 from server.schema.orders import outbox
 from server.schema.payments import challenges, payment_events, payments, statements
 from server.settlement import Ended, Figures, causes, has_receipt
-from server.store import in_turn
 from server.webhook_events import tell_merchant
 from twochannel.protocol.envelope import Statement, digest, sign
 from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
@@ -248,7 +247,6 @@ def end_operation(connection: Connection, row: PaymentRow, at_ms: int, reason: s
 def tell_phone(
     connection: Connection, phone_id: str, payment_id: str, kind: PhoneEventKind, at_ms: int
 ) -> None:
-    in_turn(connection, phone_id)
     values = {"phone_id": phone_id, "payment_id": payment_id, "kind": kind.value, "at_ms": at_ms}
     _TELL.count(connection, values)
 

@@ -96,6 +96,9 @@ class Prepared:
         try:
             cursor.execute(text.sql, text.arguments(values))
         except driver.Error as error:
+            if dialect.is_disconnect(error, connection.connection, cursor):
+                # It finds out as well, raises, and trusts no other connection of that time.
+                connection.exec_driver_sql("SELECT 1")
             # As SQLAlchemy would: its class for each of the driver's.
             raise DBAPIError.instance(text.sql, None, error, driver.Error) from error
         return text, cursor

@@ -24,12 +24,11 @@ MAX_BATCH: Final = 64
 class SqliteDatabase:
     """``sqlite:///<path>``: whatever is queued shares one transaction and one fsync."""
 
-    threads: int = 1
     max_batch: int = MAX_BATCH
     shared: bool = False
     # A look-up in SQLite takes less time than a change of threads, and in WAL mode readers never
     # wait for the writer.
-    reads_wait: bool = False
+    readers: int = 0
 
     def __init__(self, url: str) -> None:
         shared = (f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}", "PRAGMA foreign_keys=ON")
@@ -69,10 +68,6 @@ class SqliteDatabase:
                 return function(self._reader)
         except OperationalError as error:
             raise _plain(error) from error
-
-    def settled(self, table: str, column: str) -> int | None:  # noqa: ARG002
-        """One writer numbers in the order of its commits."""
-        return None
 
     def close(self) -> None:
         for connection in (self._reader, self._writer):

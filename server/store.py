@@ -2,15 +2,16 @@
 
 A transaction is a plain function of a ``Connection``: it reads, decides through the pure modules,
 writes, and returns a value. It must not keep the connection, wait, or talk to anyone, and it must
-bear being run again: PostgreSQL undoes one that gets into another's way.
+bear being run again: a connection to PostgreSQL may break amid it.
 
-``write`` runs functions in a thread. On SQLite (``server.sqlite_database``) that is one, with group
-commit: whatever is queued when it is free shares one ``BEGIN IMMEDIATE`` and one ``COMMIT`` (one
-fsync), each function inside a savepoint of its own if there are several. A function that raises is
-undone alone and its caller gets the exception. On PostgreSQL (``server.postgresql_database``)
-several threads run one function each. Nobody gets an answer before the commit; if that fails,
-nothing has happened and every caller gets StoreError. Only who loses the connection to PostgreSQL
-during a commit cannot know: that is StoreAwayError, and whoever sent the statement sends it again.
+``write`` runs functions in one thread, with group commit: whatever is queued when it is free shares
+one transaction and one ``COMMIT`` (one fsync), each function inside a savepoint of its own if there
+are several. A function that raises is undone alone and its caller gets the exception. On PostgreSQL
+(``server.postgresql_database``) the servers that share a database take turns, so that on either
+one function at a time reads, decides and writes. Nobody gets an answer before the commit; if that
+fails, nothing has happened and every caller gets StoreError. Only who loses the connection to
+PostgreSQL during a commit cannot know: that is StoreAwayError, and whoever sent the statement sends
+it again.
 """
 
 from __future__ import annotations
@@ -93,18 +94,6 @@ def _database(url: str) -> Database:
         ) from None
 
 
-def in_turn(connection: Connection, series: str) -> None:
-    """Before a row is added whose number tells others what is new.
-
-    Until the commit nobody else adds to ``series``, so that who has seen one number has seen all
-    before it. With SQLite's one writer it is so anyway.
-    """
-    if connection.dialect.name == "postgresql":
-        from server.postgresql_database import lock_series
-
-        lock_series(connection, series)
-
-
 class Store:
     """The database of one process of the server: ``sqlite:///…`` or ``postgresql+psycopg://…``."""
 
@@ -112,7 +101,7 @@ class Store:
         """Connects when it is first used. Raises ValueError, StoreError."""
         self._database = _database(url)
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._writer: threading.Thread | None = None
         self._readers: ThreadPoolExecutor | None = None
         self._closed = False
 
@@ -128,7 +117,7 @@ class Store:
 
     @property
     def queued(self) -> int:
-        """How many transactions wait for a writer of this process."""
+        """How many transactions wait for this process's writer."""
         return self._queue.qsize()
 
     async def write(self, function: Callable[[Connection], T]) -> T:
@@ -138,8 +127,9 @@ class Store:
         """
         if self._closed:
             raise StoreError("the store is closed")
-        if not self._threads:
-            self._start()
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._serve, name="store-writer", daemon=True)
+            self._writer.start()
         loop = asyncio.get_running_loop()
         job = _Job(function, loop.create_future(), loop)
         self._queue.put(job)
@@ -152,12 +142,12 @@ class Store:
         Runs in the event loop if the database is close by. Raises what the function raises, or
         StoreError.
         """
-        if not self._database.reads_wait:
+        if not self._database.readers:
             return self.read_now(function)
         if self._closed:
             raise StoreError("the store is closed")
         if self._readers is None:
-            self._readers = ThreadPoolExecutor(self._database.threads, "store-reader")
+            self._readers = ThreadPoolExecutor(self._database.readers, "store-reader")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self.read_now, function)
 
@@ -174,20 +164,12 @@ class Store:
         value: T = self._database.read(function)
         return value
 
-    def settled_now(self, table: str, column: str) -> int | None:
-        """Up to which number of ``column`` nothing new can appear; None: nothing can below any.
-
-        May wait for transactions that are open. Raises StoreError.
-        """
-        return self._database.settled(table, column)
-
     async def close(self) -> None:
         """Finish what is queued, then close every connection."""
         self._closed = True
-        for _ in self._threads:
+        if self._writer is not None:
             self._queue.put(None)
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(self._writer.join)
         if self._readers is not None:
             await asyncio.to_thread(self._readers.shutdown)
         self.close_now()
@@ -197,15 +179,8 @@ class Store:
         self._closed = True
         self._database.close()
 
-    def _start(self) -> None:
-        for number in range(self._database.threads):
-            name = f"store-writer-{number}"
-            self._threads.append(threading.Thread(target=self._serve, name=name, daemon=True))
-        for thread in self._threads:
-            thread.start()
-
     def _serve(self) -> None:
-        """A writer's thread: batch after batch until it is told to end."""
+        """The writer's thread: batch after batch until it is told to end."""
         while (first := self._queue.get()) is not None:
             batch, ended = self._gather(first)
             self._answer(batch)

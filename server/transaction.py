@@ -28,17 +28,16 @@ class Outcome:
 
 
 class Database(Protocol):
-    """One kind of database. ``threads`` may write at once, ``max_batch`` functions in one commit.
+    """One kind of database. ``max_batch``: functions in one commit, at most.
 
-    ``shared``: whether other servers may work on it. ``reads_wait``: whether a look-up takes long
-    enough to be kept out of the event loop.
+    ``shared``: whether other servers may work on it. ``readers``: threads for look-ups; 0 if those
+    are so quick that the event loop does them.
     """
 
     engine: Engine
-    threads: int
     max_batch: int
     shared: bool
-    reads_wait: bool
+    readers: int
 
     def write(self, functions: Sequence[Function]) -> list[Outcome]:
         """Run ``functions``, commit. Raises StoreError if that was not committed."""
@@ -46,13 +45,6 @@ class Database(Protocol):
 
     def read(self, function: Function) -> Any:
         """Run ``function`` on a snapshot. Raises what it raises, or StoreError."""
-        ...
-
-    def settled(self, table: str, column: str) -> int | None:
-        """Up to which number of ``column`` nothing new can appear; None: nothing can below any.
-
-        Raises StoreError.
-        """
         ...
 
     def close(self) -> None: ...

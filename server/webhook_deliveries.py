@@ -44,7 +44,6 @@ _DUE: Final = (
     )
     .order_by(webhook_deliveries.c.next_at_ms, webhook_deliveries.c.seq)
     .limit(_WINDOW)
-    .with_for_update(of=webhook_deliveries, skip_locked=True)
 )
 _NEXT: Final = select(func.min(webhook_deliveries.c.next_at_ms)).where(
     QUEUED, webhook_deliveries.c.endpoint_id.not_in(bindparam("busy", expanding=True))

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select
 
 from server import journal as journal_module
-from server import postgresql_database
 from server.journal import Journal
 from server.schema.journal import journal, journal_checkpoints
 from server.schema.payments import statements
 from server.schema.tables import metadata
-from server.state import StateFolder
-from server.store import Store, StoreError
+from server.store import Store
 from tests.postgresql import Postgresql
-from tests.server.bench import JWT, copied
-from tests.server.devices import Devices
-from tests.server.process import challenge_of, client, command, started
 from tests.server.world import World
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.journal import Checkpoint, Entry, link, origin
@@ -133,7 +125,7 @@ def test_times_of_entries_never_go_back(world: World) -> None:
 def test_what_is_cut_off_leaves_no_entry_and_is_gone_on_with(world: World) -> None:
     """A transaction of the journal that dies before its commit, as when the process is killed."""
     buy(world)
-    found = world.store.read_now(lambda c: keeper(world)._look(c, None))
+    found = world.store.read_now(keeper(world)._look)
 
     def dies(c: Connection) -> None:
         keeper(world)._append(c, found)
@@ -148,7 +140,7 @@ def test_what_is_cut_off_leaves_no_entry_and_is_gone_on_with(world: World) -> No
 
 def test_who_comes_late_adds_nothing(world: World) -> None:
     buy(world)
-    late = world.store.read_now(lambda c: keeper(world)._look(c, None))
+    late = world.store.read_now(keeper(world)._look)
     keeper(world).catch_up()
     buy(world)
     world.store.write_now(lambda c: keeper(world)._append(c, late))
@@ -201,83 +193,45 @@ def shared(postgresql: Postgresql) -> Iterator[tuple[World, str]]:
 
 
 @pytest.mark.postgresql
-def test_a_lower_number_that_is_committed_later_is_waited_for(shared: tuple[World, str]) -> None:
-    """Two writers take numbers; the first commits last. Nothing of it is left out."""
+def test_two_servers_that_write_at_once_leave_nothing_out(shared: tuple[World, str]) -> None:
     world, url = shared
     payment = world.request()
-    keeper(world).catch_up()
-    before = len(entered(world))
-    other = Store(url)
-    with world.store.engine.connect() as slow:
-        transaction = slow.begin()
-        slow.execute(insert(statements), row_of(payment, 7))
-        other.write_now(lambda c: c.execute(insert(statements), row_of(payment, 8)))
-        waiting = threading.Thread(target=lambda: keeper(world, other).catch_up())
-        waiting.start()
-        waiting.join(0.3)
-        assert waiting.is_alive()
-        assert len(entered(world)) == before
-        transaction.commit()
-    waiting.join()
-    assert entered(world)[before:] == ["statement-7", "statement-8"]
-    other.close_now()
+    other, entering = Store(url), Store(url)
 
+    def write(store: Store, first: int) -> None:
+        for number in range(first, first + 40):
+            row = row_of(payment, number)
+            store.write_now(lambda c, row=row: c.execute(insert(statements), row))  # type: ignore[misc]
 
-@pytest.mark.postgresql
-def test_a_writer_that_never_ends_is_told_of(
-    shared: tuple[World, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgresql_database, "_SETTLE_TIMEOUT_S", 0.05)
-    world, _ = shared
-    payment = world.request()
-    with world.store.engine.connect() as slow:
-        slow.begin()
-        slow.execute(insert(statements), row_of(payment, 9))
-        with pytest.raises(StoreError, match="open for too long"):
-            keeper(world).catch_up()
-    keeper(world).catch_up()
+    writers = [
+        threading.Thread(target=write, args=(store, first))
+        for store, first in ((world.store, 100), (other, 200))
+    ]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        keeper(world, entering).catch_up()
+    keeper(world, entering).catch_up()
     assert entered(world) == there(world)
+    assert len(there(world)) >= 80
+    for store in (other, entering):
+        store.close_now()
 
 
 @pytest.mark.postgresql
-def test_the_journal_makes_no_payment_run_again(shared: tuple[World, str]) -> None:
-    """Its transactions are none that PostgreSQL could find to clash with a payment's."""
-    world, _ = shared
+def test_two_servers_that_keep_it_enter_everything_once(shared: tuple[World, str]) -> None:
+    """Both have found the same; the one that comes second adds nothing."""
+    world, url = shared
     for _ in range(3):
         buy(world)
-    held = world.store.engine.connect()
-    transaction = held.begin()
-    # A payment that has read what the journal reads, and writes what it reads, around its commit.
-    list(held.execute(select(statements)))
-    list(held.execute(select(journal)))
-    keeper_done = threading.Thread(target=lambda: keeper(world).catch_up())
-    keeper_done.start()
-    keeper_done.join()
-    held.execute(insert(statements), row_of(str(there_payment(world)), 50))
-    transaction.commit()
-    held.close()
-    keeper(world).catch_up()
+    other = Store(url)
+    keepers = [
+        threading.Thread(target=lambda store=store: keeper(world, store).catch_up())
+        for store in (world.store, other)
+    ]
+    for each in keepers:
+        each.start()
+    for each in keepers:
+        each.join()
     assert entered(world) == there(world)
-
-
-def there_payment(world: World) -> object:
-    return world.rows("SELECT id FROM payments")[0]["id"]
-
-
-async def test_it_goes_on_after_the_servers_sudden_death(
-    prepared: tuple[StateFolder, Devices], tmp_path: Path
-) -> None:
-    folder, devices = copied(prepared, tmp_path / "server")
-    for _ in range(3):
-        with started(folder.path) as process, client(folder, process.ready["url"]) as http:
-            request = devices.request()
-            payment = http.post("/v1/payments", content=request, headers=JWT).json()["id"]
-            confirmation = devices.confirmation(payment, challenge_of(folder, payment))
-            path = f"/v1/payments/{payment}/confirmation"
-            http.post(path, content=confirmation, headers=JWT | {"prefer": "wait=20"})
-            process.end(signal.SIGKILL)
-    assert command(folder.path, "evidence", "checkpoint").returncode == 0
-    audit = json.loads(command(folder.path, "audit", "--json").stdout)
-    (check,) = [check for check in audit["checks"] if check["number"] == 18]
-    assert (audit["ok"], check["notes"]) == (True, [])
-    assert check["objects"] >= 15
+    other.close_now()

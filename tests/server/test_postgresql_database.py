@@ -1,26 +1,38 @@
-"""What PostgreSQL alone can do to a transaction: clash with another, be away, come back."""
+"""What is so on PostgreSQL alone: servers take turns, and the database goes and comes back."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
+from server import postgresql_database
 from server.cli import main
+from server.postgresql_database import READERS
+from server.prepared import Prepared
 from server.schema.notices import failures
 from server.schema.parties import merchants
 from server.schema.tables import metadata
-from server.store import Store, StoreAwayError, in_turn
+from server.store import Store, StoreAwayError, StoreError
 from tests.postgresql import Postgresql, postgresql_server
 from tests.server.bench import check_problem, make_folder, running
 from twochannel.protocol.errors import ErrorCode
 
 pytestmark = pytest.mark.postgresql
+
+T = TypeVar("T")
+
+_TERMINATE: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE application_name = 'cigarjack-server'"
+)
 
 
 @pytest.fixture
@@ -30,6 +42,14 @@ async def store(postgresql: Postgresql) -> AsyncIterator[Store]:
     store.write_now(lambda c: c.execute(insert(merchants).values(_merchant("m"))))
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def other(store: Store) -> AsyncIterator[Store]:
+    """Another server's, over the same database."""
+    other = Store(store.engine.url.render_as_string(hide_password=False))
+    yield other
+    await other.close()
 
 
 @pytest.fixture
@@ -50,52 +70,112 @@ def count_up(connection: Connection) -> int:
     return count + 1
 
 
-async def test_clashing_transactions_are_as_if_one_came_after_the_other(store: Store) -> None:
-    counted = await asyncio.gather(*(store.write(count_up) for _ in range(100)))
-    assert sorted(counted) == list(range(1, 101))
-
-
-async def test_what_two_add_at_once_is_added_once_and_the_other_sees_it(store: Store) -> None:
-    """As with a payment request that a terminal sends twice at once."""
-    together = threading.Barrier(2)
-    runs: list[None] = []
-
-    def add(connection: Connection) -> bool:
-        known = connection.scalar(select(merchants.c.id).where(merchants.c.id == "twice"))
-        if len(runs) < 2:
-            runs.append(None)
-            together.wait(20)
-        if known is not None:
-            return False
-        connection.execute(insert(merchants).values(_merchant("twice")))
-        return True
-
-    assert sorted(await asyncio.gather(store.write(add), store.write(add))) == [False, True]
-
-
-async def test_numbers_of_a_series_appear_in_their_order(store: Store) -> None:
-    """The first to take its turn commits late; the second waits for it, in vain to be first."""
+@asynccontextmanager
+async def amid_its_turn(
+    store: Store, function: Callable[[Connection], T]
+) -> AsyncIterator[asyncio.Task[T]]:
+    """While the block runs ``store`` has done ``function`` and not committed it yet."""
     entered, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def slow(connection: Connection) -> int:
-        in_turn(connection, "series")
-        number = _add(connection)
+    def held(connection: Connection) -> T:
+        value = function(connection)
         loop.call_soon_threadsafe(entered.set)
         assert go_on.wait(20)
-        return number
+        return value
 
-    def quick(connection: Connection) -> int:
-        go_on.set()
-        in_turn(connection, "series")
-        return _add(connection)
-
-    first = asyncio.create_task(store.write(slow))
+    task = asyncio.create_task(store.write(held))
     await entered.wait()
-    second = asyncio.create_task(store.write(quick))
-    numbers = [await second, await first]
-    assert numbers[0] > numbers[1]
-    assert await store.read(lambda c: c.scalar(select(func.count()).select_from(failures))) == 2
+    try:
+        yield task
+    finally:
+        go_on.set()
+        await asyncio.wait({task})
+
+
+async def test_two_servers_do_one_thing_after_the_other(store: Store, other: Store) -> None:
+    stores = [store, other] * 50
+    counted = await asyncio.gather(*(each.write(count_up) for each in stores))
+    assert sorted(counted) == list(range(1, 101))
+
+
+async def test_who_waited_for_its_turn_sees_what_came_before(store: Store, other: Store) -> None:
+    """As with a payment request that a terminal sends twice at once, to two servers."""
+
+    def add(connection: Connection) -> bool:
+        known = connection.scalar(select(merchants.c.id).where(merchants.c.id == "twice"))
+        if known is None:
+            connection.execute(insert(merchants).values(_merchant("twice")))
+        return known is None
+
+    async with amid_its_turn(store, add) as first:
+        second = asyncio.create_task(other.write(add))
+        await asyncio.sleep(0.1)
+        assert not second.done()
+    assert (await first, await second) == (True, False)
+
+
+async def test_numbers_appear_in_their_order(store: Store, other: Store) -> None:
+    async with amid_its_turn(store, _add) as first:
+        second = asyncio.create_task(other.write(_add))
+        await asyncio.sleep(0.1)
+    assert await first < await second
+
+
+async def test_who_waits_for_its_turn_for_too_long_is_told(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgresql_database.SESSION, "lock_timeout", "100ms")
+    hasty = Store(str(other.engine.url.render_as_string(hide_password=False)))
+    async with amid_its_turn(store, count_up) as first:
+        with pytest.raises(StoreError, match="another process has kept"):
+            await hasty.write(count_up)
+    assert await first == 1
+    assert await hasty.write(count_up) == 2
+    await hasty.close()
+
+
+async def test_who_stops_amid_its_turn_loses_it_and_does_all_again(
+    postgresql: Postgresql, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped, or whose machine is gone, is in nobody's way for long."""
+    monkeypatch.setitem(postgresql_database.SESSION, "idle_in_transaction_session_timeout", "100ms")
+    drowsy = Store(store.engine.url.render_as_string(hide_password=False))
+    runs: list[int] = []
+    asleep, awake = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def doze(connection: Connection) -> int:
+        runs.append(count_up(connection))
+        loop.call_soon_threadsafe(asleep.set)
+        assert awake.wait(20)
+        return count_up(connection)
+
+    dozing = asyncio.create_task(drowsy.write(doze))
+    await asleep.wait()
+    assert await store.write(count_up) == 1
+    awake.set()
+    assert await dozing == 3
+    assert runs == [1, 2]
+    await drowsy.close()
+
+
+async def test_a_batch_whose_connection_breaks_is_done_once(
+    postgresql: Postgresql, store: Store
+) -> None:
+    broken: list[None] = []
+
+    def breaking(connection: Connection) -> int:
+        if not broken:
+            broken.append(None)
+            postgresql.administer(_TERMINATE)
+        return count_up(connection)
+
+    async with amid_its_turn(store, lambda _: None):
+        batch = [asyncio.create_task(store.write(each)) for each in (count_up, breaking, count_up)]
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*batch) == [1, 2, 3]
+    assert broken
 
 
 def _add(connection: Connection) -> int:
@@ -143,13 +223,18 @@ async def test_connections_that_broke_meanwhile_are_not_noticed(
     store: Store, postgresql: Postgresql
 ) -> None:
     assert await store.write(count_up) == 1
-    await store.read(lambda c: c.scalar(select(merchants.c.id)))
-    postgresql.administer(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'cigarjack-server'"
-    )
-    assert await store.write(count_up) == 2
-    assert await store.read(lambda c: c.scalar(select(merchants.c.created_ms))) == 2
+    for query in (select(merchants.c.created_ms), Prepared(select(merchants.c.created_ms))):
+
+        def look(connection: Connection, query: Any = query) -> Any:
+            prepared = isinstance(query, Prepared)
+            return query.scalar(connection) if prepared else connection.scalar(query)
+
+        before = await asyncio.gather(*(store.read(look) for _ in range(READERS)))
+        postgresql.administer(_TERMINATE)
+        after = await asyncio.gather(*(store.read(look) for _ in range(READERS)))
+        assert after == before
+        postgresql.administer(_TERMINATE)
+        assert await store.write(count_up) == before[0] + 1
 
 
 def test_commands_say_what_to_do_when_it_is_away(own: Postgresql, tmp_path: Path) -> None:
