@@ -66,7 +66,9 @@ class Metrics:
         self._journal = made(Gauge, "journal_waiting", "Statements without an entry yet")
         self._streams = made(Gauge, "event_streams", "Streams of events that phones hold here")
         self._waits = made(Gauge, "waits", "Requests that wait for a payment's outcome here")
-        self._writer = made(Gauge, "writer_queue", "Transactions that wait for a writer here")
+        self._writer = made(
+            Gauge, "writer_queue", "Transactions that wait for this server's writer"
+        )
         self._ready = made(Gauge, "database_up", "1 if the database answered just now")
 
     def _made(self, kind: Any, name: str, told: str, labels: tuple[str, ...] = ()) -> Any:

@@ -58,7 +58,7 @@ UNKNOWN: Final = "unknown"
 MAX_CALLS: Final = 32
 #: Another process (the command line) may have queued something, and the clock may jump.
 POLL_S: Final = 1.0
-#: A lease outlives the call's time-out by what the transaction after it may take.
+#: A lease outlives the call's time-out by what the transaction after it may wait and take.
 LEASE_MARGIN_MS: Final = 10_000
 #: One server at a time works on a file: at its start every lease is a dead one's.
 _EVERY_LEASE_MS: Final = 2**62
@@ -185,12 +185,12 @@ async def _idle_s(clearing: Clearing, calls: int) -> float:
 
 async def _take(clearing: Clearing, limit: int, lease_end_ms: int) -> list[Job]:
     """Give up what was abandoned, and take what is due. A full disk is waited out."""
-    now_ms = clearing.clock_ms()
-    until_ms = now_ms + round(clearing.timeout_s * 1000) + LEASE_MARGIN_MS
-
     abilities, issuer = clearing.processor.abilities, clearing.issuer
 
     def look(connection: Connection) -> tuple[list[Change], list[Job]]:
+        # Now, not before the wait for the database: a lease is for the call.
+        now_ms = clearing.clock_ms()
+        until_ms = now_ms + round(clearing.timeout_s * 1000) + LEASE_MARGIN_MS
         changes = lose_abandoned(connection, issuer, now_ms, lease_end_ms)
         jobs = take(connection, now_ms, until_ms, limit)
         old = [j for j in jobs if j.attempts and outdated(abilities, j.created_ms, now_ms)]

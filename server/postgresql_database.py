@@ -5,13 +5,14 @@ Why they take turns: docs/decisions/0026-writers-take-turns.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Literal, TypeVar
 
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 
-from server.transaction import Function, Outcome, StoreAwayError, StoreError
+from server.transaction import Function, Gather, Outcome, StoreAwayError, StoreError
 
 T = TypeVar("T")
 
@@ -21,20 +22,37 @@ MAX_BATCH: Final = 16
 READERS: Final = 4
 #: How long a server that does not answer is waited for.
 CONNECT_TIMEOUT_S: Final = 5
-#: How long data may stay unacknowledged before the connection counts as lost.
-_UNACKNOWLEDGED_MS: Final = 10_000
-#: Of each session. A process that stops amid its turn loses it before those who wait give up.
-SESSION: Final = {
-    "idle_in_transaction_session_timeout": "5s",
-    "lock_timeout": "10s",
+#: A connection whose other end is gone is noticed within some 10 s, by client and server.
+_KEEPALIVES: Final = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_SESSION: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
     "statement_timeout": "30s",
+}
+#: A process that stops amid its turn loses it before those who wait give up.
+WRITING: Final = {"idle_in_transaction_session_timeout": "3s", "lock_timeout": "5s"}
+_READING: Final = {
+    "default_transaction_read_only": "on",
+    "idle_in_transaction_session_timeout": "15s",
+    "lock_timeout": "5s",
 }
 #: Held until the commit by whoever writes; of this database alone.
 _TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(hashtextextended('cigarjack-server', 0))"
-#: "Lock not available": the turn did not come in time.
 _NO_TURN: Final = "55P03"
+#: A transaction that was ended because nothing came.
+_IDLE: Final = "25P03"
 #: "Operator intervention": the server is stopped, or stopping, or starting.
 _STOPPED: Final = "57P"
+
+
+class _BrokenError(Exception):
+    """The connection is gone, and with it the transaction: nothing of it has happened."""
 
 
 class PostgresqlDatabase:
@@ -46,18 +64,18 @@ class PostgresqlDatabase:
 
     def __init__(self, url: str) -> None:
         # Whoever has the turn sees all that was committed before it, and nothing is after.
-        self.engine = _engine(url, "READ COMMITTED", 1, SESSION)
-        read_only = SESSION | {"default_transaction_read_only": "on"}
-        self._reader_engine = _engine(url, "REPEATABLE READ", READERS, read_only)
+        self.engine = _engine(url, "READ COMMITTED", 1, WRITING)
+        self._reader_engine = _engine(url, "REPEATABLE READ", READERS, _READING)
 
-    def write(self, functions: Sequence[Function]) -> list[Outcome]:
-        """Run ``functions`` in one transaction. Raises StoreError if it was not committed."""
-        return _twice(lambda: self._write(functions))
+    def write(self, gather: Gather) -> list[Outcome]:
+        """Run functions in one transaction. Raises StoreError if it was not committed."""
+        return _twice(lambda: self._write(gather))
 
-    def _write(self, functions: Sequence[Function]) -> list[Outcome]:
+    def _write(self, gather: Gather) -> list[Outcome]:
         with self.engine.connect() as connection:
             transaction = connection.begin()
-            connection.exec_driver_sql(_TAKE_TURN)
+            _take_turn(connection)
+            functions = gather()
             if len(functions) == 1:
                 return [_run_alone(connection, transaction, functions[0])]
             outcomes = [_run_one(connection, function) for function in functions]
@@ -86,44 +104,57 @@ def _twice(work: Callable[[], T]) -> T:
     """What ``work`` gives, done once more if the connection was gone and took all with it."""
     try:
         return work()
-    except DBAPIError as error:
+    except (_BrokenError, DBAPIError) as error:
         if not _disconnected(error):
             raise _plain(error) from error
     try:
         return work()
-    except DBAPIError as error:
+    except (_BrokenError, DBAPIError) as error:
         raise _plain(error) from error
+
+
+def _take_turn(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql(_TAKE_TURN)
+    except OperationalError as error:
+        if _sqlstate(error) != _NO_TURN:
+            raise
+        raise StoreError("another process has kept the database's one writer too long") from error
 
 
 def _run_alone(connection: Connection, transaction: RootTransaction, function: Function) -> Outcome:
     """A transaction of one function, which needs no savepoint."""
-    try:
-        value = function(connection)
-    except Exception as error:
-        outcome = _failed(error)
+    outcome = _call(connection, function)
+    if outcome.error is not None:
         transaction.rollback()
-        return outcome
-    _commit(transaction)
-    return Outcome(value)
+    else:
+        _commit(transaction)
+    return outcome
 
 
 def _run_one(connection: Connection, function: Function) -> Outcome:
     """One function of several in a transaction."""
     connection.exec_driver_sql("SAVEPOINT one")
-    try:
-        outcome = Outcome(function(connection))
-    except Exception as error:
-        outcome = _failed(error)
+    outcome = _call(connection, function)
+    if outcome.error is not None:
         connection.exec_driver_sql("ROLLBACK TO one")
     connection.exec_driver_sql("RELEASE one")
     return outcome
 
 
-def _failed(error: Exception) -> Outcome:
-    """An error of the function's own. One that ended the whole transaction is raised again."""
-    if _disconnected(error):
-        raise error
-    return Outcome(error=_plain(error))
+def _call(connection: Connection, function: Function) -> Outcome:
+    """What the function came to. Raises _BrokenError if that was the end of the connection."""
+    try:
+        value = function(connection)
+    except Exception as error:
+        if connection.invalidated:
+            raise _BrokenError(str(error)) from error
+        return Outcome(error=_plain(error))
+    driver: Any = connection.connection.driver_connection
+    if driver.info.transaction_status == TransactionStatus.INERROR:
+        # PostgreSQL makes a rollback of such a commit, and calls that no error.
+        return Outcome(error=StoreError("a statement failed, and its error was passed over"))
+    return Outcome(value)
 
 
 def _commit(transaction: RootTransaction) -> None:
@@ -131,7 +162,8 @@ def _commit(transaction: RootTransaction) -> None:
     try:
         transaction.commit()
     except DBAPIError as error:
-        if not _disconnected(error):
+        # What was ended for being idle has never heard of the commit.
+        if not _disconnected(error) or _sqlstate(error) == _IDLE:
             raise
         raise StoreAwayError(f"PostgreSQL does not answer: {_first_line(error)}") from error
 
@@ -142,6 +174,7 @@ def _engine(
     connections: int,
     session: dict[str, str],
 ) -> Engine:
+    settings = _SESSION | session
     return create_engine(
         url,
         isolation_level=isolation,
@@ -149,16 +182,17 @@ def _engine(
         max_overflow=connections,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
-            "tcp_user_timeout": _UNACKNOWLEDGED_MS,
             "application_name": "cigarjack-server",
-            "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            **_KEEPALIVES,
         },
     )
 
 
 def _disconnected(error: BaseException) -> bool:
     """Whether the connection is gone, with the transaction."""
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    gone = isinstance(error, DBAPIError) and error.connection_invalidated
+    return gone or isinstance(error, _BrokenError)
 
 
 def _sqlstate(error: BaseException) -> str | None:
@@ -167,11 +201,11 @@ def _sqlstate(error: BaseException) -> str | None:
 
 def _plain(error: Exception) -> Exception:
     """What the database could not do is StoreError for everyone."""
+    if isinstance(error, _BrokenError):
+        return StoreAwayError(f"PostgreSQL does not answer: {error}")
     if not isinstance(error, OperationalError | InternalError):
         return error
     state = _sqlstate(error)
-    if state == _NO_TURN:
-        return StoreError("another process has kept the database's one writer for too long")
     if state is None or state.startswith(_STOPPED):
         # Without a state nobody answered: it is the driver's own word.
         return StoreAwayError(f"PostgreSQL does not answer: {_first_line(error)}")

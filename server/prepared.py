@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -96,11 +97,15 @@ class Prepared:
         try:
             cursor.execute(text.sql, text.arguments(values))
         except driver.Error as error:
-            if dialect.is_disconnect(error, connection.connection, cursor):
-                # It finds out as well, raises, and trusts no other connection of that time.
-                connection.exec_driver_sql("SELECT 1")
+            gone = dialect.is_disconnect(error, connection.connection, cursor)
+            if gone:
+                # SQLAlchemy finds out too, and trusts no other connection of that time any more.
+                with suppress(DBAPIError):
+                    connection.exec_driver_sql("SELECT 1")
             # As SQLAlchemy would: its class for each of the driver's.
-            raise DBAPIError.instance(text.sql, None, error, driver.Error) from error
+            raise DBAPIError.instance(
+                text.sql, None, error, driver.Error, connection_invalidated=gone
+            ) from error
         return text, cursor
 
     def _text(self, dialect: Dialect, values: Values) -> _Text:

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 #: Between two looks. Nobody notices what is kept for some minutes too long.
 INTERVAL_S: Final = 600.0
-#: Rows of one transaction: bounds how long SQLite's one writer is held.
+#: Rows of one transaction: bounds how long the one writer is held.
 BATCH: Final = 500
 _DAY_MS: Final = 86_400_000
 

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from server.transaction import Function, Outcome, StoreError
+from server.transaction import Function, Gather, Outcome, StoreError
 
 #: The writer waits this long for another process that holds the write lock.
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -40,11 +40,11 @@ class SqliteDatabase:
         # Whoever writes past the queue (``Store.write_now``) does so from a thread of its own.
         self._turn = threading.Lock()
 
-    def write(self, functions: Sequence[Function]) -> list[Outcome]:
-        """Run ``functions`` in one transaction. Raises StoreError if it was not committed."""
+    def write(self, gather: Gather) -> list[Outcome]:
+        """Run functions in one transaction. Raises StoreError if it was not committed."""
         with self._turn:
             try:
-                return self._write(functions)
+                return self._write(gather)
             except SQLAlchemyError as error:
                 self._drop_writer()
                 raise StoreError(f"the database refused the transaction: {error}") from error
@@ -52,12 +52,13 @@ class SqliteDatabase:
                 self._drop_writer()
                 raise
 
-    def _write(self, functions: Sequence[Function]) -> list[Outcome]:
+    def _write(self, gather: Gather) -> list[Outcome]:
         if self._writer is None:
             self._writer = self.engine.connect()
-        if len(functions) == 1:
-            return [_run_alone(self._writer, functions[0])]
-        with self._writer.begin():
+        with self._writer.begin() as transaction:
+            functions = gather()
+            if len(functions) == 1:
+                return [_run_alone(self._writer, transaction, functions[0])]
             return [_run_one(self._writer, function) for function in functions]
 
     def read(self, function: Function) -> Any:
@@ -83,14 +84,13 @@ class SqliteDatabase:
             self._writer = None
 
 
-def _run_alone(connection: Connection, function: Function) -> Outcome:
+def _run_alone(connection: Connection, transaction: RootTransaction, function: Function) -> Outcome:
     """A transaction of one function, which needs no savepoint. Raises SQLAlchemyError."""
-    with connection.begin() as transaction:
-        try:
-            return Outcome(function(connection))
-        except Exception as error:
-            transaction.rollback()
-            return Outcome(error=_plain(error))
+    try:
+        return Outcome(function(connection))
+    except Exception as error:
+        transaction.rollback()
+        return Outcome(error=_plain(error))
 
 
 def _run_one(connection: Connection, function: Function) -> Outcome:

@@ -4,8 +4,8 @@ A transaction is a plain function of a ``Connection``: it reads, decides through
 writes, and returns a value. It must not keep the connection, wait, or talk to anyone, and it must
 bear being run again: a connection to PostgreSQL may break amid it.
 
-``write`` runs functions in one thread, with group commit: whatever is queued when it is free shares
-one transaction and one ``COMMIT`` (one fsync), each function inside a savepoint of its own if there
+``write`` runs functions in one thread, with group commit: whatever is queued by its turn shares one
+transaction and one ``COMMIT`` (one fsync), each function inside a savepoint of its own if there
 are several. A function that raises is undone alone and its caller gets the exception. On PostgreSQL
 (``server.postgresql_database``) the servers that share a database take turns, so that on either
 one function at a time reads, decides and writes. Nobody gets an answer before the commit; if that
@@ -116,6 +116,11 @@ class Store:
         return self._database.shared
 
     @property
+    def max_batch(self) -> int:
+        """How many functions share a commit, at most."""
+        return self._database.max_batch
+
+    @property
     def queued(self) -> int:
         """How many transactions wait for this process's writer."""
         return self._queue.qsize()
@@ -153,7 +158,7 @@ class Store:
 
     def write_now(self, function: Callable[[Connection], T]) -> T:
         """``write`` for the command line, without an event loop."""
-        (outcome,) = self._database.write([function])
+        (outcome,) = self._database.write(lambda: (function,))
         if outcome.error is not None:
             raise outcome.error
         value: T = outcome.value
@@ -181,30 +186,46 @@ class Store:
 
     def _serve(self) -> None:
         """The writer's thread: batch after batch until it is told to end."""
-        while (first := self._queue.get()) is not None:
-            batch, ended = self._gather(first)
-            self._answer(batch)
-            if ended:
-                return
-
-    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
-        """``first`` and what else is queued by now; whether the end was among it."""
-        batch = [first]
-        while len(batch) < self._database.max_batch:
+        ended = False
+        while not ended and (first := self._queue.get()) is not None:
+            batch = _Batch(first, self._queue, self._database.max_batch)
             try:
-                job = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                return batch, True
-            batch.append(job)
-        return batch, False
+                outcomes = self._database.write(batch.functions)
+            except Exception as error:
+                # Whatever it was, those who wait must hear of it and the thread must live on.
+                outcomes = [Outcome(error=error)] * len(batch.functions())
+            ended = batch.answer(outcomes)
 
-    def _answer(self, batch: list[_Job]) -> None:
-        try:
-            outcomes = self._database.write([job.function for job in batch])
-        except Exception as error:
-            # Whatever it was, those who wait must hear of it and the thread must live on.
-            outcomes = [Outcome(error=error)] * len(batch)
-        for job, outcome in zip(batch, outcomes, strict=True):
+
+class _Batch:
+    """What shares a transaction: one job, and what else is queued by the time of its turn."""
+
+    def __init__(self, first: _Job, waiting: queue.SimpleQueue[_Job | None], limit: int) -> None:
+        self._jobs = [first]
+        self._waiting = waiting
+        self._limit = limit
+        self._gathered = self._ended = False
+
+    def functions(self) -> list[Function]:
+        """Gathers when it is first called; the same ones from then on."""
+        if not self._gathered:
+            self._gathered = True
+            self._gather()
+        return [job.function for job in self._jobs]
+
+    def answer(self, outcomes: list[Outcome]) -> bool:
+        """Tell everyone; whether the store's end was queued behind them."""
+        for job, outcome in zip(self._jobs, outcomes, strict=True):
             job.answer(outcome)
+        return self._ended
+
+    def _gather(self) -> None:
+        while len(self._jobs) < self._limit:
+            try:
+                job = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            if job is None:
+                self._ended = True
+                return
+            self._jobs.append(job)

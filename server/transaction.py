@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine
 
 Function = Callable[[Connection], Any]
+#: What to do now that nobody else writes. Asked again, it gives the same.
+Gather = Callable[[], Sequence[Function]]
 
 
 class StoreError(Exception):
@@ -39,8 +41,11 @@ class Database(Protocol):
     shared: bool
     readers: int
 
-    def write(self, functions: Sequence[Function]) -> list[Outcome]:
-        """Run ``functions``, commit. Raises StoreError if that was not committed."""
+    def write(self, gather: Gather) -> list[Outcome]:
+        """Wait for the turn, run what ``gather`` gives then, commit.
+
+        Raises StoreError if that was not committed.
+        """
         ...
 
     def read(self, function: Function) -> Any:

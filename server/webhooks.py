@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import Connection
+
 from server.notifications import WEBHOOKS, Notifications
 from server.store import Store, StoreError
 from server.webhook_deliveries import Parcel, next_delivery_ms, report, take
@@ -69,11 +71,15 @@ async def _idle_s(courier: Courier, under_way: Collection[str]) -> float:
 
 
 async def _take(courier: Courier, under_way: Collection[str]) -> list[Parcel]:
-    now_ms = courier.clock_ms()
-    until_ms = now_ms + round(courier.sender.timeout_s * 1000) + _MARGIN_MS
     limit, busy = MAX_TRIES - len(under_way), tuple(under_way)
+
+    def look(connection: Connection) -> list[Parcel]:
+        now_ms = courier.clock_ms()
+        until_ms = now_ms + round(courier.sender.timeout_s * 1000) + _MARGIN_MS
+        return take(connection, now_ms, until_ms, busy, limit)
+
     try:
-        return await courier.store.write(lambda c: take(c, now_ms, until_ms, busy, limit))
+        return await courier.store.write(look)
     except StoreError as error:
         _log.error("webhooks_unreadable", extra={"error": str(error)})
         await asyncio.sleep(POLL_S)

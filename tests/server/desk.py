@@ -221,7 +221,7 @@ class Desk:
 @asynccontextmanager
 async def open_desk(folder: Path, database: str = "") -> AsyncIterator[Desk]:
     url = database or database_url(folder)
-    # The test writes at once, past the threads of the store that the worker has.
+    # The test writes at once, past the queue of the store that the worker has.
     store, of_worker = Store(url), Store(url)
     metadata.create_all(store.engine)
     with SimulatedProcessor(folder / "processor.sqlite3", hang_s=60) as simulated:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select
@@ -14,8 +17,12 @@ from server.journal import Journal
 from server.schema.journal import journal, journal_checkpoints
 from server.schema.payments import statements
 from server.schema.tables import metadata
+from server.state import StateFolder
 from server.store import Store
 from tests.postgresql import Postgresql
+from tests.server.bench import JWT, copied
+from tests.server.devices import Devices
+from tests.server.process import challenge_of, client, command, started
 from tests.server.world import World
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.journal import Checkpoint, Entry, link, origin
@@ -235,3 +242,22 @@ def test_two_servers_that_keep_it_enter_everything_once(shared: tuple[World, str
         each.join()
     assert entered(world) == there(world)
     other.close_now()
+
+
+async def test_it_goes_on_after_the_servers_sudden_death(
+    prepared: tuple[StateFolder, Devices], tmp_path: Path
+) -> None:
+    folder, devices = copied(prepared, tmp_path / "server")
+    for _ in range(3):
+        with started(folder.path) as process, client(folder, process.ready["url"]) as http:
+            request = devices.request()
+            payment = http.post("/v1/payments", content=request, headers=JWT).json()["id"]
+            confirmation = devices.confirmation(payment, challenge_of(folder, payment))
+            path = f"/v1/payments/{payment}/confirmation"
+            http.post(path, content=confirmation, headers=JWT | {"prefer": "wait=20"})
+            process.end(signal.SIGKILL)
+    assert command(folder.path, "evidence", "checkpoint").returncode == 0
+    audit = json.loads(command(folder.path, "audit", "--json").stdout)
+    (check,) = [check for check in audit["checks"] if check["number"] == 18]
+    assert (audit["ok"], check["notes"]) == (True, [])
+    assert check["objects"] >= 15

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from server import postgresql_database
 from server.cli import main
@@ -125,7 +126,7 @@ async def test_numbers_appear_in_their_order(store: Store, other: Store) -> None
 async def test_who_waits_for_its_turn_for_too_long_is_told(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(postgresql_database.SESSION, "lock_timeout", "100ms")
+    monkeypatch.setitem(postgresql_database.WRITING, "lock_timeout", "100ms")
     hasty = Store(str(other.engine.url.render_as_string(hide_password=False)))
     async with amid_its_turn(store, count_up) as first:
         with pytest.raises(StoreError, match="another process has kept"):
@@ -135,11 +136,12 @@ async def test_who_waits_for_its_turn_for_too_long_is_told(
     await hasty.close()
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
 async def test_who_stops_amid_its_turn_loses_it_and_does_all_again(
-    postgresql: Postgresql, store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, goes_on: bool
 ) -> None:
-    """A process that is stopped, or whose machine is gone, is in nobody's way for long."""
-    monkeypatch.setitem(postgresql_database.SESSION, "idle_in_transaction_session_timeout", "100ms")
+    """A process that is stopped is in nobody's way for long, whatever it does next."""
+    monkeypatch.setitem(postgresql_database.WRITING, "idle_in_transaction_session_timeout", "100ms")
     drowsy = Store(store.engine.url.render_as_string(hide_password=False))
     runs: list[int] = []
     asleep, awake = asyncio.Event(), threading.Event()
@@ -149,13 +151,13 @@ async def test_who_stops_amid_its_turn_loses_it_and_does_all_again(
         runs.append(count_up(connection))
         loop.call_soon_threadsafe(asleep.set)
         assert awake.wait(20)
-        return count_up(connection)
+        return count_up(connection) if goes_on else runs[-1]
 
     dozing = asyncio.create_task(drowsy.write(doze))
     await asleep.wait()
     assert await store.write(count_up) == 1
     awake.set()
-    assert await dozing == 3
+    assert await dozing == (3 if goes_on else 2)
     assert runs == [1, 2]
     await drowsy.close()
 
@@ -176,6 +178,43 @@ async def test_a_batch_whose_connection_breaks_is_done_once(
         await asyncio.sleep(0)
     assert await asyncio.gather(*batch) == [1, 2, 3]
     assert broken
+
+
+async def test_what_is_queued_by_its_turn_shares_it(store: Store, other: Store) -> None:
+    committed: list[int] = []
+
+    def note(connection: Connection) -> None:
+        committed.append(connection.exec_driver_sql("SELECT txid_current()").scalar_one())
+
+    async with amid_its_turn(other, lambda _: None):
+        first = asyncio.create_task(store.write(note))
+        await asyncio.sleep(0.2)
+        rest = [asyncio.create_task(store.write(note)) for _ in range(3)]
+        await asyncio.sleep(0)
+    await asyncio.gather(first, *rest)
+    assert len(committed) == 4
+    assert len(set(committed)) == 1
+
+
+@pytest.mark.parametrize("size", [1, 3])
+async def test_an_error_that_a_function_passes_over_is_none_that_is_committed(
+    store: Store, size: int
+) -> None:
+    """PostgreSQL would make a rollback of the commit, and say nothing."""
+
+    def pass_over(connection: Connection) -> str:
+        with suppress(IntegrityError):
+            connection.execute(insert(merchants).values(_merchant("m")))
+        return "done"
+
+    async with amid_its_turn(store, lambda _: None):
+        tasks = [asyncio.create_task(store.write(each)) for each in (pass_over, count_up, count_up)]
+        tasks = tasks[:size]
+        await asyncio.sleep(0)
+    failed, *counted = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(failed, StoreError)
+    assert "passed over" in str(failed)
+    assert counted == [1, 2][: size - 1]
 
 
 def _add(connection: Connection) -> int:

@@ -14,10 +14,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from server.schema.parties import merchants
 from server.schema.tables import metadata
-from server.sqlite_database import MAX_BATCH
 from server.store import Store, StoreError
 
-#: What only one writer with group commit can show.
+#: What SQLite alone can do.
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
@@ -80,27 +79,24 @@ def commits_of(store: Store) -> list[None]:
     return commits
 
 
-@ON_SQLITE
 async def test_what_is_queued_shares_one_commit(store: Store) -> None:
     commits, gate = commits_of(store), Gate()
-    names = [f"m{number}" for number in range(MAX_BATCH)]
+    names = [f"m{number}" for number in range(store.max_batch)]
 
     values = await queue_behind(store, gate, *(adding(name) for name in names))
 
     assert values == names
     assert len(commits) == 2
-    assert await store.read(count) == MAX_BATCH
+    assert await store.read(count) == store.max_batch
 
 
-@ON_SQLITE
 async def test_a_batch_is_bounded(store: Store) -> None:
     commits, gate = commits_of(store), Gate()
-    names = [f"m{number}" for number in range(MAX_BATCH + 1)]
+    names = [f"m{number}" for number in range(store.max_batch + 1)]
     await queue_behind(store, gate, *(adding(name) for name in names))
     assert len(commits) == 3
 
 
-@ON_SQLITE
 async def test_a_failing_function_is_undone_alone(store: Store) -> None:
     def fail_late(connection: Connection) -> None:
         adding("half written")(connection)
