@@ -8,52 +8,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from fieldkit.car import machine, parts, qemu, usermode
-from fieldkit.car.image import Image
 from fieldkit.car.kernel import Kernel
 from fieldkit.car.run import Run
 from fieldkit.car.workshop import CarError
-
-#: Reads its shared folder from the command line, as QEMU does.
-_STAND_IN = """\
-#!{python}
-import os, pathlib, signal, sys, time
-shares = [word for word in sys.argv if word.startswith("local,path=")]
-car = pathlib.Path(shares[0].split("path=")[1].split(",mount_tag")[0].replace(",,", ","))
-console = car / "console.log"
-{ending}
-"""
-
-
-@pytest.fixture(autouse=True)
-def nothing_tried() -> Iterator[None]:
-    """Whether KVM works is found out once."""
-    qemu._kvm_works.cache_clear()
-    yield
-    qemu._kvm_works.cache_clear()
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv(qemu.ACCELERATOR_VARIABLE, "tcg")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    # A comma ends a value in QEMU's options.
-    folder = tmp_path / "run,1"
-    folder.mkdir()
-    return Run(Image(tmp_path / "image"), folder, deadline_s=20)
-
-
-def ends(run: Run, ending: str) -> None:
-    """From now on the machine ends like this."""
-    program = run.folder.parent / "qemu-system-x86_64"
-    program.write_text(_STAND_IN.format(python=sys.executable, ending=ending))
-    program.chmod(0o755)
+from tests.fieldkit.car.stand_ins import ends, in_user_mode
 
 
 @pytest.mark.parametrize("code", [0, 7])
@@ -219,27 +183,6 @@ def ends_trial(run: Run, ending: str) -> None:
 
 
 # --- the kernel in user mode
-
-#: Reads what it shares from the command line, as the kernel does.
-_KERNEL = """\
-#!{python}
-import os, pathlib, signal, subprocess, sys, time
-told = dict(word.split("=", 1) for word in sys.argv if "=" in word)
-car = pathlib.Path(told["CAR_FOLDER"])
-pathlib.Path(told["ubd0"].split(",")[0]).write_text("what the guest wrote")
-{ending}
-"""
-
-
-def in_user_mode(run: Run, ending: str) -> Run:
-    """The run with a kernel that ends like this."""
-    kernel = Kernel(run.folder.parent / "kernel")
-    kernel.folder.mkdir()
-    kernel.program.write_text(_KERNEL.format(python=sys.executable, ending=ending))
-    kernel.program.chmod(0o755)
-    folder = run.folder.parent / "run"
-    folder.mkdir()
-    return Run(run.image, folder, run.deadline_s, kernel=kernel)
 
 
 async def test_a_kernel_in_user_mode_runs_the_job_on_its_own_disk(
