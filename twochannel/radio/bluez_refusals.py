@@ -31,6 +31,11 @@ _MEANINGS: Final = {
 SCANNED_BY_OTHERS: Final = (
     "cannot change its address because another program scans on this adapter: end that program"
 )
+#: bluetoothd says no more if the kernel refuses an advert, as some kernels do with all of them.
+ADVERT_FAILED: Final = (
+    "cannot advertise, for the kernel refuses it: see `Kernel and BlueZ` in what the agent's "
+    "command `doctor` finds, then `journalctl -u bluetooth`"
+)
 NO_ANSWER: Final = "gets no answer from bluetoothd: run `systemctl restart bluetooth`"
 
 
@@ -48,4 +53,6 @@ def meaning(error_name: str, text: str, what: str) -> str:
     known = _MEANINGS.get(error_name)
     if known is not None:
         return known
+    if (error_name, what) == (names.FAILED, names.REGISTER):
+        return ADVERT_FAILED
     return f"was refused {what} by bluetoothd ({error_name}: {text}): see `journalctl -u bluetooth`"

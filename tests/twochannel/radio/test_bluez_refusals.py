@@ -26,10 +26,19 @@ def test_a_known_error_says_what_to_do(error_name: str, advice: str) -> None:
 
 
 def test_an_unknown_error_says_what_was_asked_and_where_to_look() -> None:
-    text = meaning("org.bluez.Error.Failed", "Failed to register", names.REGISTER)
-    assert "RegisterAdvertisement" in text
-    assert "Failed to register" in text
+    text = meaning(names.FAILED, "Failed to apply filter", names.REGISTER_MONITOR)
+    assert "RegisterMonitor" in text
+    assert "Failed to apply filter" in text
     assert "journalctl" in text
+
+
+def test_an_advert_that_failed_leads_to_the_doctor_and_to_nothing_else_that_failed() -> None:
+    """Kernels are known that refuse every advert (twochannel/doctor/known_bad.py)."""
+    text = meaning(names.FAILED, "Failed to register advertisement", names.REGISTER)
+    assert "`doctor`" in text
+    assert "journalctl -u bluetooth" in text
+    assert "doctor" not in meaning(names.FAILED, "busy", names.SET)
+    assert "doctor" not in meaning("org.bluez.Error.InvalidLength", "too long", names.REGISTER)
 
 
 def test_an_error_is_a_sentence_about_the_radio() -> None:
