@@ -10,7 +10,7 @@ from twochannel.doctor.findings import Missing, Refused, Unread
 from twochannel.doctor.known_bad import bluez_version
 from twochannel.doctor.machine import Roots
 from twochannel.doctor.radio_rules import refused
-from twochannel.doctor.readings import AdapterReading, BluezReading
+from twochannel.doctor.readings import AdapterReading, BluezReading, Hardware
 from twochannel.radio import bluez_names as names
 from twochannel.radio.bluez_adapters import AdapterChoice, adapters_among
 
@@ -70,9 +70,9 @@ def _adapter(
     )
 
 
-def _hardware(name: str, adapter: Mapping[str, Any], roots: Roots) -> str | Missing:
+def _hardware(name: str, adapter: Mapping[str, Any], roots: Roots) -> Hardware | Missing:
     told = machine.controller(roots, name)
-    if isinstance(told, str) or names.MANUFACTURER not in adapter:
+    if isinstance(told, Hardware) or names.MANUFACTURER not in adapter:
         return told
-    version = adapter.get(names.VERSION)
-    return f"manufacturer {adapter[names.MANUFACTURER]}, HCI version {version}"
+    manufacturer, version = int(adapter[names.MANUFACTURER]), adapter.get(names.VERSION)
+    return Hardware(f"manufacturer {manufacturer}, HCI version {version}", manufacturer)

@@ -51,8 +51,9 @@ FIRMWARE: Final = Check(
     "radio.firmware",
     "Controller and firmware",
     "the manufacturer and version that bluetoothd tells, else debugfs, which is root's",
-    "is told; nothing is judged",
-    "What a report about the radio should name.",
+    "is told; a Broadcom or Cypress chip has loaded its firmware file; builds are not judged",
+    "What a report about the radio should name. Without its file such a chip runs the firmware "
+    "that it was made with, faults and all.",
     "run the doctor with sudo",
 )
 POWERED: Final = Check(

@@ -14,7 +14,7 @@ from typing import Final
 
 from twochannel.doctor.findings import Absent, Missing, Refused, Unread
 from twochannel.doctor.known_bad import Kernel, kernel_of
-from twochannel.doctor.readings import DiskSync, RfkillSwitch, Synchronisation
+from twochannel.doctor.readings import DiskSync, Hardware, RfkillSwitch, Synchronisation
 from twochannel.state_folder import filesystem_of
 
 _THROTTLED: Final = "devices/platform/soc*/*firmware*/get_throttled"
@@ -176,11 +176,19 @@ def on_usb(roots: Roots, adapter: str) -> bool:
     return "usb" in (roots.sys / "class/bluetooth" / adapter).resolve().as_posix()
 
 
-def controller(roots: Roots, adapter: str) -> str | Missing:
+def controller(roots: Roots, adapter: str) -> Hardware | Missing:
     """Manufacturer, version and firmware of an adapter by debugfs, which is root's."""
     folder = roots.sys / "kernel/debug/bluetooth" / adapter
     names: Sequence[str] = ("manufacturer", "hci_version", "hci_revision", "firmware_info")
     told = {name: found for name in names if (found := text(folder / name))}
     if not told:
         return Unread("neither bluetoothd nor debugfs tells it to this user")
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in told.items())
+    return Hardware(
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in told.items()),
+        manufacturer=_number(told.get("manufacturer")),
+        revision=_number(told.get("hci_revision")),
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None

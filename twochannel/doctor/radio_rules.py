@@ -11,11 +11,20 @@ from twochannel.doctor.readings import (
     AdapterReading,
     AgentRadio,
     BluezReading,
+    Hardware,
     RfkillSwitch,
 )
 
 _OF_AN_ADAPTER: Final = (
     *(catalogue.FIRMWARE, catalogue.POWERED, catalogue.EXPERIMENTAL, catalogue.SLOTS),
+)
+#: Broadcom and Cypress (Bluetooth SIG, Assigned Numbers). The low bits of their HCI_Revision are
+#: the build of their firmware file, zero before that is loaded (Linux, drivers/bluetooth/btbcm.c).
+_LOADED_BY_BTBCM: Final = (15, 305)
+_BUILD_BITS: Final = 0x0FFF
+_LOAD_FIRMWARE: Final = (
+    "sudo apt install --reinstall bluez-firmware (on Ubuntu linux-firmware-raspi), and switch the "
+    "machine off and on; `sudo dmesg | grep BCM` names the file that was looked for"
 )
 BLUEZ_CHECKS: Final = (
     *(catalogue.SERVICE, catalogue.PAIR, catalogue.RFKILL, catalogue.ADAPTER, *_OF_AN_ADAPTER),
@@ -45,7 +54,15 @@ def adapter_row(reading: BluezReading, wanted: str) -> Row:
 
 
 def firmware_row(adapter: AdapterReading) -> Row:
-    return judged(catalogue.FIRMWARE, adapter.hardware, catalogue.FIRMWARE.ok)
+    def rule(known: Hardware) -> Row:
+        patched = known.revision is None or known.revision & _BUILD_BITS
+        if known.manufacturer in _LOADED_BY_BTBCM and not patched:
+            return catalogue.FIRMWARE.warning(
+                f"{known.told}: no firmware file was loaded into it", do=_LOAD_FIRMWARE
+            )
+        return catalogue.FIRMWARE.ok(known.told)
+
+    return judged(catalogue.FIRMWARE, adapter.hardware, rule)
 
 
 def rfkill_row(switches: Sequence[RfkillSwitch] | Missing) -> Row:

@@ -9,11 +9,23 @@ from twochannel.doctor.known_bad import Version
 
 
 @dataclass(frozen=True, slots=True)
+class Hardware:
+    """A controller. ``told``: all that is known of it, for people.
+
+    ``manufacturer``: its number with the Bluetooth SIG. ``revision``: HCI_Revision, which is what
+    the manufacturer says it is; None: not told.
+    """
+
+    told: str
+    manufacturer: int | None = None
+    revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterReading:
     """One adapter as bluetoothd shows it.
 
     ``intervals``, ``monitors``: whether bluetoothd takes those. ``free_slots``: for adverts.
-    ``hardware``: manufacturer and version, if told.
     """
 
     name: str
@@ -25,7 +37,7 @@ class AdapterReading:
     monitors: bool
     active_adverts: int
     free_slots: int
-    hardware: str | Missing
+    hardware: Hardware | Missing
 
     @property
     def idle(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twochannel.doctor.readings import AdapterReading, BluezReading
+from twochannel.doctor.readings import AdapterReading, BluezReading, Hardware
 
 #: Like a Raspberry Pi's: no extended advertising.
 ADAPTER = AdapterReading(
@@ -15,6 +15,6 @@ ADAPTER = AdapterReading(
     monitors=True,
     active_adverts=0,
     free_slots=5,
-    hardware="manufacturer 15, HCI version 9",
+    hardware=Hardware("manufacturer 15, hci revision 382", 15, 382),
 )
 BLUEZ = BluezReading((5, 66, 0), (ADAPTER,), ADAPTER)

@@ -11,6 +11,7 @@ from twochannel.doctor.bluez import read_bluez, reading_of
 from twochannel.doctor.findings import Refused
 from twochannel.doctor.known_bad import pair_row
 from twochannel.doctor.machine import Roots, kernel
+from twochannel.doctor.readings import Hardware
 from twochannel.radio.bluez_adapters import AdapterChoice
 
 
@@ -46,7 +47,7 @@ def test_an_adapter_is_read(tmp_path: Path) -> None:
     assert (chosen.name, chosen.address) == ("hci1", "AA:AA:AA:AA:AA:01")
     assert (chosen.intervals, chosen.monitors, chosen.extended) == (True, True, False)
     assert (chosen.active_adverts, chosen.free_slots) == (1, 4)
-    assert chosen.hardware == "manufacturer 305, HCI version 9"
+    assert chosen.hardware == Hardware("manufacturer 305, HCI version 9", 305)
 
 
 def test_what_is_experimental_is_absent_without_the_flag(tmp_path: Path) -> None:

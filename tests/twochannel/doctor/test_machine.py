@@ -10,7 +10,7 @@ from twochannel.doctor import machine
 from twochannel.doctor.findings import Absent, Refused, Unread
 from twochannel.doctor.known_bad import Kernel
 from twochannel.doctor.machine import Roots
-from twochannel.doctor.readings import DiskSync, RfkillSwitch, Synchronisation
+from twochannel.doctor.readings import DiskSync, Hardware, RfkillSwitch, Synchronisation
 
 
 @pytest.fixture
@@ -147,6 +147,11 @@ def test_debugfs_tells_root_of_the_controller(roots: Roots) -> None:
     assert isinstance(machine.controller(roots, "hci0"), Unread)
     folder = roots.sys / "kernel/debug/bluetooth/hci0"
     lay(folder, manufacturer="305", hci_version="9", firmware_info="BCM4345C0 build 0382")
-    assert machine.controller(roots, "hci0") == (
-        "manufacturer 305, hci version 9, firmware info BCM4345C0 build 0382"
+    assert machine.controller(roots, "hci0") == Hardware(
+        "manufacturer 305, hci version 9, firmware info BCM4345C0 build 0382", 305
     )
+    lay(folder, hci_revision="4478")
+    known = machine.controller(roots, "hci0")
+    assert isinstance(known, Hardware)
+    assert (known.manufacturer, known.revision) == (305, 4478)
+    assert "hci revision 4478" in known.told

@@ -10,7 +10,7 @@ import pytest
 from tests.twochannel.doctor.specimens import ADAPTER, BLUEZ
 from twochannel.doctor import radio_rules
 from twochannel.doctor.findings import Absent, Refused, Row, State, Unread
-from twochannel.doctor.readings import AdapterReading, AgentRadio, RfkillSwitch
+from twochannel.doctor.readings import AdapterReading, AgentRadio, Hardware, RfkillSwitch
 
 
 def changed(**values: Any) -> AdapterReading:
@@ -46,6 +46,26 @@ def test_each_thing_wrong_has_its_row(
     row = of(adapter, agent_running=running)[name]
     assert row.state is state
     assert bool(row.do) is (state in (State.WARNING, State.FAILING))
+
+
+@pytest.mark.parametrize(
+    ("manufacturer", "revision", "state"),
+    [
+        # As the kernel's log had it before and after (the commit that taught it to load the file).
+        (15, 0x1000, State.WARNING),
+        (15, 0x1389, State.OK),
+        (305, 0, State.WARNING),
+        (305, None, State.OK),  # an ordinary user is not told
+        (2, 0x1000, State.OK),  # Intel means something else by it
+        (None, 0, State.OK),
+    ],
+)
+def test_a_broadcom_chip_without_its_firmware_file_is_told(
+    manufacturer: int | None, revision: int | None, state: State
+) -> None:
+    row = of(changed(hardware=Hardware("a chip", manufacturer, revision)))["radio.firmware"]
+    assert (row.state, "bluez-firmware" in row.do) == (state, state is State.WARNING)
+    assert row.found.startswith("a chip")
 
 
 def test_a_missing_adapter_is_told_with_those_that_are_there() -> None:
