@@ -1,21 +1,27 @@
-"""What else happened in a trial: radios, restarts, clocks, power, heat, marks. Pure."""
+"""What else happened in a trial: radios, Wi-Fi, restarts, clocks, power, heat, marks. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Final
 
 from fieldkit.trials.alignment import Step
+from fieldkit.trials.bounds import ClockId
 from fieldkit.trials.clock_truth import true_clock
 from fieldkit.trials.endings import told_end
 from fieldkit.trials.timeline import Happening, Timeline
+from fieldkit.trials.wifi_outages import wifi_outages
+
+#: How far the wall clocks of two machines that know the time are apart at most, with a margin.
+_WRONG_MS: Final = 2_000
 
 
 class Kind(StrEnum):
     RADIO = "radio"
+    WIFI = "wifi"
     RESTART = "restart"
     CLOCK = "clock"
     POWER = "power"
@@ -38,8 +44,9 @@ class Incident:
 
 def incidents(timeline: Timeline, truth: Mapping[str, Any] | None = None) -> list[Incident]:
     """All of them, oldest first. ``truth``: what the player of a virtual trial says it did."""
-    found = [*_lost_radios(timeline), *_restarts(timeline), *_steps(timeline)]
-    found += _played(timeline, truth)
+    found = [*_lost_radios(timeline), *_restarts(timeline)]
+    found += [*_wrong_clocks(timeline), *_steps(timeline)]
+    found += [*_lost_wifi(timeline), *_played(timeline, truth)]
     for name, (kind, text) in _TOLD.items():
         for h in timeline.named(name):
             if name == "trial_marked" and h.field("truth") and not h.field("text"):
@@ -88,6 +95,19 @@ def _lost_radio(lost: Happening, back: Happening | None) -> Incident:
     return Incident(lost.at_ns, back.at_ns, lost.agent, Kind.RADIO, text)
 
 
+def _lost_wifi(timeline: Timeline) -> list[Incident]:
+    return [
+        Incident(
+            outage.lost.at_ns,
+            None if outage.back is None else outage.back.at_ns,
+            outage.lost.agent,
+            Kind.WIFI,
+            outage.text,
+        )
+        for outage in wifi_outages(timeline)
+    ]
+
+
 def _restarts(timeline: Timeline) -> list[Incident]:
     """Every start of an agent but the first."""
     found = []
@@ -106,6 +126,24 @@ def _restart(before: Happening, started: Happening) -> Incident:
     gone_s = (started.at_ns - before.at_ns) / 1e9
     text = f"{what}; {gone_s:.1f} s since its last word"
     return Incident(before.at_ns, started.at_ns, started.agent, Kind.RESTART, text)
+
+
+def _wrong_clocks(timeline: Timeline) -> Iterator[Incident]:
+    """Wall clocks that were wrong when their machine booted, until they were set or to the end."""
+    spans: dict[ClockId, list[Happening]] = {}
+    for happening in timeline.happenings:
+        spans.setdefault(happening.clock, [happening, happening])[1] = happening
+    alignment = timeline.alignment
+    for clock, (first, last) in spans.items():
+        off_ms = first.event.wall_ms - (first.at_ns + alignment.wall_ahead_ns) / 1e6
+        if abs(off_ms) > _WRONG_MS + first.within_ns / 1e6:
+            set_ns = [
+                alignment.at_ns(clock, s.mono_ns) for s in alignment.steps if s.clock == clock
+            ]
+            side = "ahead of" if off_ms > 0 else "behind"
+            text = f"wall clock {_span(abs(off_ms))} {side} the server's"
+            until_ns = min([last.at_ns, *set_ns])
+            yield Incident(first.at_ns, until_ns, first.agent, Kind.CLOCK, text)
 
 
 def _steps(timeline: Timeline) -> list[Incident]:

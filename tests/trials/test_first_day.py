@@ -176,6 +176,9 @@ def test_what_was_done_to_a_payment_is_its_cause(
         ("joon-jack", "machine lost its power or was reset, with no orderly end"),
         ("joon-phone", "machine lost its power or was reset, with no orderly end"),
         ("joon-jack", "it went from unsynchronised to server"),
+        ("joon-jack", "radio lost"),
+        ("mina-phone", "the jack did not answer over Wi-Fi, though it was up"),
+        ("pump-3", "wall clock 3.2 min ahead of the server's"),
         ("server", "agent was stopped and started again"),
     ],
 )

@@ -8,6 +8,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import pytest
+
 from fieldkit.trials.attempts import Outcome, attempts
 from fieldkit.trials.blindness import blind_windows
 from fieldkit.trials.documents import document, tables
@@ -151,6 +153,8 @@ def test_incidents_are_told_in_words() -> None:
         trip.note("jack", "radio_lost", 10 * NS, reason="adapter gone")
         trip.note("jack", "radio_recovered", 14 * NS, rung="power_cycle", blind_ms=4000)
         trip.note("terminal", "radio_lost", 15 * NS, reason="bluetoothd gone")
+        trip.note("phone", "jack_lost", 16 * NS, jack="J")
+        trip.note("phone", "jack_found", 19 * NS, jack="J")
         trip.note("phone", "power", 20 * NS, under_voltage=True)
         trip.note("phone", "temperature", 21 * NS, celsius=82.5, throttled=True)
         trip.note("phone", "server_lost", 22 * NS, wall_ahead_ms=7_200_000)
@@ -165,6 +169,7 @@ def test_incidents_are_told_in_words() -> None:
     assert told == {
         (Kind.RADIO, "jack-1"): "radio lost (adapter gone); recovered by power cycle after 4.0 s",
         (Kind.RADIO, "terminal-1"): "radio lost (bluetoothd gone); not recovered",
+        (Kind.WIFI, "phone-1"): "the jack did not answer over Wi-Fi; found again after 3.0 s",
         (Kind.POWER, "phone-1"): "under-voltage",
         (Kind.HEAT, "phone-1"): "82.5 °C, throttled",
         (Kind.CLOCK, "phone-1"): "wall clock set forward by 2.0 h",
@@ -178,6 +183,51 @@ def test_incidents_are_told_in_words() -> None:
         (Kind.RESTART, "jack-1"): "machine lost its power or was reset, with no orderly end; "
         "36.0 s since its last word",
     }
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "then", "text"),
+    [
+        ("called", "jack_found", ", though it was up; found again after 4.0 s"),
+        ("agent_started", "jack_found", ", and was stopped or started meanwhile; found again"),
+        ("agent_started", "agent_stopped", ", and was stopped or started meanwhile; not found"),
+    ],
+)
+def test_a_jack_that_does_not_answer_is_told_with_what_it_did_itself(
+    meanwhile: str, then: str, text: str
+) -> None:
+    def play(trip: Trip) -> None:
+        pay(trip, at_ns=10 * NS)
+        trip.note("phone", "jack_lost", 16 * NS, jack="J")
+        trip.note("phone", "jack_found", 17 * NS, jack="another")
+        trip.note("jack", meanwhile, 18 * NS)
+        trip.note("phone", then, 20 * NS, jack="J")
+
+    (told,) = (found.text for found in incidents(laid_out(play)) if found.kind is Kind.WIFI)
+    assert told.startswith(f"the jack did not answer over Wi-Fi{text}")
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "text"),
+    [
+        (190_000, "wall clock 3.2 min ahead of the server's"),
+        (-1_795_651_000_000, "wall clock 56.9 years behind the server's"),
+        (1_500, None),
+    ],
+)
+def test_a_wall_clock_that_was_wrong_from_the_beginning_is_told(
+    ahead_ms: int, text: str | None
+) -> None:
+    def play(trip: Trip) -> None:
+        trip.machines["jack"] = Machine("car", offset_ns=77 * NS)
+        trip.note("jack", "clock_restored", 5 * NS, wall_ahead_ms=ahead_ms)
+        trip.note("jack", "called", 9 * NS, wall_ahead_ms=ahead_ms)
+        pay(trip, at_ns=10 * NS)
+
+    made = [i for i in incidents(laid_out(play)) if i.kind is Kind.CLOCK and "set" not in i.text]
+    assert [(i.agent, i.text) for i in made] == ([("car/jack-1", text)] if text else [])
+    # It was put right before the payment, and until then it was wrong.
+    assert all(i.until_ns is not None and 9 * NS < i.until_ns < 11 * NS for i in made)
 
 
 def truth(trip: Trip, at_s: int, jack: str | None, *, present: bool) -> None:
