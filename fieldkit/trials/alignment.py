@@ -2,8 +2,9 @@
 
 Within one boot of a machine CLOCK_MONOTONIC is the base. How the clocks lie to that of the server's
 machine follows from the messages that the agents exchanged (``exchanges``), as bounds that are
-exact (``bounds``). A wall clock is never trusted: where no message ties a clock to the others, what
-it said is told as an estimate of unknown uncertainty. docs/trial-report.md tells how good this is.
+exact (``bounds``). A clock that no message ties is tied by the time that the server signed for it,
+or by codes on the air. Else what its wall clock said is told as an estimate of unknown uncertainty.
+docs/trial-report.md tells how good this is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final, Protocol
 from fieldkit.trace import TraceEvent
 from fieldkit.trials.bounds import UNKNOWN, Bounds, ClockId, ContradictionError, Interval, Order
 from fieldkit.trials.exchanges import Record, beacons, clock_of, messages, restarts
+from fieldkit.trials.signed_times import signed_times
 
 #: Two quartz clocks, each within 50 ppm from -20 to 70 degrees.
 USUAL_DRIFT_PPM: Final = 100
@@ -43,6 +45,7 @@ class Basis(StrEnum):
 
     REFERENCE = "reference"
     MESSAGES = "messages"
+    SIGNED = "signed time"
     BEACONS = "beacons"
     WALL = "wall clock"
 
@@ -197,13 +200,15 @@ def align(trial: Trial) -> Alignment:
     records = [record for record in trial.agents if record.events]
     reference = _reference(records)
     statements: list[str] = []
-    certain = [*messages(records), *restarts(records)]
-    bases = [(Basis.MESSAGES, _agreed(reference, certain, statements))]
-    left = _untied(records, reference, bases[0][1])
-    if left:
-        # Only what touches a clock that no message ties: the others keep their tighter bounds.
-        by_air = [o for o in beacons(records) if {o.earlier.clock, o.later.clock} & left]
-        bases.append((Basis.BEACONS, _agreed(reference, [*certain, *by_air], statements)))
+    orders = [*messages(records), *restarts(records)]
+    bases = [(Basis.MESSAGES, _agreed(reference, orders, statements))]
+    for basis, further in ((Basis.SIGNED, signed_times), (Basis.BEACONS, beacons)):
+        left = _untied(records, reference, [bounds for _, bounds in bases])
+        # Only what touches a clock that nothing better ties: the others keep their bounds.
+        found = [o for o in further(records) if {o.earlier.clock, o.later.clock} & left]
+        if found:
+            orders += found
+            bases.append((basis, _agreed(reference, orders, statements)))
     return Alignment(records, reference, bases, statements)
 
 
@@ -262,9 +267,10 @@ def _duration(ns: int) -> str:
     return f"{ns / 1e9:.1f} s" if ns >= 1e9 else f"{ns / 1e6:.3g} ms"
 
 
-def _untied(records: Sequence[Record], reference: ClockId, bounds: Bounds) -> set[ClockId]:
+def _untied(records: Sequence[Record], reference: ClockId, tried: Sequence[Bounds]) -> set[ClockId]:
     clocks = {clock_of(record, event) for record in records for event in record.events}
-    return {c for c in clocks if c != reference and not bounds.at(c, 0).bounded}
+    tied = {c for c in clocks for bounds in tried if bounds.at(c, 0).bounded}
+    return clocks - tied - {reference}
 
 
 def _by_clock(records: Sequence[Record]) -> dict[ClockId, list[TraceEvent]]:

@@ -43,7 +43,7 @@ def clock_truths(alignment: Alignment, truth: Mapping[str, Any] | None) -> list[
     found = []
     for clock in alignment.clocks:
         ahead_ns = _ahead_ns(clock.id, truth)
-        placed = clock.basis in {Basis.MESSAGES, Basis.BEACONS}
+        placed = clock.basis in {Basis.MESSAGES, Basis.SIGNED, Basis.BEACONS}
         if reference_ns is not None and ahead_ns is not None and placed:
             found.append(_compared(alignment, clock, ahead_ns - reference_ns))
     return found
