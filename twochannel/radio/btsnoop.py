@@ -4,7 +4,8 @@ A file has a header and then records, all big-endian: the length of the packet t
 cumulative drops, and the time in microseconds since the year 0 (RFC 1761, with the changes that
 BlueZ's btmon and Android's HCI snoop log share). A packet is an HCI event with its type byte before
 it: the LE Extended Advertising Report of one legacy advert (Core spec, Vol 4 Part E section
-7.7.65.13), which any controller could have sent.
+7.7.65.13), which any controller could have sent. Of the advert it holds what a sighting has: the
+report is that of a legacy ADV_NONCONN_IND with the service data alone, also for an invitation.
 
 The drops of a record are how many adverts of its run came before it and are not in this file.
 """
