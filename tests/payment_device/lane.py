@@ -89,6 +89,10 @@ class MemoryRadio:
         self.last_heard_at_s = sighting.heard_at_s
         self._stream.put(sighting)
 
+    @property
+    def equipment(self) -> None:
+        return None
+
     def report(self, told: Callable[[Health], None]) -> None:
         """It is well until it is lost, which whoever listens is told."""
 

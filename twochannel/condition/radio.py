@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from twochannel.condition.hearing import Hearing
-from twochannel.radio.port import Sighting
+from twochannel.radio.port import Equipment, Sighting
 from twochannel.trace import Trace
 
 
@@ -23,6 +23,16 @@ class RadioCondition:
     def take(self, sighting: Sighting) -> None:
         """It has heard this."""
         self.hearing.heard(sighting.rssi_dbm, sighting.heard_at_s)
+
+    def opened(self, equipment: Equipment) -> None:
+        """See ``RadioLog``."""
+        self._trace.event(
+            "radio_opened",
+            radio=self.name,
+            adapter=equipment.adapter,
+            address=equipment.address,
+            bluez=equipment.bluez,
+        )
 
     def lost(self, reason: str, since_s: float) -> None:
         """See ``RadioLog``. Of one loss the first reason is noted, which caused the others."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from twochannel.doctor import catalogue
 from twochannel.doctor.findings import Missing, Row, State, Unread
+from twochannel.radio import bluez_adapters
 
 #: Major, minor, patch.
 Version = tuple[int, int, int]
@@ -134,12 +135,10 @@ def bluez_version(modalias: str) -> Version | Missing:
 
     An administrator may have set another DeviceID.
     """
-    found = re.fullmatch(
-        r"usb:v1D6Bp0246d([0-9A-F]{2})([0-9A-F]{2})", modalias, flags=re.IGNORECASE
-    )
+    found = bluez_adapters.bluez_version(modalias)
     if found is None:
         return Unread(f'bluetoothd shows no version of its own (Modalias "{modalias}")')
-    return int(found[1], 16), int(found[2], 16), 0
+    return *found, 0
 
 
 def pair_row(kernel: Kernel | Missing, bluez: Version | Missing, *, advert_accepted: bool) -> Row:

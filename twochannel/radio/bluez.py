@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twochannel.radio.bluez_adapters import AdapterChoice
+from twochannel.radio.bluez_adapters import AdapterChoice, bluez_version
 from twochannel.radio.bluez_advertiser import BluezAdvertiser
 from twochannel.radio.bluez_keeper import BluezKeeper
 from twochannel.radio.bluez_link import BluezCentral, BluezPeripheral
 from twochannel.radio.bluez_scanner import BluezScanner
-from twochannel.radio.port import Health
+from twochannel.radio.port import Equipment, Health
 
 
 class BluezRadio:
@@ -67,6 +67,16 @@ class BluezRadio:
         """What the kernel calls the adapter now, like hci0; None while it is missing."""
         adapter = self._opened()[0].adapter
         return adapter.name if adapter is not None else None
+
+    @property
+    def equipment(self) -> Equipment | None:
+        """See ``port.Radio``. RuntimeError before the radio was opened."""
+        adapter = self._opened()[0].adapter
+        if adapter is None:
+            return None
+        version = bluez_version(adapter.modalias)
+        told = f"{version[0]}.{version[1]}" if version else None
+        return Equipment(adapter.name, adapter.address, told)
 
     def _opened(self) -> tuple[BluezKeeper, BluezAdvertiser, BluezScanner, BluezPeripheral]:
         if self._parts is None:

@@ -10,6 +10,7 @@ from typing import Any
 from twochannel.radio import bluez_names as names
 
 _ADDRESS = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){5}")
+_BLUEZ = re.compile(r"usb:v1D6Bp0246d([0-9A-F]{2})([0-9A-F]{2})", re.IGNORECASE)
 _HCI_NAME = re.compile(r"hci[0-9]{1,4}")
 
 
@@ -28,6 +29,8 @@ class Adapter:
     blocked: bool = False
     extended: bool = False
     active_adverts: int = 0
+    #: Names the bluetoothd that runs, unless an administrator has set another DeviceID.
+    modalias: str = ""
 
     @property
     def name(self) -> str:
@@ -88,7 +91,14 @@ def adapter_of(path: str, properties: Mapping[str, Any], manager: Mapping[str, A
         blocked=properties.get(names.POWER_STATE) == names.OFF_BLOCKED,
         extended=bool(manager.get(names.SECONDARY_CHANNELS)),
         active_adverts=int(manager.get(names.ACTIVE_INSTANCES, 0)),
+        modalias=str(properties.get(names.MODALIAS, "")),
     )
+
+
+def bluez_version(modalias: str) -> tuple[int, int] | None:
+    """The BlueZ that an adapter's Modalias tells: usb:v1D6Bp0246d0542 is BlueZ 5.66."""
+    found = _BLUEZ.fullmatch(modalias)
+    return (int(found[1], 16), int(found[2], 16)) if found else None
 
 
 def adapters_among(objects: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Adapter]:

@@ -158,6 +158,11 @@ class BumbleRadio:
         return self._opened()[2]
 
     @property
+    def equipment(self) -> None:
+        """See ``port.Radio``: an HCI transport says nothing that a record would need."""
+        return None
+
+    @property
     def health(self) -> Health:
         """See ``port.Radio``. RuntimeError before the radio was opened."""
         self._opened()

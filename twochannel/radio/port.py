@@ -86,6 +86,18 @@ class Health:
     rung: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a radio is made of, for the record. ``adapter``: what the kernel calls it, like hci0.
+
+    ``bluez``: the version of the bluetoothd that runs, None where it shows none.
+    """
+
+    adapter: str
+    address: str
+    bluez: str | None
+
+
 class Advertiser(Protocol):
     """Sends one broadcast at a time on its adapter."""
 
@@ -196,6 +208,11 @@ class Radio(Protocol):
 
     @property
     def central(self) -> Central: ...
+
+    @property
+    def equipment(self) -> Equipment | None:
+        """What it is made of, now that it is open; None where the backend cannot tell."""
+        ...
 
     @property
     def health(self) -> Health:

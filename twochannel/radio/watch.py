@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from twochannel.radio.port import Health, Radio, RadioError
+from twochannel.radio.port import Equipment, Health, Radio, RadioError
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +24,10 @@ BY_ITSELF: Final = "none"
 
 class RadioLog(Protocol):
     """Is told how a radio is. The same may be told again."""
+
+    def opened(self, equipment: Equipment) -> None:
+        """It has been opened, and is made of this."""
+        ...
 
     def lost(self, reason: str, since_s: float) -> None:
         """It cannot do its work, ``since_s`` (CLOCK_MONOTONIC)."""
@@ -43,6 +47,8 @@ def keep_log(radio: Radio, log: RadioLog) -> None:
         else:
             log.lost(health.detail, health.since_s)
 
+    if (equipment := radio.equipment) is not None:
+        log.opened(equipment)
     radio.report(note)
     if radio.health.ok:
         log.well(REOPENED)

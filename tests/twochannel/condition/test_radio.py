@@ -14,7 +14,7 @@ from fieldkit.air import Air, AirPlan, ControllerPlan
 from twochannel.condition.radio import RadioCondition
 from twochannel.radio.backends import open_radio
 from twochannel.radio.bumble import BumbleRadio
-from twochannel.radio.port import Broadcast, Health, Radio
+from twochannel.radio.port import Broadcast, Equipment, Health, Radio
 from twochannel.radio.watch import RadioWatch, keep_log
 from twochannel.trace import Trace
 
@@ -76,6 +76,28 @@ class MendingRadio(BumbleRadio):
 
     def report(self, told: Callable[[Health], None]) -> None:
         self.told = told
+
+
+class BluezLike(BumbleRadio):
+    """Knows what it is made of, as one of BlueZ does, which is not here."""
+
+    @property
+    def equipment(self) -> Equipment:  # type: ignore[override]  # Bumble's never has one
+        return Equipment("hci1", "DC:A6:32:01:02:03", "5.66")
+
+
+async def test_what_a_radio_is_made_of_is_noted_each_time_it_is_opened(
+    trace: Trace, tmp_path: Path
+) -> None:
+    condition = RadioCondition(trace, "bluez:hci1")
+    async with Air(PLAN) as air:
+        for kind in (BluezLike, BumbleRadio, BluezLike):
+            async with kind("bluez:hci1", air.transports["jack"]) as radio:
+                keep_log(radio, condition)
+    opened = [line for line in noted(tmp_path) if line["event"] == "radio_opened"]
+    assert [(o["radio"], o["adapter"], o["address"], o["bluez"]) for o in opened] == 2 * [
+        ("bluez:hci1", "hci1", "DC:A6:32:01:02:03", "5.66")
+    ]
 
 
 async def test_a_radio_that_mends_itself_says_by_what(trace: Trace, tmp_path: Path) -> None:

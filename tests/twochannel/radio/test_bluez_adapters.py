@@ -12,6 +12,7 @@ from twochannel.radio.bluez_adapters import (
     AdapterChoice,
     adapter_of,
     adapters_among,
+    bluez_version,
     connected_to,
 )
 
@@ -103,3 +104,14 @@ def test_connections_are_those_of_the_adapter() -> None:
         "/org/bluez/hci2/dev_3": device("hci2", connected=True),
     }
     assert connected_to(ONE, objects) == ["/org/bluez/hci0/dev_2"]
+
+
+@pytest.mark.parametrize(
+    ("modalias", "version"),
+    [("usb:v1D6Bp0246d0542", (5, 66)), ("usb:v1d6bp0246d0557", (5, 87)), ("usb:v05ACp0001", None)],
+)
+def test_an_adapter_shows_the_bluez_that_runs(
+    modalias: str, version: tuple[int, int] | None
+) -> None:
+    found = adapter_of("/org/bluez/hci0", {names.MODALIAS: modalias}, {})
+    assert bluez_version(found.modalias) == version

@@ -9,12 +9,15 @@ import pytest
 from fieldkit.air import Air, AirPlan, ControllerPlan
 from twochannel.radio import watch
 from twochannel.radio.backends import open_radio
-from twochannel.radio.port import Radio, RadioError
+from twochannel.radio.port import Equipment, Radio, RadioError
 from twochannel.radio.watch import RadioWatch, all_of
 
 
 class Unheard:
     """Nobody wants to know how the radio is (tests/twochannel/condition does)."""
+
+    def opened(self, equipment: Equipment) -> None:
+        pass
 
     def lost(self, reason: str, since_s: float) -> None:
         pass
