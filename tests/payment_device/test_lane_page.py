@@ -90,6 +90,36 @@ async def test_the_attendant_notes_who_is_really_there(
         assert (await counter.post("/marks", data=form | half)).status_code == 400, half
 
 
+async def test_a_field_trial_is_started_and_stopped_at_the_lane(
+    counter: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    token = token_in((await counter.get("/terminal")).text)
+
+    async def told(path: str, **form: str) -> httpx.Response:
+        return await counter.post(path, data={"token": token, **form})
+
+    refused = await told("/trial/start", name="Monday!")
+    assert (refused.status_code, "small letters, digits" in refused.text) == (400, True)
+    started = await told("/trial/start", name="monday-1")
+    assert (started.status_code, started.headers["location"]) == (303, "/terminal?noted#note")
+    assert "Stop trial monday-1" in (await counter.get("/terminal")).text
+    again = await told("/trial/start", name="tuesday")
+    assert (again.status_code, "another trial runs" in again.text) == (409, True)
+    await told("/marks", text="rain begins")
+    await told("/trial/stop")
+    assert (await told("/trial/stop")).status_code == 409
+    assert "Start a trial" in (await counter.get("/terminal")).text
+    for path in ("/trial/start", "/trial/stop"):
+        stranger = await counter.post(path, data={"token": "x", "name": "forged"})
+        assert stranger.status_code == 403
+    noted = [json.loads(line) for line in (tmp_path / NOTES).read_text().splitlines()]
+    assert [(line["event"], line["trial"]) for line in noted] == [
+        ("trial_started", "monday-1"),
+        ("trial_marked", "monday-1"),
+        ("trial_stopped", "monday-1"),
+    ]
+
+
 def verdict(page: str) -> str:
     found = re.search(r'class="outcome verdict (\w+)".*?<h1[^>]*>(.*?)</h1>', page, re.DOTALL)
     assert found
