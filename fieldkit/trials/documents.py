@@ -10,6 +10,7 @@ from typing import Any, Final
 from fieldkit.legs import NAMES
 from fieldkit.trials.alignment import Clock
 from fieldkit.trials.figures import Figures, Judged, Share
+from fieldkit.trials.floors import FLOORS
 from fieldkit.trials.timeline import Happening, Timeline
 
 FORMAT: Final = 1
@@ -29,6 +30,7 @@ def document(figures: Figures) -> dict[str, Any]:
         "success_where_wanted": _share(figures.wanted),
         "causes": dict(figures.causes.most_common()),
         "legs_ms": {leg: asdict(summary) for leg, summary in figures.legs.items()},
+        "floors_ms": {leg: floor.least_ms for leg, floor in FLOORS.items()},
         "confusion": [
             {"truth": truth.value, "decided": decided.value, "count": count}
             for (truth, decided), count in sorted(figures.matrix.items())

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cigarjack.beaconing import INTERVAL_MS
 from fieldkit.bench.quantiles import Summary, summary
-from fieldkit.bench.radio_floor import Broadcasting
 from fieldkit.legs import NAMES
 from fieldkit.shares import wilson
 from fieldkit.trials.attempts import Attempt, Outcome, attempts
@@ -21,31 +19,10 @@ from fieldkit.trials.lane_truth import AtLane, Decided, Presence, confusion, pre
 from fieldkit.trials.period import Period, period
 from fieldkit.trials.scene import Scene
 from fieldkit.trials.timeline import Timeline
-from payment_device.lane_radio import LANE_INTERVAL_MS
-from payment_device.sightings import LaneRules
 
 #: A customer begins to wonder; an automatic payment over Wi-Fi takes a fraction of it.
 USUAL_SLOW_MS: Final = 3_000.0
 
-_RULES: Final = LaneRules()
-_BEACON_MS: Final = Broadcasting(INTERVAL_MS, 1.0).spacing_ms
-_LANE_MS: Final = Broadcasting(LANE_INTERVAL_MS, 1.0).spacing_ms
-#: What no software can go below, by leg.
-FLOORS: Final = {
-    "heard": (
-        f"nothing for a car that stands; for one that has just come {_RULES.settle_s:g} s, in "
-        f"which {_RULES.settle_samples} adverts arrive, one every {_BEACON_MS:g} ms"
-    ),
-    "requested": "one way over the terminal's network",
-    "challenged": "one way over the phone's network",
-    "auth_code": (
-        f"there and back over Wi-Fi, and an advert of the lane every {_LANE_MS:g} ms that the jack "
-        "has to hear; over Bluetooth the jack's next invitation"
-    ),
-    "confirmed": "one way over the phone's network, and the owner where asked",
-    "settled": "the card processor, and one way over the terminal's network",
-    "total": "",
-}
 #: What is looked at first.
 _RANKS: Final = {Outcome.PAID: 1, Outcome.DECLINED: 2, Outcome.CANCELED: 2}
 

@@ -20,7 +20,8 @@ from fieldkit.trials import lane_plot, trial_plots
 from fieldkit.trials.alignment import Basis, Clock
 from fieldkit.trials.attempts import Outcome
 from fieldkit.trials.comparison import Comparison
-from fieldkit.trials.figures import FLOORS, Figures, Judged
+from fieldkit.trials.figures import Figures, Judged
+from fieldkit.trials.floors import FLOORS
 from fieldkit.trials.incidents import Kind
 from fieldkit.trials.lane_plot import Frame, Segment
 from fieldkit.trials.lane_truth import AtLane, Decided

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from fieldkit.drawing import WIDTH
+from fieldkit.legs import NAMES
 from fieldkit.trials.comparison import Verdict, compare
 from fieldkit.trials.figures import Figures, figures
+from fieldkit.trials.floors import FLOORS
 from fieldkit.trials.lane_plot import lane_plots
 from fieldkit.trials.trial_page import About, render
 from fieldkit.trials.trial_plots import site_map
@@ -71,6 +73,35 @@ def test_it_says_first_how_it_went(page: str) -> None:
     assert "ambiguous lane" in page
     assert "Bluetooth instead of Wi-Fi" in page
     assert "the terminal rightly did not guess: two jacks were about equally near." in page
+
+
+def test_each_leg_has_its_physical_floor_beside_its_percentiles(page: str) -> None:
+    table = page.partition('id="legs"')[2].partition("</table>")[0]
+    heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", table)
+    assert heads[-2:] == ["physical floor", "made of"]
+    cells = {
+        leg: re.findall(r"<td[^>]*>([^<]*)</td>", row)
+        for leg, row in re.findall(r'<th scope="row">([^<]*)</th>(.*)</tr>', table)
+    }
+    assert {leg: row[-2] for leg, row in cells.items()} == {
+        "heard": "0.0 ms",
+        "requested": "—",
+        "challenged": "—",
+        # 47 bytes at 1 Mbit/s, docs/measurements.md.
+        "auth code": "0.4 ms",
+        "confirmed": "—",
+        "settled": "—",
+        "total": "0.4 ms",
+    }
+    assert "0.5 s, in which 5 adverts arrive, one every 105 ms" in cells["heard"][-1]
+    assert "25 ms for each that is lost" in cells["auth code"][-1]
+    assert all(len(row) == len(heads) - 1 and row[-1] for row in cells.values())
+
+
+def test_the_floor_of_the_whole_is_the_sum_of_what_is_known() -> None:
+    assert FLOORS["auth_code"].least_ms == 0.376
+    assert FLOORS["total"].least_ms == 0.376
+    assert set(FLOORS) == set(NAMES)
 
 
 def test_it_loads_nothing_and_runs_nothing(page: str) -> None:
