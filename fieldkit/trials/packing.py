@@ -12,20 +12,33 @@ from pathlib import Path
 from typing import Any, Final
 
 from twochannel.ring import older, pieces
+from twochannel.trace import boot_id
 
 FORMAT: Final = 1
 #: What may be packed, and nothing else: no keys, no databases.
 RINGS: Final = ("trace.jsonl", "adverts.btsnoop")
+#: Of a machine in ``trial.json``: its clocks when its recordings were taken.
+COLLECTED: Final = ("collected_wall_ms", "collected_mono_ns", "collected_boot")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One agent on its machine; ``files``: its recordings by name."""
+    """One agent on its machine; ``files``: its recordings by name.
+
+    ``collected``: the clocks of that machine when they were taken, if they were taken there.
+    """
 
     machine: str
     agent: str
     party: str
     files: Mapping[str, bytes]
+    collected: Mapping[str, Any] | None = None
+
+
+def clocks() -> dict[str, Any]:
+    """This machine's clocks now, as ``trial.json`` has them of a machine that packed itself."""
+    now = (time.time_ns() // 1_000_000, time.monotonic_ns(), boot_id())
+    return dict(zip(COLLECTED, now, strict=True))
 
 
 def pack(
@@ -63,15 +76,14 @@ def pack(
 
 
 def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
-    collected_ms = time.time_ns() // 1_000_000
-    machines: dict[str, list[dict[str, str]]] = {}
+    """Fetched ones were collected by the wall clock of this machine; its others say nothing."""
+    here: Mapping[str, Any] = {"collected_wall_ms": time.time_ns() // 1_000_000}
+    machines: dict[str, dict[str, Any]] = {}
     for record in records:
-        agent = {"name": record.agent, "party": record.party}
-        machines.setdefault(record.machine, []).append(agent)
-    return [
-        {"name": name, "agents": agents, "collected_wall_ms": collected_ms}
-        for name, agents in machines.items()
-    ]
+        told = {"name": record.machine, "agents": [], **(record.collected or here)}
+        machine = machines.setdefault(record.machine, told)
+        machine["agents"].append({"name": record.agent, "party": record.party})
+    return list(machines.values())
 
 
 def recordings(state: Path) -> dict[str, bytes]:

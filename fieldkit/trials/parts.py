@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fieldkit.trials.archive import AgentRecord, Trial, TrialError
-from fieldkit.trials.packing import RINGS, Record, recordings
+from fieldkit.trials.packing import COLLECTED, RINGS, Record, clocks, recordings
 from twochannel.ring import pieces
 
 #: A part is an archive of one machine.
@@ -23,8 +23,9 @@ _UNNAMED: Final = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
 def recorded(machine: str, states: Sequence[Path]) -> list[Record]:
     """The agents that have recorded in ``states``. Raises TrialError if there is none."""
+    collected = clocks()
     found = [
-        Record(machine, _plain(state.name), party, recordings(state))
+        Record(machine, _plain(state.name), party, recordings(state), collected)
         for state in states
         if (party := _party(state))
     ]
@@ -38,9 +39,21 @@ def read(part: Path) -> list[Record]:
     trial = Trial.open(part)
     with zipfile.ZipFile(part) as opened:
         return [
-            Record(record.machine, record.agent, record.party, _files(opened, record))
+            Record(
+                record.machine,
+                record.agent,
+                record.party,
+                _files(opened, record),
+                _collected(trial, record.machine),
+            )
             for record in trial.agents
         ]
+
+
+def _collected(trial: Trial, machine: str) -> Mapping[str, Any] | None:
+    """The clocks that the machine noted when it made its part."""
+    told = next(known for known in trial.machines if known["name"] == machine)
+    return {name: told[name] for name in COLLECTED if name in told} or None
 
 
 def _files(opened: zipfile.ZipFile, record: AgentRecord) -> dict[str, bytes]:

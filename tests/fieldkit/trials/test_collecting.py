@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from fieldkit.cli import main
 from fieldkit.trials.archive import Trial
 from tests.sshd import Machine
 from twochannel.ring import Keep, pieces
-from twochannel.trace import Trace
+from twochannel.trace import Trace, boot_id
 
 PARTIES = {"server": "server", "jack": "jack", "phone": "phone", "lane-1": "terminal"}
 SECRET = "state.sqlite3"
@@ -159,6 +160,23 @@ def test_parts_are_carried_and_joined(tmp_path: Path, states: Path) -> None:
         ("car", "phone", "phone"),
     }
     assert not any(SECRET in name for name in names(archive))
+
+
+def test_the_clocks_of_a_machine_that_packed_itself_go_with_its_part(
+    tmp_path: Path, states: Path
+) -> None:
+    before = (time.time_ns() // 1_000_000, time.monotonic_ns())
+    done = run("bundle", "--state", states / "lane-1", "--machine", "pi", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    after = (time.time_ns() // 1_000_000, time.monotonic_ns())
+    archive = tmp_path / "monday.trial"
+    assert run("collect", "monday", "--from", tmp_path / "pi.part", "--out", archive).exit_code == 0
+    (machine,) = Trial.open(archive).machines
+    told = (machine["collected_wall_ms"], machine["collected_mono_ns"])
+    # When it was bundled, not when the desk joined it.
+    assert all(b <= t <= a for b, t, a in zip(before, told, after, strict=True))
+    assert machine["collected_boot"] == boot_id()
+    assert [agent["name"] for agent in machine["agents"]] == ["lane-1"]
 
 
 def test_a_part_that_was_not_copied_whole_is_refused(tmp_path: Path, states: Path) -> None:
