@@ -217,8 +217,11 @@ def test_the_cause_of_a_payment_is_the_fault_that_it_met(
             assert sentence in payment["cause_text"], payment
 
 
-def test_no_payment_is_left_unexplained(told: dict[str, Any]) -> None:
-    assert "unexplained" not in {payment["cause"] for payment in told["payments"]}
+def test_no_failure_is_left_unexplained(told: dict[str, Any]) -> None:
+    """What was a little slow may be: this machine has other things to do."""
+    failed = [payment for payment in told["payments"] if payment["outcome"] != "paid"]
+    assert len(failed) >= 3
+    assert "unexplained" not in {payment["cause"] for payment in failed}
 
 
 def test_the_truth_is_within_what_is_stated_of_every_clock(

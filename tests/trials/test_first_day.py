@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ import pytest
 
 from fieldkit.trace import TraceEvent
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
+from tests.trials import secrets_kept
 from tests.trials.virtual import PlayedTrial, played, replayed_exactly, times_outside, told_by
 
 US_PER_S = 1_000_000
@@ -23,8 +29,12 @@ TOLERANCE_S = 0.1
 
 
 @pytest.fixture(scope="module")
-def first_day(tmp_path_factory: pytest.TempPathFactory) -> PlayedTrial:
-    return played(SCENARIOS_FOLDER / "first-day.toml", tmp_path_factory.mktemp("first-day"))
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayedTrial]:
+    folder = tmp_path_factory.mktemp("first-day")
+    day = played(SCENARIOS_FOLDER / "first-day.toml", folder, kept=True)
+    yield day
+    assert day.states is not None
+    shutil.rmtree(day.states)
 
 
 def test_every_step_was_played_and_ended_as_it_must(first_day: PlayedTrial) -> None:
@@ -37,7 +47,7 @@ def test_every_step_was_played_and_ended_as_it_must(first_day: PlayedTrial) -> N
     assert outcomes == first_day.document["payments"]
 
 
-def test_only_recordings_are_in_the_archive_and_nothing_secret(first_day: PlayedTrial) -> None:
+def test_only_recordings_are_in_the_archive(first_day: PlayedTrial) -> None:
     with zipfile.ZipFile(first_day.archive) as opened:
         names = set(opened.namelist())
     assert names == {"trial.json", *first_day.manifest["files"]}
@@ -45,6 +55,73 @@ def test_only_recordings_are_in_the_archive_and_nothing_secret(first_day: Played
         *("server", "lane-1", "pump-3", "mina-jack", "mina-phone", "joon-jack", "joon-phone")
     }
     assert all(name.endswith((".jsonl", ".btsnoop", "trial.json")) for name in names)
+
+
+def test_no_byte_of_the_archive_is_a_secret(first_day: PlayedTrial) -> None:
+    assert first_day.states is not None
+    secrets = secrets_kept.of_commands(first_day.said) | secrets_kept.of_states(first_day.states)
+    # Two jacks; two phones and two terminals; an auth code for each payment that came so far.
+    assert len(secrets["claim secret"]) >= 2
+    assert len(secrets["enrolment code"]) >= 4
+    assert len(secrets["private key"]) > 50
+    assert len(secrets["auth code"]) >= 2 * 6
+    assert all(len(secret) >= 8 for kind in secrets.values() for secret in kind)
+    with zipfile.ZipFile(first_day.archive) as opened:
+        members = {name: opened.read(name) for name in opened.namelist()}
+    payment = first_day.truth["payments"][0]["payment"].encode()
+    assert sum(payment in data for data in members.values()) > 3
+    found = {
+        (kind, name)
+        for kind, those in secrets.items()
+        for secret in those
+        for name, data in members.items()
+        if secret in data
+    }
+    assert found == set()
+
+
+def told(*command: str) -> None:
+    """Run a command of the desk, which must end well."""
+    line = [sys.executable, "-m", "fieldkit", *command]
+    ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def carried(first_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``bundle`` takes from the agents' own state folders, joined by ``collect``."""
+    assert first_day.states is not None
+    stick = tmp_path_factory.mktemp("stick")
+    machines = first_day.truth["clock_offsets_us"]
+    for machine in machines:
+        state = str(first_day.states / machine)
+        told("bundle", "--state", state, "--machine", machine, "--out", str(stick))
+    parts = [word for machine in machines for word in ("--from", str(stick / f"{machine}.part"))]
+    told("collect", "first-day", *parts, "--out", str(stick / "first-day.trial"))
+    return stick / "first-day.trial"
+
+
+def test_what_is_bundled_and_collected_is_what_the_agents_recorded(
+    first_day: PlayedTrial, carried: Path
+) -> None:
+    with zipfile.ZipFile(carried) as collected, zipfile.ZipFile(first_day.archive) as packed:
+        files = {n: packed.read(n) for n in packed.namelist() if n != "trial.json"}
+        assert {n: collected.read(n) for n in collected.namelist() if n != "trial.json"} == files
+
+
+def test_the_report_of_what_was_collected_is_that_of_the_day(
+    first_day: PlayedTrial, carried: Path, report: dict[str, Any], tmp_path: Path
+) -> None:
+    """The truth is not in it, which no machine knows; all else is."""
+    collected = replace(first_day, archive=carried)
+    page = str(tmp_path / "day.html")
+    slow_s = f"{report['slow_ms'] / 1000:.2f}"
+    found = told_by("report", collected, tmp_path, "--slow", slow_s, "--out", page)
+    assert found["success"] == report["success"]
+    assert found["causes"] == report["causes"]
+    assert found["clocks"] == report["clocks"]
+    noted = [i for i in report["incidents"] if i["kind"] != "fault"]
+    assert [i for i in found["incidents"] if i["kind"] != "fault"] == found["incidents"] == noted
 
 
 def test_every_machine_has_clocks_of_its_own(first_day: PlayedTrial) -> None:
@@ -128,7 +205,7 @@ def test_the_truth_says_which_car_was_where_when_it_paid(first_day: PlayedTrial)
 
 
 @pytest.fixture(scope="module")
-def told(first_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def report(first_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The report of the first day, for programs."""
     folder = tmp_path_factory.mktemp("report")
     page = str(folder / "day.html")
@@ -143,8 +220,8 @@ def undisturbed_s(trial: PlayedTrial) -> float:
     return (max(of_lane) - min(of_lane)) / 1e9
 
 
-def cause(told: dict[str, Any], payment: str) -> str | None:
-    (found,) = (p["cause"] for p in told["payments"] if p["payment"] == payment)
+def cause(report: dict[str, Any], payment: str) -> str | None:
+    (found,) = (p["cause"] for p in report["payments"] if p["payment"] == payment)
     return None if found is None else str(found)
 
 
@@ -165,9 +242,9 @@ def step_payment(trial: PlayedTrial, begins: str) -> str:
     ],
 )
 def test_what_was_done_to_a_payment_is_its_cause(
-    first_day: PlayedTrial, told: dict[str, Any], step: str, expected: str | None
+    first_day: PlayedTrial, report: dict[str, Any], step: str, expected: str | None
 ) -> None:
-    assert cause(told, step_payment(first_day, step)) == expected
+    assert cause(report, step_payment(first_day, step)) == expected
 
 
 @pytest.mark.parametrize(
@@ -183,27 +260,29 @@ def test_what_was_done_to_a_payment_is_its_cause(
     ],
 )
 def test_what_was_done_to_a_machine_is_among_the_incidents(
-    told: dict[str, Any], agent: str, text: str
+    report: dict[str, Any], agent: str, text: str
 ) -> None:
-    played = [i for i in told["incidents"] if i["kind"] != "fault"]
+    played = [i for i in report["incidents"] if i["kind"] != "fault"]
     assert any(i["agent"] == agent and text in i["text"] for i in played), played
 
 
-def test_a_clock_that_was_put_wrong_is_among_the_incidents(told: dict[str, Any]) -> None:
-    texts = [i["text"] for i in told["incidents"] if (i["agent"], i["kind"]) == ("lane-1", "clock")]
+def test_a_clock_that_was_put_wrong_is_among_the_incidents(report: dict[str, Any]) -> None:
+    texts = [
+        i["text"] for i in report["incidents"] if (i["agent"], i["kind"]) == ("lane-1", "clock")
+    ]
     (by_s,) = re.findall(r"wall clock set back by ([0-9.]+) s", "\n".join(texts))
     assert float(by_s) == pytest.approx(75, abs=TOLERANCE_S)
 
 
 def test_every_fault_of_the_truth_is_told_as_played(
-    first_day: PlayedTrial, told: dict[str, Any]
+    first_day: PlayedTrial, report: dict[str, Any]
 ) -> None:
-    shown = Counter(i["agent"] for i in told["incidents"] if i["kind"] == "fault")
+    shown = Counter(i["agent"] for i in report["incidents"] if i["kind"] == "fault")
     assert shown == Counter(fault["machine"] for fault in first_day.truth["faults"])
 
 
-def test_lanes_chose_the_car_that_stood_there(told: dict[str, Any]) -> None:
-    assert {(row["truth"], row["decided"]) for row in told["confusion"]} == {
+def test_lanes_chose_the_car_that_stood_there(report: dict[str, Any]) -> None:
+    assert {(row["truth"], row["decided"]) for row in report["confusion"]} == {
         ("a car with its jack", "right jack")
     }
 
@@ -213,37 +292,39 @@ def test_the_true_time_of_every_event_is_within_its_uncertainty(first_day: Playe
 
 
 def test_the_truth_is_within_the_stated_bounds_of_every_clock(
-    told: dict[str, Any], first_day: PlayedTrial
+    report: dict[str, Any], first_day: PlayedTrial
 ) -> None:
-    assert told["statements"] == []
-    boots = {clock["boot"] for clock in told["clocks"]}
+    assert report["statements"] == []
+    boots = {clock["boot"] for clock in report["clocks"]}
     assert boots == {e.boot for events in first_day.events.values() for e in events}
-    assert {clock["basis"] for clock in told["clocks"]} == {"reference", "messages"}
-    assert len(told["clock_truths"]) == len(boots) - 1
-    assert all(truth["inside"] for truth in told["clock_truths"])
+    assert {clock["basis"] for clock in report["clocks"]} == {"reference", "messages"}
+    assert len(report["clock_truths"]) == len(boots) - 1
+    assert all(truth["inside"] for truth in report["clock_truths"])
     # Half of the fastest way there and back over a loopback, on a machine that is busy.
-    assert max(truth["ms"] for truth in told["clock_truths"]) < 250
+    assert max(truth["ms"] for truth in report["clock_truths"]) < 250
 
 
 def test_every_payment_is_told_with_its_outcome(
-    told: dict[str, Any], first_day: PlayedTrial
+    report: dict[str, Any], first_day: PlayedTrial
 ) -> None:
     paid = {"authorized", "captured", "voided"}
     expected = sum(n for status, n in first_day.document["payments"].items() if status in paid)
-    assert (told["success"]["count"], told["success"]["of"]) == (expected, 7)
+    assert (report["success"]["count"], report["success"]["of"]) == (expected, 7)
 
 
-def test_no_payment_is_left_unexplained(told: dict[str, Any]) -> None:
-    assert "unexplained" not in {payment["cause"] for payment in told["payments"]}
+def test_no_payment_is_left_unexplained(report: dict[str, Any]) -> None:
+    assert "unexplained" not in {payment["cause"] for payment in report["payments"]}
 
 
-def test_each_payment_is_of_the_car_that_paid(first_day: PlayedTrial, told: dict[str, Any]) -> None:
-    jacks = {payment["payment"]: payment["jack"] for payment in told["payments"]}
+def test_each_payment_is_of_the_car_that_paid(
+    first_day: PlayedTrial, report: dict[str, Any]
+) -> None:
+    jacks = {payment["payment"]: payment["jack"] for payment in report["payments"]}
     assert jacks == {paid["payment"]: f"{paid['car']}-jack" for paid in first_day.truth["payments"]}
 
 
-def test_no_leg_takes_less_than_nothing(told: dict[str, Any]) -> None:
-    legs = [ms for payment in told["payments"] for ms in payment["legs_ms"].values()]
+def test_no_leg_takes_less_than_nothing(report: dict[str, Any]) -> None:
+    legs = [ms for payment in report["payments"] for ms in payment["legs_ms"].values()]
     assert min(ms for ms in legs if ms is not None) >= 0
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,25 @@ from fieldkit.trace import TraceEvent, parse_line
 from fieldkit.trials.alignment import Alignment, align
 from fieldkit.trials.archive import Trial
 
+OVERHEARD = Path(__file__).with_name("overheard.py")
 #: For the longest day on a machine that has much else to do.
 DEADLINE_S = 900
 
 
 @dataclass(frozen=True)
 class PlayedTrial:
-    """``document``: of ``--json``; ``events``: by agent, as they are in the archive."""
+    """``document``: of ``--json``; ``events``: by agent, as they are in the archive.
+
+    ``states``: where the agents' state folders were kept, if they were; ``said``: what their
+    commands said then.
+    """
 
     archive: Path
     document: dict[str, Any]
     manifest: dict[str, Any]
     events: dict[str, list[TraceEvent]]
+    states: Path | None = None
+    said: str = ""
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -46,11 +54,12 @@ class PlayedTrial:
         raise AssertionError(f"{event.agent} was never in boot {event.boot}")
 
 
-def played(scenario: Path, folder: Path) -> PlayedTrial:
-    """Play ``scenario``; it must end well."""
-    archive, document = folder / "day.trial", folder / "day.json"
-    line = [sys.executable, "-m", "fieldkit", "trial", "play", str(scenario)]
-    line += ["--out", str(archive), "--json", str(document)]
+def played(scenario: Path, folder: Path, *, kept: bool = False) -> PlayedTrial:
+    """Play ``scenario``; it must end well. ``kept``: the caller removes ``states``."""
+    archive, document, said = folder / "day.trial", folder / "day.json", folder / "said"
+    line = [sys.executable, *((str(OVERHEARD), str(said)) if kept else ("-m", "fieldkit"))]
+    line += ["trial", "play", str(scenario), "--out", str(archive), "--json", str(document)]
+    line += ["--keep"] if kept else []
     ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     with zipfile.ZipFile(archive) as opened:
@@ -60,7 +69,11 @@ def played(scenario: Path, folder: Path) -> PlayedTrial:
             agent = name.split("/")[1]
             lines = opened.read(name).decode().splitlines()
             events.setdefault(agent, []).extend(parse_line(agent, line) for line in lines)
-    return PlayedTrial(archive, json.loads(document.read_text()), manifest, events)
+    day = PlayedTrial(archive, json.loads(document.read_text()), manifest, events)
+    if not kept:
+        return day
+    (states,) = re.findall(r"^States and logs are in (.+)$", ended.stderr, re.MULTILINE)
+    return replace(day, states=Path(states), said=said.read_text())
 
 
 def times_outside(played: PlayedTrial) -> list[tuple[str, str, int, float]]:
