@@ -16,11 +16,12 @@ from phone_agent.wallet import KeptInstruction, KeptMethod, Wallet
 from server.client import ServerUnreachableError
 from twochannel.pages.door import Doorway, Form, form_route
 from twochannel.pages.rendering import Pages
-from twochannel.protocol.errors import CodedError, ErrorCode
+from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
 
 #: Cards of the simulated processor, as `phone-agent methods add` takes them.
 TEST_CARDS: Final = ("tok_success", "tok_decline")
 NOT_TAKEN: Final = "The server did not take this card."
+NOT_A_LABEL: Final = "A card cannot be called that. Never write a card number here."
 SENT_LATER: Final = "The server cannot be reached. The card is kept, and sent as soon as it can be."
 NOT_COUPLED: Final = "The server did not couple this card to the jack. Try again."
 #: What the owner may do about a coupling that did not come about.
@@ -88,6 +89,8 @@ class CardsPage:
             return await self._methods(request, NOT_TAKEN)
         try:
             await registration.register_method(registration.keep_method(token, label or token))
+        except StatementError:
+            return await self._methods(request, NOT_A_LABEL)
         except CodedError:
             return await self._methods(request, NOT_TAKEN)
         except ServerUnreachableError:

@@ -135,13 +135,23 @@ async def test_a_method_that_cannot_be_told_now_is_kept(desk: Desk, server: Scri
         assert kept in desk.wallet.methods()
 
 
-@pytest.mark.parametrize(("token", "label"), [("", "Card"), ("tok x", "Card"), ("tok", "a\x00b")])
+@pytest.mark.parametrize(
+    ("token", "label"),
+    [
+        ("", "Card"),
+        ("tok x", "Card"),
+        ("tok", "a\x00b"),
+        ("4242424242424242", "Card"),
+        ("pm_4242-4242-4242-4242", "Card"),
+        ("tok_success", "Visa 4242 4242 4242 4242"),
+    ],
+)
 async def test_a_method_that_makes_no_sense_is_refused_here(
-    desk: Desk, token: str, label: str
+    desk: Desk, server: ScriptedServer, token: str, label: str
 ) -> None:
     with pytest.raises(StatementError):
         desk.registration.keep_method(token, label)
-    assert desk.wallet.methods() == []
+    assert (desk.wallet.methods(), server.registered) == ([], [])
 
 
 async def test_the_sweep_sends_what_has_no_answer_and_goes_on_after_a_refusal(

@@ -9,7 +9,7 @@ import pytest
 from server.registry import revoke
 from server.state import StateFolder
 from tests.server.bench import Bench, check_problem, copied, running
-from tests.server.devices import Devices, new_id, now_s
+from tests.server.devices import Devices, new_id, now_s, seal
 from tests.server.stripe_peer import KEY, Wire, lost
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.statements import Role
@@ -47,6 +47,27 @@ async def test_the_first_is_the_default_until_another_is_chosen(bench: Bench) ->
     ]
     await removed(bench, second)
     assert await listed(bench) == [(first, True)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token": "4242424242424242"},
+        {"token": "tok_success_3782-822463-10005"},
+        {"label": "5555555555554444"},
+        {"label": "Visa 4242 4242 4242 4242"},
+    ],
+)
+async def test_what_looks_like_a_card_number_is_not_stored(
+    bench: Bench, changes: dict[str, str]
+) -> None:
+    compact = seal(
+        bench.devices.method_claims(**changes), bench.devices.phone, "payment-method+jwt"
+    )
+    await bench.refused("/v1/payment-methods", compact, ErrorCode.CLAIM_INVALID)
+    (name,) = changes
+    answer = await bench.post("/v1/payment-methods", compact)
+    assert answer.json()["detail"] == f"claim {name}: card_number"
 
 
 async def test_nothing_is_paid_with_a_method_that_was_removed(bench: Bench) -> None:

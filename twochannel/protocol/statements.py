@@ -23,7 +23,9 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from twochannel.protocol.card_numbers import holds_card_number
 from twochannel.protocol.envelope import Statement
 from twochannel.protocol.keys import Jwk, Thumbprint
 from twochannel.protocol.money import Amount, MinorUnits, check_currency
@@ -37,6 +39,12 @@ def _plain_text(text: str) -> str:
     """Refuse control, format and exotic space characters: text cannot pretend to be other text."""
     if not text.isprintable() or not _BLANK_LETTERS.isdisjoint(text):
         raise ValueError("control or invisible characters")
+    return text
+
+
+def _no_card_number(text: str) -> str:
+    if holds_card_number(text):
+        raise PydanticCustomError("card_number", "looks like a card number")
     return text
 
 
@@ -367,12 +375,15 @@ class Time(Addressed):
 
 
 class Method(Timed):
-    """Phone to server: register a payment method that the processor has tokenised."""
+    """Phone to server: register a payment method that the processor has tokenised.
+
+    Neither ``token`` nor ``label`` may hold what looks like a card number.
+    """
 
     TYP: ClassVar[str] = "payment-method+jwt"
 
-    token: Name
-    label: Label
+    token: Annotated[Name, AfterValidator(_no_card_number)]
+    label: Annotated[Label, AfterValidator(_no_card_number)]
 
 
 class Proof(Timed):
