@@ -249,4 +249,6 @@ def _problem(status: int, codes: set[str]) -> dict[str, Any]:
         "description": ", ".join(f"`{code}`" for code in sorted(codes)),
         "content": {"application/problem+json": {"schema": schema}},
     }
-    return described | ({"headers": {"Retry-After": _RETRY_AFTER}} if status == _LIMITED else {})
+    if status == _LIMITED or ErrorCode.JACK_BUSY in codes:
+        described["headers"] = {"Retry-After": _RETRY_AFTER}
+    return described

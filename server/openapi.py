@@ -43,6 +43,8 @@ _RETRY_AFTER: Final = {
     "required": True,
     "schema": {"type": "integer", "minimum": 1},
 }
+#: Refusals of another status that say when it may be tried again, at the latest.
+_BUSY: Final = frozenset({ErrorCode.JACK_BUSY, ErrorCode.TERMINAL_BUSY})
 _UUID: Final = {"type": "string", "format": "uuid"}
 
 #: What any body can be refused for.
@@ -199,9 +201,8 @@ def _problems(codes: Iterable[ErrorCode]) -> dict[int | str, dict[str, Any]]:
 
 
 def _problem(codes: list[str]) -> dict[str, Any]:
-    limited = PROBLEMS[ErrorCode(codes[0])].status == _LIMITED
     return {
-        **({"headers": {"Retry-After": _RETRY_AFTER}} if limited else {}),
+        **_headers(codes),
         "description": ", ".join(f"`{code}`" for code in codes),
         "content": {
             "application/problem+json": {
@@ -214,6 +215,13 @@ def _problem(codes: list[str]) -> dict[str, Any]:
             }
         },
     }
+
+
+def _headers(codes: list[str]) -> dict[str, Any]:
+    limited = PROBLEMS[ErrorCode(codes[0])].status == _LIMITED
+    if not limited and _BUSY.isdisjoint(codes):
+        return {}
+    return {"headers": {"Retry-After": _RETRY_AFTER | {"required": limited}}}
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:

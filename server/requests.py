@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, insert, literal_column, select
@@ -28,7 +29,7 @@ from server.prepared import AnyRow, Prepared
 from server.schema.parties import jacks, merchants, phones, terminals
 from server.schema.payments import payments
 from twochannel.protocol.envelope import check_time, digest, sign
-from twochannel.protocol.errors import ErrorCode, PaymentError, StatementError
+from twochannel.protocol.errors import ErrorCode, LimitError, PaymentError, StatementError
 from twochannel.protocol.limits import CHALLENGE_LIFETIME_S
 from twochannel.protocol.payment import INITIAL
 from twochannel.protocol.statements import Challenge, Merchant, PaymentRequest, Presence
@@ -155,13 +156,18 @@ def _chargeable(connection: Connection, jack_id: str | None) -> AnyRow:
 def _check_free(
     connection: Connection, terminal_id: str, jack_id: str, fresh: Fresh, issuer: Issuer
 ) -> list[Change]:
-    """One open payment per terminal and jack. One that is past its time is ended here."""
+    """One open payment per terminal and jack. One that is past its time is ended here.
+
+    Raises LimitError with the time at which the others have ended, if not before.
+    """
     parties = {"terminal": terminal_id, "jack": jack_id}
     open_rows = _OPEN.all(connection, parties)
-    busy = {row.terminal_id for row in open_rows if not expired(row, fresh.now_ms)}
+    busy = [row for row in open_rows if not expired(row, fresh.now_ms)]
     if busy:
-        own = terminal_id in busy
-        raise PaymentError(ErrorCode.TERMINAL_BUSY if own else ErrorCode.JACK_BUSY)
+        own = any(row.terminal_id == terminal_id for row in busy)
+        ends_ms = 1000 * max(int(row.expires_s) for row in busy)
+        code = ErrorCode.TERMINAL_BUSY if own else ErrorCode.JACK_BUSY
+        raise LimitError(code, math.ceil((ends_ms - fresh.now_ms) / 1000))
     return [expire(connection, row, fresh.now_ms, issuer) for row in open_rows]
 
 

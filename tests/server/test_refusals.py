@@ -86,11 +86,29 @@ async def test_a_known_request_is_answered_even_when_its_time_is_over(shared: Be
 async def test_an_open_payment_blocks_its_terminal_and_its_jack(shared: Bench) -> None:
     car = await shared.other_car()
     await shared.pending()
-    await shared.refused("/v1/payments", car.request(), ErrorCode.TERMINAL_BUSY)
+    await busy_for(shared, car.request(), ErrorCode.TERMINAL_BUSY)
     car.terminal = await shared.enrolled(Role.TERMINAL)
     other = Devices(shared.devices.identity, terminal=car.terminal)
     request = other.request(code=shared.devices.code())
-    await shared.refused("/v1/payments", request, ErrorCode.JACK_BUSY)
+    await busy_for(shared, request, ErrorCode.JACK_BUSY)
+
+
+async def busy_for(shared: Bench, request: str, code: ErrorCode) -> None:
+    """The refusal says when the open payment will have ended."""
+    await shared.refused("/v1/payments", request, code)
+    answer = await shared.post("/v1/payments", request)
+    check_problem(answer, code)
+    ((ends_s,),) = shared.rows("SELECT expires_s FROM payments WHERE status = 'pending'")
+    told_ms = answer.json()["server_time_ms"] + 1000 * int(answer.headers["retry-after"])
+    assert 0 <= told_ms - 1000 * ends_s < 2000
+
+
+async def test_who_comes_back_when_told_finds_jack_and_terminal_free(shared: Bench) -> None:
+    await shared.post("/v1/payments", shared.devices.request(exp=now_s() + 3))
+    answer = await shared.post("/v1/payments", shared.devices.request())
+    check_problem(answer, ErrorCode.TERMINAL_BUSY)
+    await asyncio.sleep(int(answer.headers["retry-after"]))
+    assert (await shared.post("/v1/payments", shared.devices.request())).status_code == 201
 
 
 async def test_an_open_payment_past_its_time_blocks_nobody(shared: Bench) -> None:

@@ -7,7 +7,7 @@
     +-- SessionError      what came over GATT is not of this session: end the connection
     +-- StatementError    a statement or message is refused: answer its ``code``
     +-- PaymentError      the payment cannot do that now: answer its ``code``
-    +-- LimitError        too often: answer its ``code``, and when to come back
+    +-- LimitError        not now: answer its ``code``, and when to come back
 
 The value of an ``ErrorCode`` is the stable ``code`` of an RFC 9457 problem document. Codes are
 never renamed; ``docs/protocol.md`` lists them from ``PROBLEMS``.
@@ -309,7 +309,7 @@ class PaymentError(CodedError):
 
 
 class LimitError(CodedError):
-    """It was done too often. ``retry_after_s``: after so many seconds it may be tried again."""
+    """Too often, or too early. ``retry_after_s``: after so many seconds it may be tried again."""
 
     def __init__(self, code: ErrorCode, retry_after_s: int, detail: str = "") -> None:
         self.retry_after_s = max(1, retry_after_s)
