@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import Browser, Page, async_playwright, expect
@@ -21,6 +22,7 @@ SIZES: Final = {
 }
 #: A machine that is busy with seven agents and a browser.
 PATIENCE_MS: Final = 20_000
+_NETWORK: Final = frozenset({"http", "https", "ws", "wss"})
 #: A folder for pictures of every page that is judged, where somebody wants to look at them.
 PICTURES: Final = os.environ.get("CIGARJACK_PICTURES", "")
 expect.set_options(timeout=PATIENCE_MS)
@@ -43,19 +45,73 @@ async def chromium(*flags: str) -> AsyncIterator[Browser]:
 async def opened(
     browser: Browser, url: str, size: str = "phone", **options: Any
 ) -> AsyncIterator[Page]:
-    """A window of its own at ``url``. What its script throws or its console complains of fails."""
+    """A window of its own at ``url``. What its script throws fails, and so does whatever is asked
+    of another host, even if it is then blocked.
+    """
     width, height = SIZES[size]
     context = await browser.new_context(viewport={"width": width, "height": height}, **options)
     context.set_default_timeout(PATIENCE_MS)
     page = await context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    host = urlsplit(url).netloc
+    context.on("request", lambda asked: complaints.extend(_elsewhere(asked.url, host)))
     try:
         await page.goto(url)
         yield page
     finally:
         await context.close()
-    assert complaints == []
+    assert complaints == [], complaints
+
+
+def _elsewhere(url: str, host: str) -> list[str]:
+    """The address, if it is of another host than ``host``; ``data:`` and the like are of none."""
+    parts = urlsplit(url)
+    return [url] if parts.scheme in _NETWORK and parts.netloc != host else []
+
+
+#: All that can be reached with the Tab key, in its order. Of radio buttons that are one question
+#: the first, for arrow keys lead to the others.
+_REACHABLE: Final = """() => {
+  const asked = new Set();
+  return [...document.querySelectorAll("a[href], button, input, select, textarea, summary")]
+    .filter((each) => each.type !== "hidden" && !each.disabled && each.checkVisibility())
+    .filter((each) => each.type !== "radio" || !asked.has(each.name) && asked.add(each.name));
+}"""
+_FOCUSED: Final = """async (reachable) => {
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  const focused = document.activeElement, style = getComputedStyle(focused);
+  const box = focused.getBoundingClientRect();
+  const round = parseFloat(style.outlineWidth) + parseFloat(style.outlineOffset);
+  return {
+    place: reachable.indexOf(focused),
+    outline: style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth),
+    color: style.outlineColor,
+    inside: box.width > 0 && box.height > 0 && box.left >= round && box.top >= round
+      && box.right <= innerWidth - round && box.bottom <= innerHeight - round,
+    box: box.toJSON(),
+    what: focused.outerHTML.slice(0, 120),
+  };
+}"""
+_MIN_OUTLINE_PX: Final = 2
+
+
+async def tabbed_through(page: Page) -> int:
+    """Every link, field and button is reached from the top with the Tab key alone, in the order
+    of the page, in view with an outline all round. How many they are.
+    """
+    await page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    reachable = await page.evaluate_handle(_REACHABLE)
+    count = int(await reachable.evaluate("all => all.length"))
+    for place in range(count):
+        await page.keyboard.press("Tab")
+        found = await page.evaluate(_FOCUSED, reachable)
+        where = (page.url, place, found)
+        assert found["place"] == place, where
+        assert found["outline"] >= _MIN_OUTLINE_PX, where
+        assert found["color"] not in ("transparent", "rgba(0, 0, 0, 0)"), where
+        assert found["inside"], where
+    return count
 
 
 async def judged(page: Page, where: str) -> None:

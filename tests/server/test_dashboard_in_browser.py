@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from server.state import StateFolder
-from tests.browser import chromium, judged, opened
+from tests.browser import SIZES, chromium, judged, opened, tabbed_through
 from tests.server.admin_desk import NAME, PASSWORD, AdminDesk, dashboard
 from tests.server.bench import copied
 from tests.server.devices import Devices
@@ -122,6 +123,42 @@ async def test_every_other_page(browser: Browser, desk: AdminDesk) -> None:
         await expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()
         await judged(page, "the login")
         await pictured(page, "login")
+
+
+async def test_every_link_field_and_button_is_reached_with_the_tab_key(
+    browser: Browser, desk: AdminDesk
+) -> None:
+    await open_a_review(desk)
+    payment = await paid(desk)
+    pages = (
+        "/",
+        f"/payments/{payment}",
+        "/devices",
+        "/timing",
+        "/reviews",
+        "/record",
+        "/?q=nobody",
+    )
+    async with logged_in(browser, desk) as page:
+        for path, size in product(pages, ("desk", "phone")):
+            width, height = SIZES[size]
+            await page.set_viewport_size({"width": width, "height": height})
+            await page.goto(f"{desk.url}{path}")
+            # The link to the content, the five pages and their name, the log-out.
+            assert await tabbed_through(page) >= 8
+        await page.goto(f"{desk.url}/")
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+async def test_a_page_that_asks_another_host_is_caught(browser: Browser) -> None:
+    """By ``opened``, which judges all pages in these tests."""
+    with pytest.raises(AssertionError, match=r"https://elsewhere\.invalid/pixel"):
+        async with opened(browser, "about:blank") as page:
+            await page.set_content('<img alt="" src="https://elsewhere.invalid/pixel">')
 
 
 async def test_a_session_that_was_ended_leads_to_the_login(
