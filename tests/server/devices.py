@@ -20,6 +20,7 @@ from twochannel.protocol.envelope import digest, sign, unverified_claims
 from twochannel.protocol.instructions import (
     Coupling,
     CouplingAnswer,
+    MemberRemoval,
     MethodDefault,
     MethodRemoval,
     Release,
@@ -166,6 +167,17 @@ class Devices:
     def release(self, **changes: Any) -> str:
         claims = self._claims(self.phone, sub=self.jack.key.kid, epoch=self.epoch) | changes
         return seal(claims, self.phone, Release.TYP)
+
+    def member_removal(self, member: str, **changes: Any) -> str:
+        """The owner removes ``member``, a phone of the jack."""
+        claims = self._claims(
+            self.phone,
+            sub=self.jack.key.kid,
+            key=self.phone.key.jwk.model_dump(),
+            phone=member,
+            epoch=self.epoch,
+        )
+        return seal(claims | changes, self.phone, MemberRemoval.TYP)
 
     def request_claims(self, **changes: Any) -> Claims:
         payment = new_id()

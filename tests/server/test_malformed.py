@@ -6,112 +6,21 @@ Whatever is refused leaves every table as it was, and in the end the audit is cl
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 
 from tests.adversaries.scene import findings
-from tests.server.bench import Bench, check_problem, make_folder, running
-from tests.server.devices import Claims, Devices, new_id, new_signer, now_s, seal
-from twochannel.keystore.file import FileSigner
+from tests.server.bench import check_problem, make_folder, running
+from tests.server.devices import new_id, now_s, seal
+from tests.server.doors import DOORS, Door, Scene
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.statements import Role
 from twochannel.protocol.wire import base64url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@dataclass(frozen=True)
-class Door:
-    """One place that takes a statement, and a good one for it."""
-
-    path: str
-    typ: str
-    claims: Claims
-    signer: FileSigner
-
-    def sealed(self, changes: Claims | None = None, **header: str) -> str:
-        typ = header.pop("typ", self.typ)
-        return seal(self.claims | (changes or {}), self.signer, typ, **header)
-
-    def with_text(self, old: str, new: str) -> str:
-        """The statement with ``old`` replaced in its JSON: for JSON that no dictionary gives."""
-        text = json.dumps(self.claims, separators=(",", ":"))
-        assert old in text
-        return seal(text.replace(old, new, 1).encode(), self.signer, self.typ)
-
-
-DOORS = (
-    "enrolments",
-    "pairings",
-    "payment-methods",
-    "payments",
-    "confirmation",
-    "captures",
-    "cancellation",
-)
-
-
-@dataclass
-class Scene:
-    """A server with a pending and a held payment."""
-
-    bench: Bench
-    held: str = ""
-    held_request: str = ""
-
-    async def prepare(self) -> None:
-        await self.bench.enrol()
-        self.held, self.held_request = await self.bench.held()
-
-    async def door(self, name: str) -> Door:
-        devices = self.bench.devices
-        if name == "enrolments":
-            return self._enrolment(devices)
-        if name == "pairings":
-            epoch = {"epoch": devices.epoch + 1}
-            claims = devices.acceptance_claims(pairing=epoch)
-            return Door("/v1/pairings", "pairing-acceptance+jwt", claims, devices.phone)
-        if name == "payment-methods":
-            claims = devices.method_claims()
-            return Door("/v1/payment-methods", "payment-method+jwt", claims, devices.phone)
-        if name == "payments":
-            claims = devices.request_claims()
-            return Door("/v1/payments", "payment-request+jwt", claims, devices.terminal)
-        if name == "confirmation":
-            return await self._confirmation(devices)
-        return self._order(devices, name)
-
-    def _enrolment(self, devices: Devices) -> Door:
-        signer = new_signer()
-        claims: Claims = {
-            "iss": signer.key.kid,
-            "aud": devices.server_id,
-            "jti": new_id(),
-            "iat": now_s(),
-            "exp": now_s() + 60,
-            "role": "phone",
-            "key": signer.key.jwk.model_dump(),
-            "code": "A" * 22,
-        }
-        return Door("/v1/enrolments", "enrolment+jwt", claims, signer)
-
-    async def _confirmation(self, devices: Devices) -> Door:
-        await self.bench.clear()
-        payment, _, challenge = await self.bench.pending()
-        claims = devices.confirmation_claims(payment, challenge)
-        path = f"/v1/payments/{payment}/confirmation"
-        return Door(path, "confirmation+jwt", claims, devices.phone)
-
-    def _order(self, devices: Devices, name: str) -> Door:
-        claims = devices.capture_claims(self.held_request, 1)
-        typ = "capture+jwt"
-        if name == "cancellation":
-            claims = {name: value for name, value in claims.items() if name != "amount"}
-            typ = "cancel+jwt"
-        return Door(f"/v1/payments/{self.held}/{name}", typ, claims, devices.terminal)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -272,7 +181,18 @@ async def test_the_good_statement_is_accepted(scene: Scene, name: str) -> None:
     answer = await scene.bench.post(door.path, door.sealed(), prefer="wait=1")
     assert answer.status_code in (200, 201), answer.text
     await scene.bench.clear()
-    if name == "pairings":
-        scene.bench.devices.epoch += 1
-    if name in ("captures", "cancellation"):
-        scene.held, scene.held_request = await scene.bench.held()
+    await scene.mend(name)
+
+
+async def test_no_door_that_takes_statements_is_left_out(scene: Scene) -> None:
+    document = (await scene.bench.http.get("/openapi.json")).json()
+    takers = {
+        path
+        for path, operations in document["paths"].items()
+        if "application/jwt" in operations.get("post", {}).get("requestBody", {}).get("content", {})
+    }
+    tried = [(await scene.door(name)).path for name in DOORS]
+    assert takers
+    for path in takers:
+        pattern = re.sub(r"\{\w+\}", "[^/]+", path)
+        assert any(re.fullmatch(pattern, door) for door in tried), path

@@ -17,9 +17,8 @@ from server.auditor import audit
 from server.dashboard.figures import list_jacks
 from server.evidence import gather
 from tests.server.bench import Bench, check_problem, make_folder, running
-from tests.server.devices import Devices, new_id, seal
+from tests.server.devices import Devices, new_id
 from twochannel.protocol.errors import ErrorCode
-from twochannel.protocol.instructions import MemberRemoval
 from twochannel.protocol.statements import Role
 from twochannel.trace import wall_ms
 
@@ -56,14 +55,7 @@ def joining(bench: Bench, phone: Devices, **changes: Any) -> str:
 
 
 def removal(by: Devices, member: Devices, **changes: Any) -> str:
-    claims = by._claims(
-        by.phone,
-        sub=by.jack.key.kid,
-        key=by.phone.key.jwk.model_dump(),
-        phone=member.phone.key.kid,
-        epoch=by.epoch,
-    )
-    return seal(claims | changes, by.phone, MemberRemoval.TYP)
+    return by.member_removal(member.phone.key.kid, **changes)
 
 
 def findings(bench: Bench, database: str) -> list[str]:
