@@ -21,6 +21,7 @@ from server.config import ServerSettings
 from server.keeping import keeping, observers_of
 from server.keyring import KeyRing
 from server.kinds import FailureKind
+from server.last_heard import LastHeard
 from server.notifications import Notifications
 from server.outbox import Clearing, run_worker
 from server.processors.choice import chosen_processor, stripe_events
@@ -144,6 +145,7 @@ async def _services(
         trace.listen(metrics.condition.take)
     notifications = Notifications()
     relay = _relay(settings, store, notifications)
+    last_heard = LastHeard(wall_ms)
     resolver = Resolver(store, folder.beacon_key(), rotation_exponent, lambda: wall_ms() // 1000)
     books = folder.path / "processor.sqlite3"
     make_private(books)
@@ -154,7 +156,8 @@ async def _services(
                 issuer=issuer,
                 reign=reign,
                 rotation_exponent=rotation_exponent,
-                keyring=KeyRing(store, issuer.server_id),
+                keyring=KeyRing(store, issuer.server_id, last_heard.note),
+                last_heard=last_heard,
                 resolver=resolver,
                 proofs=ProofMemory(),
                 notifications=notifications,

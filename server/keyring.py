@@ -6,6 +6,7 @@ transaction that a statement leads to, not here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from server.registry import device_key
@@ -22,11 +23,12 @@ _MAX_KEYS: Final = 20_000
 
 
 class KeyRing:
-    """The verifying keys of registered devices."""
+    """The verifying keys of registered devices. ``heard``: told who has made what is read."""
 
-    def __init__(self, store: Store, server_id: str) -> None:
+    def __init__(self, store: Store, server_id: str, heard: Callable[[str], None]) -> None:
         self._store = store
         self._server_id = server_id
+        self._heard = heard
         self._keys: dict[tuple[Role, str], VerifyingKey] = {}
 
     async def key(self, role: Role, kid: str) -> VerifyingKey:
@@ -54,4 +56,5 @@ class KeyRing:
         statement = verify(compact, model, key, audience=self._server_id)
         if getattr(statement, "iss", None) != key.kid:
             raise StatementError(ErrorCode.ISSUER_WRONG, "iss must be the signer's own id")
+        self._heard(key.kid)
         return statement, key

@@ -16,6 +16,7 @@ from server.announcement import Announcer
 from server.issuer import Issuer
 from server.keyring import KeyRing
 from server.kinds import FailureKind
+from server.last_heard import LastHeard
 from server.notifications import Notifications, payment_topic
 from server.payments import PaymentRow, get_payment
 from server.processors.port import Processor
@@ -69,6 +70,7 @@ class Services:
     reign: Reign
     rotation_exponent: int
     keyring: KeyRing
+    last_heard: LastHeard
     resolver: Resolver
     proofs: ProofMemory
     notifications: Notifications

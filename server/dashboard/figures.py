@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, func, select, union
 
+from server.allowances import list_failures
+from server.kinds import FailureKind
 from server.schema.parties import jacks, memberships, merchants, phones, terminals
 from server.schema.payments import payment_events, payments, statements
 from twochannel.protocol.payment import Status
@@ -66,6 +68,13 @@ def list_jacks(connection: Connection) -> Devices:
         .label("members")
     )
     return _devices(connection, select(jacks, heard, members), jacks, jacks.c.paired_ms)
+
+
+def count_failed(connection: Connection, now_ms: int) -> dict[str, int]:
+    """How often a device was refused for what its limits count; not those who were never."""
+    of_devices = (FailureKind.CODE.value, FailureKind.CONFIRMATION.value)
+    counted = list_failures(connection, now_ms)
+    return {str(f["subject"]): int(str(f["count"])) for f in counted if f["kind"] in of_devices}
 
 
 def _last(column: Any, table: Table) -> Any:

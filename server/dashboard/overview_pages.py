@@ -14,14 +14,17 @@ from server.dashboard.admins import recent_actions
 from server.dashboard.figures import (
     DEVICES,
     MEASURED,
+    count_failed,
     list_jacks,
     list_phones,
     list_terminals,
     measure,
 )
 from server.dashboard.reading import Reader, Templates
+from server.kinds import FailureKind
 from server.notifications import phone_topic
 from server.services import Services
+from twochannel.protocol.limits import FAILURE_WINDOW_S
 
 _ACTIONS: Final = 100
 
@@ -40,8 +43,9 @@ class OverviewPages:
         ]
 
     async def _devices(self, request: Request) -> Response:
-        terminals, phones, jacks = await self.reader.read(
-            lambda c: (list_terminals(c), list_phones(c), list_jacks(c))
+        now_ms, failures = self.services.now_ms(), self.services.allowances.failures
+        terminals, phones, jacks, failed = await self.reader.read(
+            lambda c: (list_terminals(c), list_phones(c), list_jacks(c), count_failed(c, now_ms))
         )
         listened = self.services.notifications.listened
         connected = {row.id for row in phones.newest if listened(phone_topic(row.id))}
@@ -52,6 +56,14 @@ class OverviewPages:
             phones=phones,
             jacks=jacks,
             connected=connected,
+            now_ms=now_ms,
+            words=self.services.last_heard.of,
+            failed=failed,
+            permitted={
+                "terminal": failures[FailureKind.CODE],
+                "phone": failures[FailureKind.CONFIRMATION],
+            },
+            window=FAILURE_WINDOW_S // 60,
             most=DEVICES,
             shared=self.services.store.shared,
         )

@@ -23,7 +23,8 @@ from server.succession import rotate
 from tests.postgresql import Postgresql
 from tests.server.admin_desk import NAME, AdminDesk, dashboard
 from tests.server.bench import MERCHANT, copied, make_folder
-from tests.server.devices import Devices, new_id
+from tests.server.devices import Devices, new_id, new_signer, seal
+from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.payment import Status
 from twochannel.trace import wall_ms
 
@@ -224,6 +225,34 @@ async def test_devices_and_how_they_are(desk: AdminDesk) -> None:
     page = seen((await desk.page("/devices")).text)
     assert "Revoked 20" in page
     assert "1 known, 1 revoked" in page
+
+
+def cells(page: str, device: str) -> dict[str, str]:
+    """Of the row of a device, by the names of its columns."""
+    row = next(row for row in page.split("<tr>") if f'/?q={device}"' in row)
+    found = re.findall(r'<td data-label="([^"]+)">(.*?)</td>', row, re.DOTALL)
+    return {name: seen(told).strip() for name, told in found}
+
+
+async def test_what_was_heard_of_devices_and_what_they_were_refused_for(desk: AdminDesk) -> None:
+    bench, devices = desk.bench, desk.bench.devices
+    ids = [device.key.kid for device in (devices.terminal, devices.phone, devices.jack)]
+    silent = (await desk.page("/devices")).text
+    forged = seal(devices.request_claims(), new_signer(), "payment-request+jwt", kid=ids[0])
+    await bench.refused("/v1/payments", forged, ErrorCode.SIGNATURE_INVALID)
+    for page in (silent, (await desk.page("/devices")).text):
+        assert [cells(page, device)["Heard here"] for device in ids] == ["not yet"] * 3
+    await bench.refused("/v1/payments", devices.request(code="0" * 16), ErrorCode.CODE_UNKNOWN)
+    page = (await desk.page("/devices")).text
+    assert cells(page, ids[0])["Refused"] == "1 of 10000"
+    assert cells(page, ids[0])["Heard here"].endswith("s ago")
+    assert cells(page, ids[1])["Heard here"] == "not yet"
+    payment, _, challenge = await bench.pending()
+    wrong = devices.confirmation(payment, challenge, auth={"epoch": 9})
+    await bench.refused(f"/v1/payments/{payment}/confirmation", wrong, ErrorCode.EPOCH_OUTDATED)
+    page = (await desk.page("/devices")).text
+    assert cells(page, ids[1])["Refused"] == "1 of 10000"
+    assert all(cells(page, device)["Heard here"].endswith("s ago") for device in ids)
 
 
 async def test_how_long_the_legs_take(desk: AdminDesk) -> None:

@@ -52,7 +52,7 @@ async def test_a_jack_with_a_new_beacon_key_is_known_by_that_alone(bench: Bench)
 
 async def test_keys_are_kept_up_to_a_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyring, "_MAX_KEYS", 1)
-    ring = KeyRing(bench.store, bench.devices.server_id)
+    ring = KeyRing(bench.store, bench.devices.server_id, lambda _: None)
     for _ in range(2):
         for role, signer in (
             (Role.PHONE, bench.devices.phone),
