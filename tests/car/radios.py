@@ -8,13 +8,14 @@ import itertools
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from tests.car.bluetooth import DEADLINE_S, CarBluetooth, until
 from twochannel.radio.backends import open_radio
 from twochannel.radio.bluez import BluezRadio
 from twochannel.radio.port import Broadcast, Radio, Sighting
+from twochannel.radio.watch import RadioWatch
 
 EDDYSTONE: Final = 0xFEAA
 LANE: Final = 0xDA31A627_C287_4819_B4B1_4630E007D224
@@ -26,10 +27,17 @@ def beacon(number: int, interval_ms: int = 100) -> Broadcast:
 
 
 @contextlib.asynccontextmanager
-async def opened(car: CarBluetooth, controller: str) -> AsyncIterator[BluezRadio]:
-    radio = open_radio(car.radio(controller))
+async def opened_as(name: str) -> AsyncIterator[BluezRadio]:
+    """The radio of that setting, like ``bluez:hci0``."""
+    radio = open_radio(name)
     assert isinstance(radio, BluezRadio)
     async with radio:
+        yield radio
+
+
+@contextlib.asynccontextmanager
+async def opened(car: CarBluetooth, controller: str) -> AsyncIterator[BluezRadio]:
+    async with opened_as(car.radio(controller)) as radio:
         yield radio
 
 
@@ -52,6 +60,12 @@ async def collected(radio: Radio, broadcast: Broadcast, seconds: float) -> list[
                 if sighting.service_data == broadcast.service_data:
                     found.append(sighting)
     return found
+
+
+async def advertising(car: CarBluetooth) -> set[str]:
+    """The controllers that bluetoothd advertises on, for whomever."""
+    adapters = {name: await car.present(name) for name in ("jack", "terminal")}
+    return {name for name, adapter in adapters.items() if adapter.active_adverts}
 
 
 def gaps_ms(sightings: list[Sighting]) -> list[float]:
@@ -77,6 +91,49 @@ async def recovered(
 
     await until(well)
     return took_s
+
+
+class Unheard:
+    """Nobody wants to know how the radio is."""
+
+    def lost(self, reason: str, since_s: float) -> None:
+        pass
+
+    def well(self, rung: str) -> None:
+        pass
+
+
+@contextlib.asynccontextmanager
+async def kept(
+    car: CarBluetooth, controller: str, duty: Callable[[Radio], Awaitable[None]]
+) -> AsyncIterator[RadioWatch]:
+    """A radio as jack and phone keep it: whatever is refused to its duty, it is opened again."""
+    watch = RadioWatch(lambda: open_radio(car.radio(controller)), duty, Unheard())
+    running = asyncio.create_task(watch.run())
+    try:
+        yield watch
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def broadcasting(broadcast: Broadcast) -> Callable[[Radio], Awaitable[None]]:
+    """The duty of a jack: it puts its beacon on the air once, and leaves it there."""
+
+    async def duty(radio: Radio) -> None:
+        await radio.advertiser.broadcast(broadcast)
+        await asyncio.Event().wait()
+
+    return duty
+
+
+async def complains(watch: RadioWatch, text: str) -> None:
+    """Wait until what is told of a kept radio is this."""
+
+    async def so() -> bool:
+        return text in (watch.problem or "")
+
+    await until(so)
 
 
 @contextlib.asynccontextmanager

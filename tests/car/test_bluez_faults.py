@@ -7,18 +7,22 @@ import contextlib
 import logging
 import subprocess
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from dbus_fast import Variant
 
-from tests.car.bluetooth import CarBluetooth, ForeignAdvert, run, until
+from tests.car.bluetooth import DEADLINE_S, CarBluetooth, ForeignAdvert, run, until
 from tests.car.radios import (
     RECOVERY_LIMIT_S,
     another_scanner,
     beacon,
+    broadcasting,
     collected,
+    complains,
     heard,
+    kept,
     opened,
     recovered,
 )
@@ -26,7 +30,8 @@ from twochannel.radio import bluez_names as names
 from twochannel.radio.backends import open_radio
 from twochannel.radio.bluez import BluezRadio
 from twochannel.radio.bluez_recovery import Step
-from twochannel.radio.port import Health, Radio, RadioError
+from twochannel.radio.bluez_refusals import BUSY_WITH_SCAN
+from twochannel.radio.port import Health, Radio, RadioError, Sighting
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("restored")]
 
@@ -148,9 +153,9 @@ async def test_switched_off_by_somebody(
     measured.setdefault("recovery_s", {})["switched_off"] = round(took_s, 2)
 
 
-async def test_advertising_slots_exhausted(
-    car: CarBluetooth, jack: BluezRadio, witness: Radio
-) -> None:
+@contextlib.asynccontextmanager
+async def slots_taken(car: CarBluetooth) -> AsyncIterator[None]:
+    """Every advert that the jack's adapter can have is another program's."""
     adapter = await car.present("jack")
     taken = [f"/bench/advert{number}" for number in range(5)]
     for path in taken:
@@ -159,42 +164,42 @@ async def test_advertising_slots_exhausted(
             *(adapter.path, names.ADVERTISING_MANAGER, names.REGISTER, path, {}),
             signature="oa{sv}",
         )
-    with pytest.raises(RadioError, match="no free slot"):
-        await jack.advertiser.broadcast(beacon(90))
-    for path in taken:
-        await car.bus.call(
-            *(adapter.path, names.ADVERTISING_MANAGER, names.UNREGISTER, path), signature="o"
-        )
-        car.bus.withdraw(path)
-    sightings = witness.scanner.sightings()
-    await jack.advertiser.broadcast(beacon(91))
-    await heard(sightings, beacon(91))
+    try:
+        yield
+    finally:
+        for path in taken:
+            await car.bus.call(
+                *(adapter.path, names.ADVERTISING_MANAGER, names.UNREGISTER, path), signature="o"
+            )
+            car.bus.withdraw(path)
+
+
+async def test_advertising_slots_exhausted(
+    car: CarBluetooth, witness: Radio, measured: dict[str, Any]
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        async with slots_taken(car):
+            watch = await stack.enter_async_context(kept(car, "jack", broadcasting(beacon(90))))
+            await complains(watch, "no free slot")
+            assert "end the programs that advertise" in (watch.problem or "")
+        began_s = time.monotonic()
+        await heard(witness.scanner.sightings(), beacon(90), RECOVERY_LIMIT_S)
+        measured.setdefault("recovery_s", {})["slots_freed"] = round(time.monotonic() - began_s, 2)
+        assert watch.problem is None
 
 
 async def test_another_program_that_scans_is_told_and_waited_for(
-    car: CarBluetooth, jack: Radio, witness: Radio
+    car: CarBluetooth, witness: Radio, measured: dict[str, Any]
 ) -> None:
     """On these controllers a scan that is not ours keeps the address from changing."""
-    sightings = witness.scanner.sightings()
-
-    async def refused() -> bool:
-        try:
-            await jack.advertiser.broadcast(beacon(92))
-        except RadioError as error:
-            return "another program scans" in str(error)
-        return False
-
-    async with another_scanner(car, "jack"):
-        await until(refused)
-
-    async def accepted() -> bool:
-        with contextlib.suppress(RadioError):
-            await jack.advertiser.broadcast(beacon(93))
-            return True
-        return False
-
-    await until(accepted)
-    await heard(sightings, beacon(93))
+    async with contextlib.AsyncExitStack() as stack:
+        async with another_scanner(car, "jack"):
+            watch = await stack.enter_async_context(kept(car, "jack", broadcasting(beacon(92))))
+            await complains(watch, "another program scans on this adapter: end that program")
+        began_s = time.monotonic()
+        await heard(witness.scanner.sightings(), beacon(92), RECOVERY_LIMIT_S)
+        measured.setdefault("recovery_s", {})["other_scan"] = round(time.monotonic() - began_s, 2)
+        assert watch.problem is None
 
 
 async def test_a_scanner_beside_ours_leaves_both_hearing(
@@ -206,24 +211,53 @@ async def test_a_scanner_beside_ours_leaves_both_hearing(
     await heard(terminal.scanner.sightings(), beacon(94))
 
 
-async def test_the_kernel_busy_with_a_discovery_of_its_own_is_waited_for(
-    car: CarBluetooth, jack: Radio
-) -> None:
-    """As ``btmgmt find`` makes it: bluetoothd answers InProgress for 10 s."""
-    adapter = await car.present("terminal")
-    await jack.advertiser.broadcast(beacon(95))
-    find = await asyncio.create_subprocess_exec(
-        *("btmgmt", "--index", adapter.name.removeprefix("hci"), "find", "-l"),
+@contextlib.asynccontextmanager
+async def found_without_bluetoothd(adapter: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``btmgmt find``, once it has begun; it ends by itself, after 10 s."""
+    find = f"btmgmt --index {adapter.removeprefix('hci')} find -l"
+    process = await asyncio.create_subprocess_exec(
+        # It says nothing without a terminal.
+        *("script", "--quiet", "--flush", "--command", find, "/dev/null"),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
     )
     try:
-        async with opened(car, "terminal") as radio:
-            await heard(radio.scanner.sightings(), beacon(95))
+        assert process.stdout is not None
+        async with asyncio.timeout(DEADLINE_S):
+            await process.stdout.readuntil(b"discovering on")
+        yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
-            find.terminate()
-        await find.wait()
+            process.terminate()
+        await process.wait()
+
+
+async def test_the_kernel_busy_with_a_discovery_that_bluetoothd_has_not_seen_begin(
+    car: CarBluetooth, witness: Radio, measured: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """bluetoothd answers InProgress as long as it lasts; one that it has seen begin it replaces."""
+    caplog.set_level(logging.WARNING, "twochannel.radio.bluez_keeper")
+    await witness.advertiser.broadcast(beacon(95))
+    caught: asyncio.Future[Sighting] = asyncio.get_running_loop().create_future()
+
+    async def listening(radio: Radio) -> None:
+        caught.set_result(await heard(radio.scanner.sightings(), beacon(95)))
+        await asyncio.Event().wait()
+
+    await car.set_property("terminal", names.POWERED, Variant("b", True))
+    adapter = (await car.present("terminal")).name
+    await car.kill_bluetoothd()
+    async with found_without_bluetoothd(adapter) as find:
+        await car.start_bluetoothd()
+        async with kept(car, "terminal", listening):
+            await find.wait()
+            ended_s = time.monotonic()
+            assert not caught.done()
+            took_s = (await asyncio.wait_for(caught, RECOVERY_LIMIT_S)).heard_at_s - ended_s
+    measured.setdefault("recovery_s", {})["in_progress"] = round(took_s, 2)
+    troubles = [vars(record)["reason"] for record in caplog.records if "reason" in vars(record)]
+    assert BUSY_WITH_SCAN in troubles
+    await witness.advertiser.silence()
 
 
 async def test_a_radio_opened_right_after_such_a_death_waits_for_the_scan_that_was_left(
