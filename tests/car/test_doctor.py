@@ -26,11 +26,14 @@ _NOBODY = 65534
 _STALLS = 4
 
 
-async def examined(radio: str, state: Path, *arguments: str, **process: Any) -> Ended:
-    """``cigarjack doctor`` of an adapter."""
-    environment = {"CIGARJACK_INTERFACES": "127.0.0.1"}
-    arguments = ("--json", "--radio", radio, *arguments)
-    return await doctor("cigarjack", state, *arguments, environment=environment, **process)
+async def examined(
+    radio: str, state: Path, *arguments: str, agent: str = "cigarjack", **process: Any
+) -> Ended:
+    """The doctor of an agent, the jack's if none is named, about an adapter."""
+    package = agent.replace("-", "_")
+    environment = {f"{package.upper()}_RADIO": radio}
+    environment |= dict.fromkeys(("CIGARJACK_INTERFACES", "PHONE_AGENT_INTERFACES"), "127.0.0.1")
+    return await doctor(package, state, "--json", *arguments, environment=environment, **process)
 
 
 async def undisturbed(radio: str, state: Path, **process: Any) -> Ended:
@@ -51,10 +54,12 @@ async def traffic(witness: Radio) -> AsyncIterator[None]:
     await witness.advertiser.silence()
 
 
+@pytest.mark.parametrize("agent", ["cigarjack", "payment-device", "phone-agent"])
 async def test_on_a_fine_machine_no_row_of_the_radio_fails(
-    car: CarBluetooth, traffic: None, tmp_path: Path, measured: dict[str, Any]
+    car: CarBluetooth, traffic: None, tmp_path: Path, measured: dict[str, Any], agent: str
 ) -> None:
-    report = await undisturbed(car.radio("jack"), tmp_path)
+    report = await undisturbed(car.radio("jack"), tmp_path, agent=agent)
+    assert report.report["agent"] == agent
     assert not report.failing(), report
     rows = report.rows
     states = {name: row["state"] for name, row in rows.items() if name.startswith("radio.")}
@@ -68,7 +73,8 @@ async def test_on_a_fine_machine_no_row_of_the_radio_fails(
     assert "measured" in rows["radio.interval"]["found"]
     assert "hci version" in rows["radio.firmware"]["found"]
     names = ("rssi_step", "blind", "hears", "interval")
-    measured["doctor"] = {name: rows[f"radio.{name}"]["value"] for name in names}
+    told = {name: rows[f"radio.{name}"]["value"] for name in names}
+    measured.setdefault("doctor", {})[agent] = told
 
 
 async def test_an_ordinary_user_is_told_nearly_as_much(
