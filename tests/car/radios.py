@@ -14,7 +14,7 @@ from typing import Final
 from tests.car.bluetooth import DEADLINE_S, CarBluetooth, until
 from twochannel.radio.backends import open_radio
 from twochannel.radio.bluez import BluezRadio
-from twochannel.radio.port import Broadcast, Radio, Sighting
+from twochannel.radio.port import Broadcast, Equipment, Radio, Sighting
 from twochannel.radio.watch import RadioWatch
 
 EDDYSTONE: Final = 0xFEAA
@@ -95,6 +95,9 @@ async def recovered(
 
 class Unheard:
     """Nobody wants to know how the radio is."""
+
+    def opened(self, equipment: Equipment) -> None:
+        pass
 
     def lost(self, reason: str, since_s: float) -> None:
         pass
