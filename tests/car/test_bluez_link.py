@@ -34,15 +34,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures(
 _PACKETS = 8
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two daemons and two kernels' worth of work run emulated here."""
-    monkeypatch.setattr("twochannel.radio.bluez_link.CONNECT_TIMEOUT_S", 20.0)
-    monkeypatch.setattr("twochannel.radio.bumble_link.CONNECT_TIMEOUT_S", 20.0)
-    monkeypatch.setattr("twochannel.radio.bluez_link.STRANGER_TIMEOUT_S", 60.0)
-    monkeypatch.setattr("twochannel.radio.bumble_link.SUBSCRIBE_TIMEOUT_S", 60.0)
-
-
 async def devices(car: CarBluetooth, controller: str) -> list[str]:
     """The addresses that bluetoothd remembers for an adapter and that are connected or were."""
     path = (await car.present(controller)).path
@@ -177,11 +168,11 @@ async def test_bluetoothd_killed_and_started_again_while_inviting(
         await until(noticed)
         await car.start_bluetoothd()
         began_s = time.monotonic()
-        await heard(witness, INVITATION)
-        took_s = time.monotonic() - began_s
-        measured.setdefault("recovery_s", {})["invitation"] = round(took_s, 2)
-        assert took_s < RECOVERY_LIMIT_S
+        # The kernel may have gone on inviting: what counts is that somebody is let in again.
         async with terminal.central.connected(await heard(terminal, INVITATION)) as of_phone:
+            took_s = time.monotonic() - began_s
+            measured.setdefault("recovery_s", {})["invitation"] = round(took_s, 2)
+            assert took_s < RECOVERY_LIMIT_S
             await both_ways(await next_link(links), of_phone, _PACKETS)
 
 
