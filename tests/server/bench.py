@@ -48,6 +48,8 @@ UNLIMITED = dict.fromkeys(
     10_000,
 )
 MERCHANT = "blue-bottle"
+#: A state folder whose server has stopped, and the devices that it knows.
+Prepared = tuple[StateFolder, Devices]
 
 
 @dataclass
@@ -206,7 +208,7 @@ def make_folder(
     return folder
 
 
-def copied(prepared: tuple[StateFolder, Devices], path: Path) -> tuple[StateFolder, Devices]:
+def copied(prepared: Prepared, path: Path) -> tuple[StateFolder, Devices]:
     """The same server and devices again, for a test of their own."""
     folder, devices = prepared
     shutil.copytree(folder.path, path)
@@ -237,3 +239,21 @@ async def running(
     async with asyncio.timeout(DEADLINE_S):
         await task
     store.close_now()
+
+
+@asynccontextmanager
+async def running_on(
+    database: str, prepared: Prepared, path: Path, **settings: Any
+) -> AsyncIterator[Bench]:
+    """A server with enrolled devices in the folder ``path``, on an empty ``database``.
+
+    That of a server on SQLite is copied, with the devices that it knows.
+    """
+    if database.startswith("sqlite"):
+        async with running(*copied(prepared, path), **settings) as bench:
+            yield bench
+        return
+    folder = make_folder(path, database=database)
+    async with running(folder, database=database, **settings) as bench:
+        await bench.enrol()
+        yield bench

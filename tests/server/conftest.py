@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from server.state import StateFolder
 from tests.postgresql import Postgresql
-from tests.server.bench import Bench, copied, make_folder, running
+from tests.server.bench import Bench, Prepared, copied, make_folder, running, running_on
 from tests.server.devices import Devices
 from tests.server.stripe_peer import Wire, localstripe, stripe_wire
 
+#: Either kind of database.
+KINDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql))
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+
+@pytest.fixture(params=KINDS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, on either kind."""
     if request.param == "sqlite":
@@ -49,7 +51,7 @@ async def wire(stripe: str) -> AsyncIterator[Wire]:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[StateFolder, Devices]:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """The folder of a server that has stopped, and the devices that it knows."""
     folder = make_folder(tmp_path_factory.mktemp("prepared") / "server")
 
@@ -62,23 +64,33 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[StateFolder, Dev
 
 
 @pytest.fixture
-async def bench(prepared: tuple[StateFolder, Devices], tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(prepared: Prepared, tmp_path: Path) -> AsyncIterator[Bench]:
     """A server of the test's own."""
     async with running(*copied(prepared, tmp_path / "server")) as bench:
         yield bench
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def module_database(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        return "sqlite:///"
+    server: Postgresql = request.getfixturevalue("postgresql")
+    return server.new_database()
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def module_bench(
-    prepared: tuple[StateFolder, Devices], tmp_path_factory: pytest.TempPathFactory
+    module_database: str, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Bench]:
     path = tmp_path_factory.mktemp("module") / "server"
-    async with running(*copied(prepared, path)) as bench:
+    async with running_on(module_database, prepared, path) as bench:
         yield bench
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def shared(module_bench: Bench) -> AsyncIterator[Bench]:
-    """One server for all tests of a module, with nothing pending before and after each."""
+    """One server for all tests of a module, with nothing pending before and after each, on either
+    kind of database.
+    """
     yield module_bench
     await module_bench.clear()

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from server.registry import revoke
-from tests.server.bench import Bench, check_problem
+from tests.server.bench import Bench, Prepared, check_problem, running_on
 from tests.server.streams import listening
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.statements import Role
+
+
+@pytest.fixture
+async def bench(database: str, prepared: Prepared, tmp_path: Path) -> AsyncIterator[Bench]:
+    """On either kind of database: a phone is woken by LISTEN and NOTIFY on the other."""
+    async with running_on(database, prepared, tmp_path / "server") as bench:
+        yield bench
 
 
 async def test_a_phone_hears_of_its_payments_as_they_happen(bench: Bench) -> None:

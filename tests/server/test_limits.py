@@ -16,26 +16,25 @@ from starlette.requests import Request
 
 from payment_device.cli import main as payment_device
 from phone_agent.cli import main as phone_agent
-from server.audit_records import read_records
-from server.auditor import audit
 from server.cli import main
 from server.routes.enrolments import address_of
-from server.state import StateFolder
 from server.store import database_url
-from tests.server.bench import Bench, check_problem, copied, running
+from tests.adversaries.scene import findings
+from tests.server.bench import Bench, Prepared, check_problem, copied, running, running_on
 from tests.server.devices import Devices, new_signer, now_s, seal
 from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.limits import FAILURE_WINDOW_S
 from twochannel.protocol.statements import AuthCode, Confirmation, Role
-from twochannel.trace import wall_ms
 
 
 @pytest.fixture
-async def strict(prepared: tuple[StateFolder, Devices], tmp_path: Path) -> AsyncIterator[Bench]:
-    """A server that lets little through."""
-    async with running(
-        *copied(prepared, tmp_path / "server"),
+async def strict(database: str, prepared: Prepared, tmp_path: Path) -> AsyncIterator[Bench]:
+    """A server that lets little through, on either kind of database."""
+    async with running_on(
+        database,
+        prepared,
+        tmp_path / "server",
         prompts_per_jack=3,
         denials_per_terminal=5,
         unknown_codes_per_terminal=4,
@@ -43,13 +42,7 @@ async def strict(prepared: tuple[StateFolder, Devices], tmp_path: Path) -> Async
         failed_enrolments_per_address=3,
     ) as bench:
         yield bench
-    records = read_records(
-        database_url(tmp_path / "server"),
-        tmp_path / "server" / "processor.sqlite3",
-        bench.folder.identity(),
-        wall_ms(),
-    )
-    assert [check.findings for check in audit(records) if check.findings] == []
+    assert findings(bench.folder) == []
 
 
 def check_limit(answer: httpx.Response, code: ErrorCode, window_s: int = 900) -> None:
@@ -245,9 +238,7 @@ async def test_a_phone_over_its_limit_is_not_told_how_a_payment_stands(strict: B
     await strict.refused(path, good, ErrorCode.TOO_MANY_CONFIRMATIONS)
 
 
-async def test_replicas_count_together(
-    prepared: tuple[StateFolder, Devices], tmp_path: Path
-) -> None:
+async def test_replicas_count_together(prepared: Prepared, tmp_path: Path) -> None:
     """A failure at one server of a database counts at the other, and outlives both."""
     first, second = (copied(prepared, tmp_path / name) for name in ("first", "second"))
     database = database_url(first[0].path)
@@ -307,16 +298,16 @@ async def test_the_sweeper_forgets_what_counts_no_more(strict: Bench) -> None:
             await strict.http.get("/healthz")
 
 
-async def test_a_device_that_asks_without_end_is_told_when_to_come_back(strict: Bench) -> None:
-    device, path = strict.devices.terminal, f"/v1/payments/{'0' * 36}"
+async def test_a_device_that_asks_without_end_is_told_when_to_come_back(bench: Bench) -> None:
+    device, path = bench.devices.terminal, f"/v1/payments/{'0' * 36}"
     for _ in range(1000):
-        answer = await strict.get(path, device)
+        answer = await bench.get(path, device)
         if answer.status_code == 429:
             break
     else:
-        answer = await strict.get(path, device)
+        answer = await bench.get(path, device)
     check_limit(answer, ErrorCode.TOO_MANY_REQUESTS, 121)
-    assert (await strict.get("/v1/payments", strict.devices.phone)).status_code == 200
+    assert (await bench.get("/v1/payments", bench.devices.phone)).status_code == 200
 
 
 @pytest.mark.parametrize(

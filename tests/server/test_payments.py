@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.dialects.sqlite import dialect
 
 from server.answers import PaymentAnswer, PaymentList
 from server.payment_list import Page, page_query
-from tests.server.bench import Bench, check_problem
+from tests.server.bench import Bench, check_problem, make_folder
 from tests.server.devices import now_s, payment_id_of, seal
+from tests.server.sql import execute
 from twochannel.keystore.file import FileSigner
 from twochannel.protocol.envelope import digest, unverified_claims, verify
 from twochannel.protocol.errors import ErrorCode
@@ -124,18 +129,24 @@ async def test_a_question_that_makes_no_sense_is_refused(shared: Bench, query: s
     check_problem(answer, ErrorCode.MESSAGE_MALFORMED)
 
 
-async def test_lookups_read_no_payments_but_those_that_they_show(shared: Bench) -> None:
+async def test_lookups_read_no_payments_but_those_that_they_show(tmp_path: Path) -> None:
     """However many payments there are: SQLite tells which index it would use."""
     steps = {
         "ix_payments_terminal_reference": Page(reference="order-17"),
         "ix_payments_terminal_active": Page(active=True),
         "ix_payments_terminal_created": Page(),
     }
+    store = make_folder(tmp_path / "server").open_store()
     for index, page in steps.items():
         query = page_query(Role.TERMINAL, "terminal", page)
         text = str(query.compile(dialect=dialect(), compile_kwargs={"literal_binds": True}))
-        plan = shared.rows(f"EXPLAIN QUERY PLAN {text}")
+        plan = store.read_now(partial(_explained, sql=text))
         assert [row for row in plan if f"USING INDEX {index} " in row.detail], plan
+    store.close_now()
+
+
+def _explained(connection: Connection, sql: str) -> list[Any]:
+    return list(execute(connection, f"EXPLAIN QUERY PLAN {sql}"))
 
 
 async def test_a_hold_can_be_voided(shared: Bench) -> None:
@@ -275,9 +286,9 @@ async def test_payments_are_listed_newest_first_in_pages(shared: Bench) -> None:
 def strict(shared: Bench) -> Iterator[Bench]:
     """The server while its merchant requires presence."""
     change = "UPDATE merchants SET presence = ?"
-    shared.store.write_now(lambda c: c.exec_driver_sql(change, ("require",)))
+    shared.store.write_now(lambda c: execute(c, change, "require"))
     yield shared
-    shared.store.write_now(lambda c: c.exec_driver_sql(change, ("prefer",)))
+    shared.store.write_now(lambda c: execute(c, change, "prefer"))
 
 
 async def test_presence_is_demanded_where_the_merchant_wants_it(strict: Bench) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.server.bench import Bench, check_problem
 from tests.server.devices import Devices, new_id, now_s, seal
+from tests.server.sql import execute
 from twochannel.keystore.file import FileSigner
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.statements import AuthCode, Confirmation, Role
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 def revoke(shared: Bench, table: str, device: FileSigner) -> None:
     statement = f"UPDATE {table} SET revoked_ms = 1 WHERE id = ?"
-    shared.store.write_now(lambda c: c.exec_driver_sql(statement, (device.key.kid,)))
+    shared.store.write_now(lambda c: execute(c, statement, device.key.kid))
 
 
 PAYMENT_CASES: dict[str, tuple[dict[str, Any], ErrorCode]] = {
