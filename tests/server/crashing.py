@@ -1,0 +1,174 @@
+"""A server that kills itself at one step of one order, as nothing but a power cut or SIGKILL does.
+
+``python -m tests.server.crashing`` has loaded the server, and is forked for each line of its input,
+``{"state": FOLDER, "step": STEP}``: the fork serves until it has come to the step. Each line of its
+output tells where one serves, or how it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from server import agent
+from server.config import ServerSettings
+from server.kinds import Operation, OutboxState
+from server.processors.port import Order, OutcomeUnknownError
+from server.processors.simulated import SimulatedProcessor
+from server.schema.orders import outbox
+from server.state import StateFolder
+from server.store import Store
+from tests.server.bench import UNLIMITED
+
+#: A server that never comes to its step is ended by SIGALRM, and its test fails.
+_DEADLINE_S = 60
+
+
+class Moment(StrEnum):
+    """Of a transaction: before it is committed, or after. Of a call: before or after it."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class Call(StrEnum):
+    """What the processor is asked about an order."""
+
+    ORDER = "order"
+    LOOKUP = "lookup"
+
+
+@dataclass(frozen=True)
+class Step:
+    """``at``: the state that an order comes to, or a call. ``lost``: the processor carries the
+    order out, and its answer is lost.
+    """
+
+    operation: Operation
+    at: OutboxState | Call
+    lost: bool
+    moment: Moment
+
+    def __str__(self) -> str:
+        lost = ", answer lost" if self.lost else ""
+        return f"{self.operation} {self.moment} {self.at}{lost}"
+
+    @classmethod
+    def read(cls, told: dict[str, Any]) -> Step:
+        known = set(OutboxState)
+        at = OutboxState(told["at"]) if told["at"] in known else Call(told["at"])
+        return cls(Operation(told["operation"]), at, bool(told["lost"]), Moment(told["moment"]))
+
+    def told(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def steps() -> Iterator[Step]:
+    """Every state of every operation's order and every call about it, from both sides."""
+    for operation in Operation:
+        for at in (*OutboxState, *Call):
+            for lost in (False, True):
+                # Only what was lost is ever unknown, and looked up; before, the two are the same.
+                late = at in (OutboxState.UNKNOWN, Call.LOOKUP)
+                if late == lost or (lost and at is OutboxState.DONE):
+                    yield from (Step(operation, at, lost, moment) for moment in Moment)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _arm_store(step: Step) -> None:
+    """Die where a transaction brings an order of the operation to the state."""
+    write = Store.write
+    query = select(outbox.c.id).where(
+        outbox.c.operation == step.operation.value, outbox.c.state == step.at.value
+    )
+
+    async def armed(store: Store, function: Callable[[Connection], Any]) -> Any:
+        reached = False
+
+        def watched(connection: Connection) -> Any:
+            nonlocal reached
+            before = set(connection.scalars(query))
+            value = function(connection)
+            reached = not set(connection.scalars(query)) <= before
+            if reached and step.moment is Moment.BEFORE:
+                _die()
+            return value
+
+        value = await write(store, watched)
+        if reached:
+            _die()
+        return value
+
+    setattr(Store, "write", armed)  # noqa: B010
+
+
+def _arm_processor(step: Step) -> None:
+    """Die around a call, and lose the answer of an order that is to be lost."""
+    order, lookup = getattr(SimulatedProcessor, step.operation.value), SimulatedProcessor.lookup
+
+    def dies(call: Call, moment: Moment) -> None:
+        if (step.at, step.moment) == (call, moment):
+            _die()
+
+    async def ordered(processor: SimulatedProcessor, asked: Order) -> Any:
+        dies(Call.ORDER, Moment.BEFORE)
+        outcome = await order(processor, asked)
+        dies(Call.ORDER, Moment.AFTER)
+        if step.lost:
+            raise OutcomeUnknownError("the answer was lost on its way")
+        return outcome
+
+    async def looked_up(processor: SimulatedProcessor, asked: Order) -> Any:
+        dies(Call.LOOKUP, Moment.BEFORE)
+        outcome = await lookup(processor, asked)
+        dies(Call.LOOKUP, Moment.AFTER)
+        return outcome
+
+    setattr(SimulatedProcessor, step.operation.value, ordered)
+    setattr(SimulatedProcessor, "lookup", looked_up)  # noqa: B010
+
+
+def _tell(told: dict[str, object]) -> None:
+    print(json.dumps(told), flush=True)
+
+
+def serve(state: Path, step: Step) -> None:
+    """Until it has come to the step."""
+    if isinstance(step.at, OutboxState):
+        _arm_store(step)
+    _arm_processor(step)
+    settings = ServerSettings(port=0, processor_hang_s=0.05, **UNLIMITED)
+
+    async def run() -> None:
+        await agent.run(StateFolder(state), settings, _tell, asyncio.Event())
+
+    asyncio.run(run())
+
+
+def main() -> None:
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(_DEADLINE_S)
+            serve(Path(asked["state"]), Step.read(asked["step"]))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        _tell({"ended": os.waitstatus_to_exitcode(status)})
+
+
+if __name__ == "__main__":
+    main()
