@@ -65,10 +65,11 @@ class Parties:
         return answer.status
 
 
-async def pinned(bench: Bench, role: Role) -> tuple[ServerPin, EnrolmentCode]:
+async def pinned(bench: Bench, role: Role, url: str = "") -> tuple[ServerPin, EnrolmentCode]:
+    """A pin of the server, met at ``url`` or at its own address, and a code to enrol with."""
     merchant = "blue-bottle" if role is Role.TERMINAL else None
     code = EnrolmentCode(bench.devices.identity.iss, bench.enrolment_code(role, merchant))
-    return await meet(bench.url, code), code
+    return await meet(url or bench.url, code), code
 
 
 @pytest.fixture
