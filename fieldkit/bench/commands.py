@@ -109,6 +109,9 @@ def latency_command(payments: int, folder: Path | None, json_file: Path | None) 
     type=click.Choice([ciba_peer.NAME]),
     help="Measure this in the same run: OpenID CIBA, installed with npm into ~/.cache.",
 )
+@click.option(
+    "--profile", is_flag=True, help="Then so many payments again, and where the server's time goes."
+)
 @folder_option
 @json_option
 def server_command(
@@ -117,13 +120,14 @@ def server_command(
     servers: int,
     database: str,
     peer: str | None,
+    profile: bool,
     folder: Path | None,
     json_file: Path | None,
 ) -> None:
     """What a whole payment costs the server, and how many it does in a second."""
     if servers > 1 and not database.startswith("postgresql"):
         raise click.UsageError("Several servers share a PostgreSQL: name it with --database.")
-    site = Site(payments, concurrency, servers, database, peer is not None)
+    site = Site(payments, concurrency, servers, database, peer is not None, profile)
     perform([server_bench(site)], folder, json_file)
 
 
@@ -212,7 +216,8 @@ def server_bench(site: Site) -> Bench:
         f"fieldkit bench server --payments {site.payments} --concurrency {site.concurrency}"
         + (f" --servers {site.servers}" if site.servers > 1 else "")
         + (" --database URL" if site.database else "")
-        + (f" --peer {ciba_peer.NAME}" if site.peer else ""),
+        + (f" --peer {ciba_peer.NAME}" if site.peer else "")
+        + (" --profile" if site.profile else ""),
         lambda folder, progress: server_load.measure(folder, site, progress),
         tables.server_tables,
     )

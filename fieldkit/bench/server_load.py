@@ -19,27 +19,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import httpx
-
 from fieldkit.bench import ciba_peer, consumption
 from fieldkit.bench.affinity import apart, pinned_to_core
+from fieldkit.bench.bare_requests import bare_request_ms
 from fieldkit.bench.ciba_peer import PeerFigures
 from fieldkit.bench.consumption import Memory, ProcessorTime
 from fieldkit.bench.crypto_floor import CryptoFloor, CryptoGauge
 from fieldkit.bench.lane_crew import LaneCrew, LaneError, LanePayment
 from fieldkit.bench.progress import BenchProgress
 from fieldkit.bench.quantiles import Summary, ratio, summary
+from fieldkit.bench.server_profile import Profile, read_profile, watching
 from fieldkit.process import Process, command
 from server.client import ServerUnreachableError
-from twochannel import tls
 from twochannel.protocol.errors import CodedError
 
 _LOOPBACK: Final = "127.0.0.1"
 _MERCHANTS: Final = 4
 #: HTTP requests of one payment: the terminal's, the phone's, and the challenge on the stream.
 EXCHANGES: Final = 3
-#: Bare requests for each lane: enough that the tick of the processor clock is a small part.
-_BARE_REQUESTS: Final = 100
 #: A sample takes two or three milliseconds: a small part of this.
 _GAUGE_EVERY_S: Final = 0.1
 _DECIMALS: Final = 3
@@ -54,7 +51,8 @@ class ServerFigures:
     ``servers``: so many over one database; then ``cpu``, ``server_busy`` and what is written are
     of all of them, without the database's own. ``peer``: what a flow costs it, on the same core.
     ``crypto_floor_ms``: three verifications and two signatures, bare; ``statements_floor_ms``:
-    the same as whole statements. ``healthz_cpu_ms``: of one bare request.
+    the same as whole statements. ``healthz_cpu_ms``: of one bare request. ``profile``: of as many
+    payments again, for whoever looks slows down what is looked at.
     """
 
     payments: int
@@ -80,6 +78,7 @@ class ServerFigures:
     servers: int = 1
     database: str = "sqlite"
     peer: PeerFigures | None = None
+    profile: Profile | None = None
     cpu_to_peer: float | None = None
 
 
@@ -139,13 +138,17 @@ class _Load:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is measured. ``database``: a URL; empty: SQLite. ``peer``: whether beside its peer."""
+    """What is measured. ``database``: a URL; empty: SQLite. ``peer``: whether beside its peer.
+
+    ``profile``: whether also where the first server's time goes.
+    """
 
     payments: int
     concurrency: int
     servers: int = 1
     database: str = ""
     peer: bool = False
+    profile: bool = False
 
 
 async def measure(folder: Path, site: Site, progress: BenchProgress) -> ServerFigures:
@@ -179,11 +182,18 @@ async def _measure_servers(
         async with _gauging() as gauge:
             load = await _load(servers, crews, site.payments, progress)
         progress.step("bare requests")
-        healthz_ms = await _bare_request_ms(servers[0], lanes)
+        healthz_ms = await bare_request_ms(servers[0], lanes)
         memory = consumption.memory(servers[0].pid)
+        profile = None
+        if site.profile:
+            progress.step("profile", site.payments)
+            output = folder / "profile.txt"
+            async with watching(servers[0].pid, output):
+                await _load(servers, crews, site.payments, progress)
+            profile = read_profile(output.read_text("utf-8").splitlines())
     figures = _figures(load, lanes, gauge.floor(), healthz_ms, memory)
     database = site.database.partition("+")[0].partition(":")[0] or "sqlite"
-    return dataclasses.replace(figures, servers=site.servers, database=database)
+    return dataclasses.replace(figures, servers=site.servers, database=database, profile=profile)
 
 
 async def start_server(
@@ -370,23 +380,3 @@ async def _load(
     before = _Used.now(servers)
     await asyncio.gather(*(work(crew) for crew in crews))
     return _Load(before, _Used.now(servers), done, outcomes)
-
-
-async def _bare_request_ms(server: Process, lanes: int) -> float:
-    """Processor milliseconds of the server for one ``GET /healthz`` over a kept connection."""
-    context = tls.first_contact_context()
-    limits = httpx.Limits(max_connections=lanes, max_keepalive_connections=lanes)
-    url = str(server.ready["url"])
-    async with httpx.AsyncClient(
-        base_url=url, verify=context, limits=limits, timeout=30, trust_env=False
-    ) as http:
-
-        async def ask(times: int) -> None:
-            for _ in range(times):
-                (await http.get("/healthz")).raise_for_status()
-
-        await asyncio.gather(*(ask(2) for _ in range(lanes)))
-        before = consumption.processor_time(server.pid)
-        await asyncio.gather(*(ask(_BARE_REQUESTS) for _ in range(lanes)))
-        used = consumption.processor_time(server.pid) - before
-    return round(used.total_ms / (lanes * _BARE_REQUESTS), _DECIMALS)

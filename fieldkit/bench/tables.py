@@ -18,6 +18,7 @@ from fieldkit.bench.quantiles import Summary
 from fieldkit.bench.registered_jacks import JacksFigures
 from fieldkit.bench.replay_speed import ReplayFigures
 from fieldkit.bench.server_load import EXCHANGES, ServerFigures
+from fieldkit.bench.server_profile import Profile
 
 #: The speed and memory that the project set out to reach (docs/measurements.md).
 LATENCY_TARGET_MS: Final = 150
@@ -45,7 +46,8 @@ def latency_tables(figures: LatencyFigures) -> list[Group]:
 def server_tables(figures: ServerFigures) -> list[Group]:
     """Cost of a payment beside its floors, and what its parties see."""
     tables = [_server_cost(figures), _server_speed(figures)]
-    return tables + ([_peer(figures, figures.peer)] if figures.peer else [])
+    tables += [_peer(figures, figures.peer)] if figures.peer else []
+    return tables + (_profile(figures.profile) if figures.profile else [])
 
 
 def streams_tables(figures: StreamFigures) -> list[Group]:
@@ -254,6 +256,17 @@ def _peer(figures: ServerFigures, peer: PeerFigures) -> Group:
     )
     text = f"A payment is {_times(figures.cpu_to_peer)} a flow; the target is {PEER_TARGET:g} x."
     return Group(_titled(title, table), Text(text))
+
+
+def _profile(profile: Profile) -> list[Group]:
+    title = f"Where the server's time goes: {profile.samples} samples of threads at work"
+    layers = _table("layer", "%")
+    for layer, percent in profile.layers.items():
+        layers.add_row(layer, _number(percent))
+    functions = _table("function, with the C that it calls", "%", "file")
+    for spent in profile.functions:
+        functions.add_row(spent.function, _number(spent.percent), spent.file)
+    return [_titled(title, layers), _titled("… by function", functions)]
 
 
 # --- streams

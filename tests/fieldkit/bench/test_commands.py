@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from fieldkit.bench import commands
 from fieldkit.bench.server_load import Site
+from fieldkit.bench.server_profile import SIGNATURES
 from fieldkit.cli import main
 from fieldkit.legs import ENDS
 from tests.postgresql import Postgresql
@@ -87,6 +88,19 @@ def test_server_tells_the_cost_beside_its_floors(folder: Path) -> None:
     floor_ms = 3 * crypto["verify_ms"] + 2 * crypto["sign_ms"]
     assert abs(figures["crypto_floor_ms"] - floor_ms) < 0.001
     assert figures["server_memory"]["rss_mib"] > 0
+
+
+def test_server_tells_where_its_time_goes(folder: Path) -> None:
+    asked = ("--payments", "12", "--concurrency", "2", "--profile")
+    printed, told = small(folder, "server", *asked)
+    assert told["command"] == "fieldkit bench server --payments 12 --concurrency 2 --profile"
+    assert "Where the server's time goes" in printed
+    profile = told["figures"]["profile"]
+    assert told["figures"]["outcomes"] == {"captured": 12}
+    assert profile["samples"] > 0
+    assert sum(profile["layers"].values()) == pytest.approx(100, abs=1)
+    assert profile["layers"][SIGNATURES] > 0
+    assert 0 < profile["functions"][0]["percent"] <= 100
 
 
 @pytest.mark.peer
