@@ -18,6 +18,7 @@ from twochannel.protocol.statements import (
     Challenge,
     Confirmation,
     Enrolment,
+    Method,
     PairingRequest,
     PaymentRequest,
     Proof,
@@ -50,6 +51,14 @@ def test_every_kind_of_statement_has_a_specimen_and_a_type_of_its_own() -> None:
 
 def _descendants(kind: type[Statement]) -> list[type[Statement]]:
     return [s for child in kind.__subclasses__() for s in [child, *_descendants(child)]]
+
+
+@pytest.mark.parametrize("number", ["4242424242424242", "pm_501800000009", "5555-5555-5555-4444"])
+@pytest.mark.parametrize("name", ["token", "label"])
+def test_a_payment_method_holds_no_card_number(name: str, number: str) -> None:
+    claims = SPECIMENS[Method].statement.claims()
+    with pytest.raises(StatementError, match=f"claim {name}: card_number"):
+        Method.from_claims(claims | {name: number})
 
 
 @pytest.mark.parametrize("typ", TYPES)
