@@ -125,9 +125,8 @@ async def test_an_agent_ends_with_its_typewriter(tmp_path: Path) -> None:
     assert await server.ended() == -signal.SIGKILL
 
 
-async def test_one_that_says_nothing_keeps_nobody_waiting(
-    typist: Typist,
-) -> None:
+async def test_one_that_says_nothing_keeps_nobody_waiting(typist: Typist) -> None:
+    await typist.command(("-m", "payment_device", "--help"))  # it is ready by then
     with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as leaving:
         silent.connect(str(typist.socket))
         leaving.connect(str(typist.socket))
