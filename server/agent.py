@@ -39,7 +39,7 @@ from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.statements import Identity
 from twochannel.serving import Address, serve
 from twochannel.settings import SettingsError
-from twochannel.supervisor import supervised
+from twochannel.supervisor import starting, supervised
 from twochannel.tls import server_context
 from twochannel.trace import Trace, boot_id, software, wall_ms
 
@@ -248,7 +248,8 @@ async def _working(settings: ServerSettings, services: Services) -> AsyncIterato
         jitter=random.random,
         timeout_s=settings.processor_timeout_s,
     )
-    await services.resolver.refresh()
+    async with starting(lambda: services.resolver.state):
+        await services.resolver.get_ready()
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(run_worker(clearing), name="outbox"),

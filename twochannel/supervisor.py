@@ -24,6 +24,10 @@ PATIENCE_S: Final = 60.0
 _SIGNS_PER_TIMEOUT: Final = 3
 #: What is wrong is told soon; signs of life come less often, for each wakes systemd.
 _LOOK_EVERY_S: Final = 1.0
+#: A start that goes on asks for this much more, again and again (EXTEND_TIMEOUT_USEC).
+_MORE_TIME_S: Final = 30
+#: Whoever watches the log is told how far a long start is.
+_TOLD_EVERY_S: Final = 5.0
 
 
 class Patience:
@@ -69,6 +73,33 @@ class Supervisor:
                 sender.sendto("\n".join(assignments).encode(), self._address)
         except OSError as error:
             _log.warning("supervisor_not_told", extra={"reason": str(error)})
+
+
+@asynccontextmanager
+async def starting(
+    state: Callable[[], str], supervisor: Supervisor | None = None
+) -> AsyncIterator[None]:
+    """Ask for more time to get ready, while the block runs and its event loop turns.
+
+    ``state``: how far it is, in a sentence; told to systemd, and in the log every five seconds.
+    """
+    telling = _tell_how_far(supervisor or Supervisor(os.environ), state)
+    task = asyncio.create_task(telling, name="starting")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _tell_how_far(supervisor: Supervisor, state: Callable[[], str]) -> None:
+    told_at_s = time.monotonic()
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        supervisor.tell(f"EXTEND_TIMEOUT_USEC={_MORE_TIME_S * 1_000_000}", f"STATUS={state()}")
+        if time.monotonic() - told_at_s >= _TOLD_EVERY_S:
+            _log.info("starting", extra={"state": state()})
+            told_at_s = time.monotonic()
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.systemd import DEADLINE_S, listening
-from twochannel.supervisor import Patience, Supervisor, supervised
+from twochannel import supervisor
+from twochannel.supervisor import Patience, Supervisor, starting, supervised
 
 DEAF = 'The radio "bluez" is blocked.'
 
@@ -28,6 +29,28 @@ async def test_an_agent_is_ready_tells_what_it_does_lives_and_stops(address: str
             told = [await systemd.message() for _ in range(4)]
         assert told == ["READY=1", "STATUS=Serving.", "WATCHDOG=1", "WATCHDOG=1"]
         await systemd.until("STOPPING=1\nSTATUS=Stopping.")
+
+
+async def test_a_long_start_asks_for_more_time_and_tells_how_far_it_is(
+    address: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(supervisor, "_TOLD_EVERY_S", 0.02)
+    more = "EXTEND_TIMEOUT_USEC=30000000\nSTATUS="
+    far = ["A tenth."]
+    async with listening(address) as systemd:
+        with caplog.at_level(logging.INFO, "twochannel.supervisor"):
+            async with starting(lambda: far[-1], supervisor=systemd.supervisor()):
+                await systemd.until(f"{more}A tenth.")
+                far.append("A half.")
+                await systemd.until(f"{more}A half.")
+                async with asyncio.timeout(DEADLINE_S):
+                    while not caplog.records:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+        systemd.waiting()
+        await asyncio.sleep(0.05)
+        assert not systemd.waiting()
+    assert {record.message for record in caplog.records} == {"starting"}
 
 
 async def test_signs_of_life_come_three_times_as_often_as_they_must(tmp_path: Path) -> None:
