@@ -23,7 +23,7 @@ from fieldkit.bench.affinity import apart
 from fieldkit.bench.consumption import Memory
 from fieldkit.bench.progress import BenchProgress
 from fieldkit.bench.quantiles import Summary, summary
-from fieldkit.bench.server_load import hire, set_up, start_server
+from fieldkit.bench.server_set_up import hire, set_up, start_server
 from fieldkit.process import StageError
 from server.schema import parties
 from server.state import StateFolder

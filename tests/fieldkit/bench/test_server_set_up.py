@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fieldkit.bench.server_load import finish_all
+from fieldkit.bench.server_set_up import finish_all
 
 
 async def test_results_come_in_the_order_of_their_steps() -> None:

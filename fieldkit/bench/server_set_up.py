@@ -1,0 +1,126 @@
+"""Setting a server up for load: merchants, lanes, and the process itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from fieldkit.bench.affinity import pinned_to_core
+from fieldkit.bench.lane_crew import LaneCrew
+from fieldkit.bench.progress import BenchProgress
+from fieldkit.process import Process, command
+
+_LOOPBACK: Final = "127.0.0.1"
+_MERCHANTS: Final = 4
+
+
+async def start_server(
+    folder: Path,
+    core: int | None,
+    stack: contextlib.AsyncExitStack,
+    number: int = 0,
+    settings: Mapping[str, str] | None = None,
+) -> Process:
+    """One server; all but the first on a copy of its folder, with the same processor's books."""
+    name = _state_name(number)
+    if number:
+        shutil.copytree(folder / _state_name(0), folder / name)
+        books = folder / name / "processor.sqlite3"
+        books.unlink(missing_ok=True)
+        books.symlink_to(folder / _state_name(0) / books.name)
+    line = ["-m", "server", "--state", str(folder / name), "run"]
+    server = Process(name, line, folder / f"{name}.log", _settings() | dict(settings or {}))
+    await server.start()
+    stack.push_async_callback(server.stop)
+    pinned_to_core(server.pid, core)
+    return server
+
+
+def _state_name(number: int) -> str:
+    return f"server-{number + 1}" if number else "server"
+
+
+def _run(folder: Path, *arguments: str) -> list[str]:
+    return ["-m", "server", "--state", str(folder / "server"), *(arguments or ("run",))]
+
+
+def _settings() -> dict[str, str]:
+    return {"CIGARJACK_SERVER_HOST": _LOOPBACK, "CIGARJACK_SERVER_PORT": "0"}
+
+
+async def _operate(folder: Path, *arguments: str) -> dict[str, Any]:
+    """One command of the server's operator. Raises CommandFailedError."""
+    name = " ".join(("cigarjack-server", *arguments[:2]))
+    _, output = await command(name, _run(folder, *arguments, "--json"))
+    printed: dict[str, Any] = json.loads(output or "{}")
+    return printed
+
+
+async def set_up(
+    folder: Path, lanes: int, progress: BenchProgress, database: str = ""
+) -> list[tuple[str, str]]:
+    """Make the server, its merchants, and for each lane codes for a terminal and a phone."""
+    merchants = min(_MERCHANTS, lanes)
+    progress.step("server", 1 + merchants + 2 * lanes)
+    where = ("--database", database) if database else ()
+    await _operate(folder, "init", "--host", _LOOPBACK, "--port", "0", *where)
+    for number in range(merchants):
+        name, shop = f"Bench merchant {number}", f"bench-{number}"
+        await _operate(folder, "merchants", "add", name, "--presence", "prefer", "--id", shop)
+        progress.advance()
+    at_once = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+
+    async def enrolment_code(*arguments: str) -> str:
+        async with at_once:
+            printed = await _operate(folder, *arguments)
+        progress.advance()
+        return str(printed["enrolment_code"])
+
+    async def lane_codes(number: int) -> tuple[str, str]:
+        merchant = f"bench-{number % merchants}"
+        terminal = await enrolment_code(
+            "terminals", "add", f"Lane {number}", "--merchant", merchant
+        )
+        return terminal, await enrolment_code("phones", "add", f"Phone {number}")
+
+    return await finish_all(map(lane_codes, range(lanes)))
+
+
+T = TypeVar("T")
+
+
+async def finish_all(steps: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of ``steps``, run at once; the first failure goes up when all have ended.
+
+    A failure that went up to ``asyncio.run`` at once would cancel processes in the middle of their
+    start, and asyncio waits for ever for the end of one whose pipes were never connected.
+    """
+    made = await asyncio.gather(*steps, return_exceptions=True)
+    results = [result for result in made if not isinstance(result, BaseException)]
+    for failure in made:
+        if isinstance(failure, BaseException):
+            raise failure
+    return results
+
+
+async def hire(
+    urls: list[str],
+    codes: list[tuple[str, str]],
+    stack: contextlib.AsyncExitStack,
+    progress: BenchProgress,
+) -> list[LaneCrew]:
+    progress.step("lanes", len(codes))
+    crews = []
+    for number, (terminal_code, phone_code) in enumerate(codes):
+        # A lane's phone listens at the next server: what it is told has to get there.
+        url, phones_url = (urls[(number + step) % len(urls)] for step in (0, 1))
+        crew = await LaneCrew.hire(url, terminal_code, phone_code, phones_url)
+        crews.append(await stack.enter_async_context(crew))
+        progress.advance()
+    return crews
