@@ -23,7 +23,7 @@ from fieldkit.bench.affinity import apart
 from fieldkit.bench.consumption import Memory
 from fieldkit.bench.progress import BenchProgress
 from fieldkit.bench.quantiles import Summary, summary
-from fieldkit.bench.server_set_up import hire, set_up, start_server
+from fieldkit.bench.server_set_up import enrolment_codes, hire, set_up, start_server
 from fieldkit.process import StageError
 from server.schema import parties
 from server.state import StateFolder
@@ -69,7 +69,7 @@ async def measure(folder: Path, phones: int, idle_s: int, progress: BenchProgres
 async def _measure(
     folder: Path, phones: int, idle_s: int, core: int | None, progress: BenchProgress
 ) -> StreamFigures:
-    codes = await set_up(folder, 1, progress)
+    await set_up(folder, 1, progress)
     progress.step("phones")
     signers = [FileSigner(ec.generate_private_key(ec.SECP256R1())) for _ in range(phones)]
     _enrol(StateFolder(folder / "server"), signers)
@@ -77,6 +77,7 @@ async def _measure(
         settings = {"CIGARJACK_SERVER_CONNECTIONS": str(phones + _SPARE)}
         server = await start_server(folder, core, stack, settings=settings)
         url = str(server.ready["url"])
+        codes = await enrolment_codes(folder, 1, progress)
         (crew,) = await hire([url], codes, stack, progress)
         await crew.pay()
         before = consumption.memory(server.pid)

@@ -26,7 +26,7 @@ from fieldkit.bench.lane_crew import LaneCrew, LaneError, LanePayment
 from fieldkit.bench.progress import BenchProgress
 from fieldkit.bench.quantiles import Summary, ratio, summary
 from fieldkit.bench.server_profile import Profile, read_profile, watching
-from fieldkit.bench.server_set_up import hire, set_up, start_server
+from fieldkit.bench.server_set_up import enrolment_codes, hire, set_up, start_server
 from fieldkit.process import Process
 from server.client import ServerUnreachableError
 from twochannel.protocol.errors import CodedError
@@ -166,11 +166,12 @@ async def _measure_servers(
     folder: Path, site: Site, core: int | None, progress: BenchProgress
 ) -> ServerFigures:
     lanes = min(site.concurrency, site.payments)
-    codes = await set_up(folder, lanes, progress, site.database)
+    await set_up(folder, lanes, progress, site.database)
     async with contextlib.AsyncExitStack() as stack:
         servers = [
             await start_server(folder, core, stack, number) for number in range(site.servers)
         ]
+        codes = await enrolment_codes(folder, lanes, progress)
         crews = await hire([str(each.ready["url"]) for each in servers], codes, stack, progress)
         progress.step("warming up", len(crews))
         await _load(servers, crews, len(crews), progress)

@@ -62,18 +62,24 @@ async def _operate(folder: Path, *arguments: str) -> dict[str, Any]:
     return printed
 
 
-async def set_up(
-    folder: Path, lanes: int, progress: BenchProgress, database: str = ""
-) -> list[tuple[str, str]]:
-    """Make the server, its merchants, and for each lane codes for a terminal and a phone."""
+async def set_up(folder: Path, lanes: int, progress: BenchProgress, database: str = "") -> None:
+    """Make the server, and the merchants of that many lanes."""
     merchants = min(_MERCHANTS, lanes)
-    progress.step("server", 1 + merchants + 2 * lanes)
+    progress.step("server", 1 + merchants)
     where = ("--database", database) if database else ()
     await _operate(folder, "init", "--host", _LOOPBACK, "--port", "0", *where)
+    progress.advance()
     for number in range(merchants):
         name, shop = f"Bench merchant {number}", f"bench-{number}"
         await _operate(folder, "merchants", "add", name, "--presence", "prefer", "--id", shop)
         progress.advance()
+
+
+async def enrolment_codes(
+    folder: Path, lanes: int, progress: BenchProgress
+) -> list[tuple[str, str]]:
+    """For each lane those of a terminal and of a phone. They are good for some minutes only."""
+    progress.step("enrolment codes", 2 * lanes)
     at_once = asyncio.Semaphore(max(2, os.cpu_count() or 1))
 
     async def enrolment_code(*arguments: str) -> str:
@@ -83,7 +89,7 @@ async def set_up(
         return str(printed["enrolment_code"])
 
     async def lane_codes(number: int) -> tuple[str, str]:
-        merchant = f"bench-{number % merchants}"
+        merchant = f"bench-{number % _MERCHANTS}"
         terminal = await enrolment_code(
             "terminals", "add", f"Lane {number}", "--merchant", merchant
         )
