@@ -105,6 +105,12 @@ def latency_command(payments: int, folder: Path | None, json_file: Path | None) 
 )
 @click.option("--database", default="", help="URL of an empty PostgreSQL.  [default: SQLite]")
 @click.option(
+    "--jacks",
+    type=click.IntRange(min=1),
+    help="So many are registered in all: the others are paired and never pay. A million take 5 GB"
+    " of disk and some minutes before the first payment.  [default: one for each lane]",
+)
+@click.option(
     "--peer",
     type=click.Choice([ciba_peer.NAME]),
     help="Measure this in the same run: OpenID CIBA, installed with npm into ~/.cache.",
@@ -119,6 +125,7 @@ def server_command(
     concurrency: int,
     servers: int,
     database: str,
+    jacks: int | None,
     peer: str | None,
     profile: bool,
     folder: Path | None,
@@ -127,7 +134,12 @@ def server_command(
     """What a whole payment costs the server, and how many it does in a second."""
     if servers > 1 and not database.startswith("postgresql"):
         raise click.UsageError("Several servers share a PostgreSQL: name it with --database.")
-    site = Site(payments, concurrency, servers, database, peer is not None, profile)
+    site = Site(payments, concurrency, servers, database, peer is not None, profile, jacks or 0)
+    if jacks is not None and jacks < site.lanes:
+        raise click.UsageError(
+            f"{site.lanes} lanes pay, each with a jack of its own: give --jacks {site.lanes} or"
+            " more, or fewer lanes with --concurrency."
+        )
     perform([server_bench(site)], folder, json_file)
 
 
@@ -216,6 +228,7 @@ def server_bench(site: Site) -> Bench:
         f"fieldkit bench server --payments {site.payments} --concurrency {site.concurrency}"
         + (f" --servers {site.servers}" if site.servers > 1 else "")
         + (" --database URL" if site.database else "")
+        + (f" --jacks {site.jacks}" if site.jacks else "")
         + (f" --peer {ciba_peer.NAME}" if site.peer else "")
         + (" --profile" if site.profile else ""),
         lambda folder, progress: server_load.measure(folder, site, progress),

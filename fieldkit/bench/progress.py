@@ -48,3 +48,7 @@ class BenchProgress:
     def advance(self) -> None:
         """One part of this step is done."""
         self._bar.advance(self._task)
+
+    def note(self, text: str) -> None:
+        """How far the step is, in a sentence, for a person before it: a log has its one line."""
+        self._bar.update(self._task, description=text)

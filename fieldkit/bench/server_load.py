@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fieldkit.bench import ciba_peer, consumption
+from fieldkit.bench import ciba_peer, consumption, idle_jacks
 from fieldkit.bench.affinity import apart
 from fieldkit.bench.bare_requests import bare_request_ms
 from fieldkit.bench.ciba_peer import PeerFigures
@@ -26,9 +26,10 @@ from fieldkit.bench.lane_crew import LaneCrew, LaneError, LanePayment
 from fieldkit.bench.progress import BenchProgress
 from fieldkit.bench.quantiles import Summary, ratio, summary
 from fieldkit.bench.server_profile import Profile, read_profile, watching
-from fieldkit.bench.server_set_up import enrolment_codes, hire, set_up, start_server
+from fieldkit.bench.server_set_up import Start, enrolment_codes, hire, set_up, start_all
 from fieldkit.process import Process
 from server.client import ServerUnreachableError
+from twochannel.protocol.beacon import DEFAULT_ROTATION_EXPONENT, slot_length_s, slot_of
 from twochannel.protocol.errors import CodedError
 
 #: HTTP requests of one payment: the terminal's, the phone's, and the challenge on the stream.
@@ -36,6 +37,24 @@ EXCHANGES: Final = 3
 #: A sample takes two or three milliseconds: a small part of this.
 _GAUGE_EVERY_S: Final = 0.1
 _DECIMALS: Final = 3
+#: That of a server that was not told another one.
+_EXPONENT: Final = DEFAULT_ROTATION_EXPONENT
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryFigures:
+    """What a server with so many registered jacks took to get ready; the first of several.
+
+    ``jacks``: those of the lanes too, counted in its database after the payments. ``ready_s``: wall
+    time from its spawn until it was ready; ``ready_memory``: what it held then, when those of the
+    lanes were still to come. ``slots_begun``: from then to the end of the payments; with each, the
+    codes of one to come are computed beside them.
+    """
+
+    jacks: int
+    ready_s: float
+    ready_memory: Memory
+    slots_begun: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +66,9 @@ class ServerFigures:
     ``servers``: so many over one database; then ``cpu``, ``server_busy`` and what is written are
     of all of them, without the database's own. ``peer``: what a flow costs it, on the same core.
     ``crypto_floor_ms``: three verifications and two signatures, bare; ``statements_floor_ms``:
-    the same as whole statements. ``healthz_cpu_ms``: of one bare request. ``profile``: of as many
-    payments again, for whoever looks slows down what is looked at.
+    the same as whole statements. ``healthz_cpu_ms``: of one bare request. ``server_memory``: after
+    the payments, of the first server. ``profile``: of as many payments again, for whoever looks
+    slows down what is looked at.
     """
 
     payments: int
@@ -71,6 +91,7 @@ class ServerFigures:
     cpu_to_statements_floor: float | None
     cpu_to_bare_exchanges: float | None
     server_memory: Memory
+    registry: RegistryFigures
     servers: int = 1
     database: str = "sqlite"
     peer: PeerFigures | None = None
@@ -136,7 +157,8 @@ class _Load:
 class Site:
     """What is measured. ``database``: a URL; empty: SQLite. ``peer``: whether beside its peer.
 
-    ``profile``: whether also where the first server's time goes.
+    ``profile``: whether also where the first server's time goes. ``jacks``: registered in all, at
+    least one for each lane; 0: no more than those.
     """
 
     payments: int
@@ -145,6 +167,12 @@ class Site:
     database: str = ""
     peer: bool = False
     profile: bool = False
+    jacks: int = 0
+
+    @property
+    def lanes(self) -> int:
+        """How many pay, each with a jack of its own."""
+        return min(self.concurrency, self.payments)
 
 
 async def measure(folder: Path, site: Site, progress: BenchProgress) -> ServerFigures:
@@ -165,12 +193,12 @@ async def measure(folder: Path, site: Site, progress: BenchProgress) -> ServerFi
 async def _measure_servers(
     folder: Path, site: Site, core: int | None, progress: BenchProgress
 ) -> ServerFigures:
-    lanes = min(site.concurrency, site.payments)
+    lanes = site.lanes
     await set_up(folder, lanes, progress, site.database)
+    if site.jacks > lanes:
+        await idle_jacks.register(folder / "server", site.jacks - lanes, progress)
     async with contextlib.AsyncExitStack() as stack:
-        servers = [
-            await start_server(folder, core, stack, number) for number in range(site.servers)
-        ]
+        servers, start = await start_all(folder, site.servers, site.jacks, core, stack, progress)
         codes = await enrolment_codes(folder, lanes, progress)
         crews = await hire([str(each.ready["url"]) for each in servers], codes, stack, progress)
         progress.step("warming up", len(crews))
@@ -178,6 +206,7 @@ async def _measure_servers(
         progress.step("payments", site.payments)
         async with _gauging() as gauge:
             load = await _load(servers, crews, site.payments, progress)
+        registry = _registry(folder / "server", start, int(time.time()))
         progress.step("bare requests")
         healthz_ms = await bare_request_ms(servers[0], lanes)
         memory = consumption.memory(servers[0].pid)
@@ -188,13 +217,30 @@ async def _measure_servers(
             async with watching(servers[0].pid, output):
                 await _load(servers, crews, site.payments, progress)
             profile = read_profile(output.read_text("utf-8").splitlines())
-    figures = _figures(load, lanes, gauge.floor(), healthz_ms, memory)
+    figures = _figures(load, lanes, gauge.floor(), healthz_ms, memory, registry)
     database = site.database.partition("+")[0].partition(":")[0] or "sqlite"
     return dataclasses.replace(figures, servers=site.servers, database=database, profile=profile)
 
 
+def _registry(folder: Path, start: Start, until_s: int) -> RegistryFigures:
+    """``until_s``: when the payments were over, in Unix time. Raises StageError."""
+    begun = slots_begun(start.at_s, until_s)
+    return RegistryFigures(idle_jacks.registered(folder), start.ready_s, start.memory, begun)
+
+
+def slots_begun(since_s: int, until_s: int) -> int:
+    """How many slots of codes began after one Unix time and up to another."""
+    first, last = (slot_of(at_s, _EXPONENT) for at_s in (since_s, until_s))
+    return (last - first) // slot_length_s(_EXPONENT)
+
+
 def _figures(
-    load: _Load, lanes: int, crypto: CryptoFloor, healthz_ms: float, memory: Memory
+    load: _Load,
+    lanes: int,
+    crypto: CryptoFloor,
+    healthz_ms: float,
+    memory: Memory,
+    registry: RegistryFigures,
 ) -> ServerFigures:
     payments = load.outcomes.total()
     cpu_ms = load.cpu.total_ms / payments
@@ -219,6 +265,7 @@ def _figures(
         cpu_to_statements_floor=ratio(cpu_ms, crypto.server_statements_ms),
         cpu_to_bare_exchanges=ratio(cpu_ms, EXCHANGES * healthz_ms),
         server_memory=memory,
+        registry=registry,
     )
 
 

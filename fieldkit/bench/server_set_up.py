@@ -7,17 +7,36 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Coroutine, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from fieldkit.bench import consumption
 from fieldkit.bench.affinity import pinned_to_core
+from fieldkit.bench.consumption import Memory
+from fieldkit.bench.idle_jacks import patience_s
 from fieldkit.bench.lane_crew import LaneCrew
 from fieldkit.bench.progress import BenchProgress
-from fieldkit.process import Process, command
+from fieldkit.process import READY_DEADLINE_S, Process, command
 
 _LOOPBACK: Final = "127.0.0.1"
 _MERCHANTS: Final = 4
+#: A server that takes long to get ready says every few seconds how far it is.
+_LOOK_EVERY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a server got ready.
+
+    ``ready_s``: wall time from its spawn; ``at_s``: Unix time then; ``memory``: what it held then.
+    """
+
+    ready_s: float
+    at_s: int
+    memory: Memory
 
 
 async def start_server(
@@ -26,6 +45,7 @@ async def start_server(
     stack: contextlib.AsyncExitStack,
     number: int = 0,
     settings: Mapping[str, str] | None = None,
+    ready_deadline_s: float = READY_DEADLINE_S,
 ) -> Process:
     """One server; all but the first on a copy of its folder, with the same processor's books."""
     name = _state_name(number)
@@ -35,11 +55,71 @@ async def start_server(
         books.unlink(missing_ok=True)
         books.symlink_to(folder / _state_name(0) / books.name)
     line = ["-m", "server", "--state", str(folder / name), "run"]
-    server = Process(name, line, folder / f"{name}.log", _settings() | dict(settings or {}))
+    server = Process(
+        name,
+        line,
+        folder / f"{name}.log",
+        _settings() | dict(settings or {}),
+        ready_deadline_s=ready_deadline_s,
+    )
     await server.start()
     stack.push_async_callback(server.stop)
     pinned_to_core(server.pid, core)
     return server
+
+
+async def start_all(
+    folder: Path,
+    count: int,
+    jacks: int,
+    core: int | None,
+    stack: contextlib.AsyncExitStack,
+    progress: BenchProgress,
+) -> tuple[list[Process], Start]:
+    """That many servers, one after the other, and how the first of them got ready.
+
+    ``jacks``: so many are registered, for which each of them takes its time.
+    """
+    progress.step("start")
+    servers, starts = [], []
+    for number in range(count):
+        began_s, log = time.perf_counter(), folder / f"{_state_name(number)}.log"
+        async with telling(log, progress):
+            server = await start_server(
+                folder, core, stack, number, ready_deadline_s=patience_s(jacks)
+            )
+        ready_s = round(time.perf_counter() - began_s, 1)
+        starts.append(Start(ready_s, int(time.time()), consumption.memory(server.pid)))
+        servers.append(server)
+    return servers, starts[0]
+
+
+@contextlib.asynccontextmanager
+async def telling(log: Path, progress: BenchProgress) -> AsyncIterator[None]:
+    """Show what a server says of its start while the block runs."""
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            if state := state_in(log):
+                progress.note(state)
+
+    task = asyncio.create_task(tell(), name="telling")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def state_in(log: Path) -> str | None:
+    """How far a server's start is, in a sentence, if the last line of its log says so."""
+    lines = log.read_bytes().splitlines() if log.exists() else []
+    try:
+        last = json.loads(lines[-1]) if lines else {}
+    except ValueError:  # half a line
+        return None
+    return str(last["state"]) if isinstance(last, dict) and "state" in last else None
 
 
 def _state_name(number: int) -> str:

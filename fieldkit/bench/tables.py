@@ -45,7 +45,7 @@ def latency_tables(figures: LatencyFigures) -> list[Group]:
 
 def server_tables(figures: ServerFigures) -> list[Group]:
     """Cost of a payment beside its floors, and what its parties see."""
-    tables = [_server_cost(figures), _server_speed(figures)]
+    tables = [_server_cost(figures), _server_speed(figures), _registry(figures)]
     tables += [_peer(figures, figures.peer)] if figures.peer else []
     return tables + (_profile(figures.profile) if figures.profile else [])
 
@@ -231,10 +231,23 @@ def _server_speed(figures: ServerFigures) -> Group:
         table.add_row(text, *map(_number, quantiles))
     beside = (
         f"Cores used: server {figures.server_busy:.2f}, bench {figures.bench_busy:.2f}. "
-        f"Written per payment: {figures.written_kib_per_payment:.0f} KiB. "
-        f"Server's memory: {figures.server_memory.rss_mib:.0f} MiB."
+        f"Written per payment: {figures.written_kib_per_payment:.0f} KiB."
     )
     return Group(_titled(title, table), Text(beside))
+
+
+def _registry(figures: ServerFigures) -> Group:
+    registry = figures.registry
+    columns = ("ready in s", "MiB when ready", "MiB after payments", "slots begun")
+    table = _table("jacks", *columns)
+    table.add_row(
+        f"{registry.jacks:,}",
+        _number(registry.ready_s),
+        _number(registry.ready_memory.rss_mib),
+        _number(figures.server_memory.rss_mib),
+        str(registry.slots_begun),
+    )
+    return _titled("The server with its registered jacks: start, and resident memory", table)
 
 
 def _peer(figures: ServerFigures, peer: PeerFigures) -> Group:

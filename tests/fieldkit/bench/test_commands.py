@@ -88,6 +88,32 @@ def test_server_tells_the_cost_beside_its_floors(folder: Path) -> None:
     floor_ms = 3 * crypto["verify_ms"] + 2 * crypto["sign_ms"]
     assert abs(figures["crypto_floor_ms"] - floor_ms) < 0.001
     assert figures["server_memory"]["rss_mib"] > 0
+    assert figures["registry"]["jacks"] == 2, "one for each lane"
+
+
+def test_server_is_measured_with_jacks_that_never_pay(folder: Path) -> None:
+    asked = ("--payments", "6", "--concurrency", "2", "--jacks", "50")
+    printed, told = small(folder, "server", *asked)
+    assert told["command"] == "fieldkit bench server --payments 6 --concurrency 2 --jacks 50"
+    assert told["command"] in printed
+    registry = told["figures"]["registry"]
+    assert told["figures"]["outcomes"] == {"captured": 6}
+    assert registry["jacks"] == 50, "those of the lanes are among them"
+    assert registry["ready_s"] > 0
+    assert registry["ready_memory"]["rss_mib"] > 0
+    assert "MiB when ready" in printed
+
+
+@pytest.mark.parametrize(
+    ("asked", "lanes"),
+    [(("--jacks", "15"), 16), (("--jacks", "1", "--payments", "2"), 2)],
+)
+def test_every_lane_needs_a_jack(asked: tuple[str, ...], lanes: int) -> None:
+    refused = run("server", *asked)
+    assert refused.exit_code == 2
+    assert f"{lanes} lanes pay, each with a jack of its own" in refused.output
+    assert f"--jacks {lanes} or more" in " ".join(refused.output.split())
+    assert "--concurrency" in refused.output
 
 
 def test_server_tells_where_its_time_goes(folder: Path) -> None:
@@ -114,6 +140,19 @@ def test_server_is_measured_beside_its_peer(folder: Path) -> None:
     assert (peer["name"], peer["flows"]) == ("oidc-provider", 3)
     assert peer["rss_mib"] > 0
     assert peer["version"] in printed
+
+
+@pytest.mark.postgresql
+def test_jacks_that_never_pay_are_registered_in_postgresql_too(
+    folder: Path, postgresql: Postgresql
+) -> None:
+    url = postgresql.new_database()
+    asked = ("--payments", "6", "--concurrency", "2", "--jacks", "50", "--database", url)
+    printed, told = small(folder, "server", *asked)
+    assert told["command"].endswith("--database URL --jacks 50")
+    assert told["figures"]["outcomes"] == {"captured": 6}
+    assert told["figures"]["registry"]["jacks"] == 50
+    assert postgresql.password not in printed + json.dumps(told)
 
 
 @pytest.mark.postgresql

@@ -26,3 +26,12 @@ def test_a_log_gets_one_line_for_each_step() -> None:
 def test_a_person_sees_how_far_it_is() -> None:
     assert "payments" in shown(terminal=True)
     assert "2/2" in shown(terminal=True)
+
+
+def test_what_a_step_says_of_itself_is_for_a_person_alone() -> None:
+    for terminal in (True, False):
+        text = StringIO()
+        with BenchProgress(Console(file=text, force_terminal=terminal, width=80)) as progress:
+            progress.step("start")
+            progress.note("Taking in jacks: 3 of 5.")
+        assert ("3 of 5" in text.getvalue()) == terminal

@@ -15,7 +15,7 @@ from fieldkit.bench.crypto_floor import CryptoFloor
 from fieldkit.bench.import_times import PackageImport
 from fieldkit.bench.latency import Charged, LatencyFigures, LatencyFloors, figures
 from fieldkit.bench.quantiles import summary
-from fieldkit.bench.server_load import ServerFigures
+from fieldkit.bench.server_load import RegistryFigures, ServerFigures
 
 _ONE = summary([12.34])
 _NONE = summary([])
@@ -56,6 +56,7 @@ def server(ratio: float | None) -> ServerFigures:
         cpu_to_statements_floor=21.1,
         cpu_to_bare_exchanges=15.8,
         server_memory=Memory(90.0, 80.0, 91.0),
+        registry=RegistryFigures(1_000_000, 312.4, Memory(1010.3, 990.0, 1020.0), 2),
     )
 
 
@@ -100,6 +101,13 @@ def test_the_server_is_compared_with_its_floors() -> None:
     assert "50.0 x" in told
     assert "100.0 payments/s on 16 lanes" in told
     assert "Cores used: server 0.95, bench 0.40" in told
+
+
+def test_the_server_is_told_with_its_jacks() -> None:
+    told = text(tables.server_tables(server(50.0)))
+    (row,) = (line for line in told.splitlines() if "1,000,000" in line)
+    figures = [cell.strip() for cell in row.strip("│").split("│")]
+    assert figures == ["1,000,000", "312.4", "1010.3", "90.0", "2"]
 
 
 def test_the_peer_stands_beside_the_payment() -> None:
