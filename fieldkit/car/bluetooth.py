@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from fieldkit.air_control import AirControl
-from fieldkit.car.daemon import run
+from fieldkit.car.daemon import at_work, run
 from fieldkit.process import Process, StageError
 from fieldkit.venue import AIR
 from twochannel.radio.bluez_adapters import Adapter, adapters_among
@@ -35,10 +35,12 @@ class Adapters:
     """``async with Adapters(plan, folder)``: every adapter of an air's plan, powered. Root only.
 
     ``plan`` is TOML as in ``fieldkit.air``; its controllers with ``host = "vhci"`` become
-    adapters. ``folder`` gets the plan and the air's log; bluetoothd's is in the journal.
+    adapters. ``folder`` gets the plan, the air's log, and all that kernel and controllers told each
+    other (btsnoop, for Wireshark and btmon); bluetoothd's log is in the journal.
     """
 
     def __init__(self, plan: str, folder: Path) -> None:
+        self._traffic = folder / "hci.btsnoop"
         file = folder / "air.toml"
         file.write_text(plan, encoding="utf-8")
         arguments = ("-m", "fieldkit.air", "--config", str(file))
@@ -50,6 +52,7 @@ class Adapters:
         """Raises StageError."""
         async with contextlib.AsyncExitStack() as opening:
             await run("modprobe", "hci_vhci")
+            await opening.enter_async_context(at_work("btmon", "--write", str(self._traffic)))
             await self._air.start()
             opening.push_async_callback(self._air.stop)
             await self._bus.connect()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -33,6 +33,22 @@ async def run(*command: str, deadline_s: float = _COMMAND_DEADLINE_S) -> str:
         said = errors.decode("utf-8", "replace").strip()
         raise StageError(f"{' '.join(command)} failed (exit code {process.returncode}): {said}")
     return output.decode("utf-8", "replace")
+
+
+@contextlib.asynccontextmanager
+async def at_work(*command: str) -> AsyncIterator[None]:
+    """A program runs while the block does, and nobody wants what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        yield
+    finally:
+        await _end(process, signal.SIGTERM)
 
 
 class Daemon:

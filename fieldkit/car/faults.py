@@ -2,7 +2,7 @@
 
 Each fault strikes while the phone asks its owner about a payment. It is noticed, the owner
 approves, the payment must be captured all the same; then the fault is mended, and the next beacon
-that the terminal hears ends the time of recovery.
+that the terminal hears ends the time of recovery. From then on it must go on hearing them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from fieldkit import journeys
@@ -26,6 +27,10 @@ from twochannel.protocol.errors import CodedError
 _POLL_S: Final = 0.2
 _DEADLINE_S: Final = 30.0
 _NS_PER_S: Final = 1_000_000_000
+#: Longer than any turn that the kernel gives an advert, 2 s, and than what it waits for, 2 s.
+_STEADY_S: Final = 6.0
+#: Beacons come ten times a second.
+_SILENCE_S: Final = 2.0
 _FAILURES: Final = (StageError, TraceError, TimeoutError, ControlError, CodedError)
 #: Approved by the phone alone, which takes presence: jack and terminal hear each other.
 _SMALL: Final = ("4.50", 450)
@@ -47,7 +52,8 @@ class Fault:
 class FaultResult:
     """How it went. ``before``, ``during``, ``after``: how each payment ended; empty: it did not.
 
-    ``recovery_s``: from the mending to the next beacon that the terminal heard.
+    ``recovery_s``: from the mending to the next beacon that the terminal heard. ``silent_s``: the
+    longest time without one in the 6 s that followed.
     """
 
     name: str
@@ -56,6 +62,7 @@ class FaultResult:
     during: str = ""
     after: str = ""
     recovery_s: float | None = None
+    silent_s: float | None = None
     failure: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -94,6 +101,20 @@ async def _go_through(stage: Stage, fault: Fault, found: dict[str, Any]) -> None
     await _radio_is(stage, jack, well=True)
     await journeys.heard(stage, lane)
     found["after"] = await _captured(stage, await journeys.charge(stage, lane, _SMALL[0]), _SMALL)
+    found["silent_s"] = await _steady(stage, lane, heard.mono_ns)
+
+
+async def _steady(stage: Stage, lane: str, since_ns: int) -> float:
+    """The longest time without a beacon since. Raises StageError if that is too long."""
+    until_ns = since_ns + int(_STEADY_S * _NS_PER_S)
+    await asyncio.sleep(max(0.0, (until_ns - time.monotonic_ns()) / _NS_PER_S))
+    events = stage.traces[lane].events()
+    heard = [e.mono_ns for e in events if e.event == "code_heard" and since_ns <= e.mono_ns]
+    silent_ns = max(after - before for before, after in pairwise([*heard, time.monotonic_ns()]))
+    silent_s = round(silent_ns / _NS_PER_S, 1)
+    if silent_s > _SILENCE_S:
+        raise StageError(f"the jack was heard again, and then not for {silent_s} s")
+    return silent_s
 
 
 async def _captured(stage: Stage, payment: dict[str, Any], amount: tuple[str, int]) -> str:

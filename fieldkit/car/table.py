@@ -28,6 +28,9 @@ def _parts(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield _radio(document["radio"])
     if document["faults"]:
         yield _faults(document["faults"])
+    for fault in document["faults"]:
+        if fault["failure"]:
+            yield f"{fault['title']}: {fault['failure']}"
     for finding in document["audit"]["findings"]:
         yield f"Audit: {finding}"
     if document["audit"]["clean"]:
@@ -63,15 +66,16 @@ def _radio(radio: Mapping[str, Any]) -> Table:
 
 
 def _faults(faults: list[Mapping[str, Any]]) -> Table:
-    table = _table("Faults", "fault", "", "before", "during", "after", "recovery")
+    table = _table("Faults", "fault", "", "before", "during", "after", "recovery", "then silent")
     for fault in faults:
         paid = (fault[when] or _NONE for when in ("before", "during", "after"))
-        recovery_s = fault["recovery_s"]
-        recovered = _NONE if recovery_s is None else f"{recovery_s} s"
-        table.add_row(fault["title"], _verdict(fault), *paid, recovered)
-        if fault["failure"]:
-            table.add_row(f"  {fault['failure']}")
+        lasting = (_seconds(fault[how_long]) for how_long in ("recovery_s", "silent_s"))
+        table.add_row(fault["title"], _verdict(fault), *paid, *lasting)
     return table
+
+
+def _seconds(value: float | None) -> str:
+    return _NONE if value is None else f"{value} s"
 
 
 def _verdict(part: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def outcome(**changes: Any) -> Outcome:
         "captured_minor": 1,
     }
     journey = JourneyResult("coffee", "Coffee", payment, Legs(LEGS), [], "", [], [], 0, 1)
-    fault = FaultResult("rfkill", "rfkill", "captured", "captured", "captured", 1.5)
+    fault = FaultResult("rfkill", "rfkill", "captured", "captured", "captured", 1.5, 0.3)
     parts: dict[str, Any] = {
         "journeys": [journey],
         "faults": [fault],
@@ -45,7 +45,7 @@ def test_every_figure_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(outcome(), capsys)
     for words in ("coffee", "12", "–", "median 131.0 ms, p99 152.4 ms", "210 ms, 190 ms"):
         assert words in text
-    for words in ("420 ms", "17 values, steps of 1 dB", "rfkill", "1.5 s", "Audit: clean"):
+    for words in ("420 ms", "17 values, steps of 1 dB", "rfkill", "1.5 s", "0.3 s", "Audit: clean"):
         assert words in text
 
 
@@ -58,7 +58,7 @@ def test_what_failed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert not failed.ok
     text = shown(failed, capsys)
-    for words in ("FAILED", "no beacon came back", "Audit: sums: one is missing"):
+    for words in ("FAILED", "rfkill: no beacon came back", "Audit: sums: one is missing"):
         assert words in text
     assert "Audit: clean" not in text
 
