@@ -64,6 +64,7 @@ jacks = Table(
     CheckConstraint("epoch >= 1", name="epoch_positive"),
     CheckConstraint("last_counter >= 0", name="last_counter_counts"),
     Index("ix_jacks_phone", "phone_id"),
+    Index("uq_jacks_beacon_key", "beacon_key", unique=True),
 )
 
 #: Every acceptance ever stored. ``seq`` tells other processes that there is a new one.

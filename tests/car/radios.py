@@ -62,6 +62,15 @@ async def collected(radio: Radio, broadcast: Broadcast, seconds: float) -> list[
     return found
 
 
+async def says(radio: BluezRadio, text: str) -> None:
+    """Wait until the radio's trouble is told with ``text``."""
+
+    async def so() -> bool:
+        return text in radio.health.detail
+
+    await until(so)
+
+
 async def advertising(car: CarBluetooth) -> set[str]:
     """The controllers that bluetoothd advertises on, for whomever."""
     adapters = {name: await car.present(name) for name in ("jack", "terminal")}

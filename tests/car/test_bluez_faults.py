@@ -25,6 +25,7 @@ from tests.car.radios import (
     kept,
     opened,
     recovered,
+    says,
 )
 from twochannel.radio import bluez_names as names
 from twochannel.radio import watch
@@ -43,15 +44,6 @@ _END_OF_SCAN = ("0x08", "0x000c", "00", "00")
 async def well(radio: BluezRadio) -> None:
     async def so() -> bool:
         return radio.health.ok
-
-    await until(so)
-
-
-async def says(radio: BluezRadio, text: str) -> None:
-    """Wait until the radio's trouble is told with ``text``."""
-
-    async def so() -> bool:
-        return text in radio.health.detail
 
     await until(so)
 

@@ -105,6 +105,13 @@ async def test_a_pairing_carries_the_jacks_own_identity(shared: Bench) -> None:
         await shared.refused("/v1/pairings", compact, code)
 
 
+async def test_a_beacon_key_is_one_jacks_alone(shared: Bench) -> None:
+    """Two jacks would have the same codes, and neither could be charged."""
+    car = await shared.other_car()
+    car.jack = new_signer()
+    await shared.refused("/v1/pairings", car.acceptance(), ErrorCode.ISSUER_WRONG)
+
+
 async def test_the_same_acceptance_is_answered_as_before(shared: Bench) -> None:
     car = await shared.other_car()
     car.epoch = 2

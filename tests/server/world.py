@@ -19,7 +19,7 @@ from server.instructions import Signed
 from server.issuer import Issuer
 from server.operations import SignedOrder, accept_order
 from server.operator_orders import order_cancel, order_refund
-from server.pairing import read_acceptance, store_pairing
+from server.pairing import AcceptedPairing, read_acceptance, store_pairing
 from server.payment_methods import add_payment_method, remove_method
 from server.payments import end_operation, get_payment, settle
 from server.refunds import SignedRefund, accept_refund
@@ -133,6 +133,11 @@ class World:
 
     def pair(self) -> None:
         """The jack and the phone, in ``epoch``."""
+        accepted = self.accepted_pairing()
+        self.store.write_now(lambda c: store_pairing(c, accepted, self.now_ms))
+
+    def accepted_pairing(self) -> AcceptedPairing:
+        """What jack and phone say to be paired in ``epoch``."""
         pairing = Pairing(
             iss=self.jack.key.kid,
             aud=self.server.key.kid,
@@ -149,10 +154,8 @@ class World:
             pairing=sign(pairing, self.jack),
             **self.lasting(),
         )
-        accepted = read_acceptance(
-            sign(acceptance, self.phone), self.phone.key, self.server.key.kid
-        )
-        self.store.write_now(lambda c: store_pairing(c, accepted, self.now_ms))
+        compact = sign(acceptance, self.phone)
+        return read_acceptance(compact, self.phone.key, self.server.key.kid)
 
     def method(self, token: str = "tok_success") -> str:
         """The id of a payment method with this token."""

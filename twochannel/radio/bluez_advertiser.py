@@ -69,7 +69,8 @@ class _Registration:
 class AdvertSlot:
     """The one advert of ours that bluetoothd has. ``wanted`` is what belongs there.
 
-    ``inviting``: it is an invitation, and connectable.
+    ``inviting``: it is an invitation, and connectable. While an adapter is off, nothing is asked of
+    this: what the kernel is to end then, it keeps (docs/decisions/0010-bluez-radio.md).
     """
 
     def __init__(self, bus: Bus, on_release: Callable[[], None]) -> None:
@@ -79,6 +80,7 @@ class AdvertSlot:
         self._registrations: list[_Registration] = []
         self._count = 0
         self._holds = False
+        self._swept = False
         self.wanted: Broadcast | None = None
         self.inviting = False
 
@@ -98,14 +100,14 @@ class AdvertSlot:
 
     def drop(self) -> None:
         """bluetoothd has it no longer."""
-        self._holds = False
+        self._holds = self._swept = False
         for registration in tuple(self._registrations):
             self._forget(registration)
 
     async def clear(self) -> None:
         """Take it off the air. Raises BluezError."""
         self._holds = False
-        await _all_of([self._unregister(old) for old in self._registrations])
+        await _all_of([self._unregister(old) for old in tuple(self._registrations)])
 
     async def put(self, adapter: Adapter, broadcast: Broadcast) -> None:
         """Put ``broadcast`` on the air instead of what is there. Raises BluezError.
@@ -113,12 +115,31 @@ class AdvertSlot:
         Both calls are sent at once, in this order, to keep the time without advert short.
         """
         self._holds = False
+        if not self._swept:
+            await self._sweep(adapter, broadcast)
         ending = [self._unregister(old) for old in self._registrations]
+        new = self._another(adapter)
+        await _all_of([*ending, self._register(new, broadcast)])
+        self._holds = new in self._registrations
+
+    async def _sweep(self, adapter: Adapter, broadcast: Broadcast) -> None:
+        """End what the kernel may still have of programs, or a bluetoothd, that are gone.
+
+        bluetoothd does not know of it, but numbers adverts anew, and the kernel puts each in the
+        place of what has its number: with every number taken once and freed, nothing is left.
+        """
+        await self.clear()
+        manager = await self._bus.properties(adapter.path, names.ADVERTISING_MANAGER)
+        for _ in range(int(manager.get(names.SUPPORTED_INSTANCES, 0))):
+            await self._register(self._another(adapter), broadcast)
+        await self.clear()
+        self._swept = True
+
+    def _another(self, adapter: Adapter) -> _Registration:
         self._count += 1
         new = _Registration(adapter.path, f"{_PATH}{self._count}")
         self._registrations.append(new)
-        await _all_of([*ending, self._register(new, broadcast)])
-        self._holds = new in self._registrations
+        return new
 
     async def _register(self, new: _Registration, broadcast: Broadcast) -> None:
         try:

@@ -138,7 +138,9 @@ class BluezKeeper:
     async def _put_instead(self, broadcast: Broadcast | None) -> None:
         self._slot.wanted = None
         if broadcast is None:
-            await self._slot.clear()
+            # While the adapter is off the kernel would keep it; ``_keep`` clears it then.
+            if self._adapter is None or self._adapter.powered:
+                await self._slot.clear()
         else:
             await self._put(await self._usable_adapter(), broadcast)
             self._slot.wanted = broadcast
@@ -296,11 +298,13 @@ class BluezKeeper:
             # Somebody talks through this adapter, so that it works; look again later.
             raise BluezError(self._radio, "")
         await self.scanner.stop()
-        self._slot.doubt()
+        await self._slot.clear()
         await self._power(adapter, on=False)
         self._left_over = False
-        await asyncio.sleep(_POWER_OFF_S)
-        await self._power(adapter, on=True)
+        try:
+            await asyncio.sleep(_POWER_OFF_S)
+        finally:
+            await self._power(adapter, on=True)
 
     # --- looking
 

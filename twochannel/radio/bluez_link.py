@@ -44,6 +44,9 @@ _log = logging.getLogger(__name__)
 
 #: A phone subscribes and writes within seconds; who does not is no phone of ours.
 STRANGER_TIMEOUT_S: Final = 10.0
+#: bluetoothd tells that a connection has ended before the kernel has let go of it: 13 ms were seen,
+#: in which another one is refused.
+_ENDED_S: Final = 0.3
 #: How often connections are looked at while a jack invites.
 _LOOK_EVERY_S: Final = 2.0
 _ERRORS: Final = (BleakError, DBusFastError, OSError, EOFError)
@@ -271,6 +274,7 @@ async def _at_second_try(visit: _Visit) -> Link:
         _log.info("connection_broke", extra={"address": visit.address, "reason": str(error)})
         # Not forgotten: while it is deaf the adapter would not come to know the device again.
         await visit.hang_up()
+        await asyncio.sleep(_ENDED_S)
         return await visit.make()
 
 
