@@ -28,7 +28,10 @@ _TESTS: Final = "tests/car"
 #: Kernel, BlueZ, links, network and what befalls radios: they take as long as the journeys.
 _RADIOS: Final = tuple(
     f"{_TESTS}/test_{name}.py"
-    for name in ("bluez_radio", "bluez_faults", "bluez_link", "kernel_radios", "network")
+    for name in (
+        *("bluez_radio", "bluez_faults", "bluez_left_adverts", "bluez_link"),
+        *("kernel_radios", "network"),
+    )
 )
 #: Of all tests, those that follow the journeys: chosen so that both cars take about as long.
 _AFTER_JOURNEYS: Final = ("tests/car/test_deploy.py", "tests/car/test_kernel_radios.py")

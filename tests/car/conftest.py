@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,17 @@ def pytest_terminal_summary(
         terminalreporter.section("BlueZ radio")
         for line in told(noted):
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traffic() -> Iterator[None]:
+    """All that kernel and controllers tell each other, for Wireshark: of a run that failed."""
+    recorder = subprocess.Popen(
+        ["btmon", "--write", str(_RUN / "hci.btsnoop")], stdout=subprocess.DEVNULL
+    )
+    yield
+    recorder.terminate()
+    recorder.wait()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
