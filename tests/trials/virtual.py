@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,12 @@ class PlayedTrial:
         raise AssertionError(f"{event.agent} was never in boot {event.boot}")
 
 
-def played(scenario: Path, folder: Path, *, kept: bool = False) -> PlayedTrial:
+def played(scenario: Path, folder: Path, *, kept: bool = False, on: str = "air") -> PlayedTrial:
     """Play ``scenario``; it must end well. ``kept``: the caller removes ``states``."""
     archive, document, said = folder / "day.trial", folder / "day.json", folder / "said"
     line = [sys.executable, *((str(OVERHEARD), str(said)) if kept else ("-m", "fieldkit"))]
     line += ["trial", "play", str(scenario), "--out", str(archive), "--json", str(document)]
-    line += ["--keep"] if kept else []
+    line += ["--on", on, *(["--keep"] if kept else [])]
     ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     with zipfile.ZipFile(archive) as opened:
@@ -109,9 +110,11 @@ def told_by(command: str, played: PlayedTrial, folder: Path, *more: str) -> dict
     return found
 
 
-def replayed_exactly(played: PlayedTrial, folder: Path) -> int:
+def replayed_exactly(
+    played: PlayedTrial, folder: Path, lanes: Collection[str] = ("lane-1", "pump-3")
+) -> int:
     """How many decisions of lanes come out as they were; all of them must."""
     found = told_by("replay", played, folder)
     assert (found["otherwise"], found["not_replayed"]) == (0, 0)
-    assert {lane["lane"] for lane in found["lanes"]} == {"lane-1", "pump-3"}
+    assert {lane["lane"] for lane in found["lanes"]} == set(lanes)
     return int(found["same"])
