@@ -5,6 +5,7 @@ Annotations are not deferred here: the D-Bus library reads them, and a deferred 
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -150,10 +151,17 @@ class CarBluetooth:
 
     async def kill_bluetoothd(self) -> None:
         """As a crash would."""
+        await self._end_bluetoothd(signal.SIGKILL)
+
+    async def stop_bluetoothd(self) -> None:
+        """As systemd does: in order, which takes it a moment."""
+        await self._end_bluetoothd(signal.SIGTERM)
+
+    async def _end_bluetoothd(self, how: signal.Signals) -> None:
         daemon, self._daemon = self._daemon, None
         if daemon is not None:
             with contextlib.suppress(ProcessLookupError):
-                daemon.kill()
+                daemon.send_signal(how)
             await daemon.wait()
 
     async def adapter(self, controller: str) -> Adapter | None:

@@ -108,6 +108,23 @@ async def test_of_a_bluetoothd_that_was_killed_while_the_adapter_was_off(
     await steadily_heard(witness, beacon(121))
 
 
+async def test_of_a_bluetoothd_that_was_restarted_in_order(
+    car: CarBluetooth, jack: BluezRadio, witness: Radio
+) -> None:
+    """It switches its adapters off before it ends."""
+    await second(car, jack, beacon(122))
+    await car.stop_bluetoothd()
+    await says(jack, "systemctl start bluetooth")
+    await car.start_bluetoothd()
+    await end_first(car)
+
+    async def well() -> bool:
+        return jack.health.ok
+
+    await until(well)
+    await steadily_heard(witness, beacon(122))
+
+
 async def test_of_a_beacon_that_was_silenced_while_the_adapter_was_off(
     car: CarBluetooth, jack: BluezRadio, witness: Radio
 ) -> None:
