@@ -38,7 +38,7 @@ from typing import Annotated, Any, Final, Literal
 import click
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from fieldkit import air_commands
+from fieldkit import air_commands, air_steering
 from fieldkit.air_commands import CommandError, Refusal
 from fieldkit.air_control import ControlPort
 from fieldkit.ether import Clock, Ether
@@ -218,7 +218,7 @@ async def serve(plan: AirPlan, announce: Callable[[str], None]) -> None:
             loop.remove_signal_handler(number)
 
 
-@click.command("air")
+@click.group("air", invoke_without_command=True)
 @click.option(
     "--config",
     "plan_file",
@@ -227,14 +227,19 @@ async def serve(plan: AirPlan, announce: Callable[[str], None]) -> None:
     help="TOML file with the controllers, their places, and the seed.  [default: the example]",
 )
 @click.option("--example", is_flag=True, help="Print the example: a jack and two lanes.")
-def air_command(plan_file: Path, example: bool) -> None:
+@click.pass_context
+def air_command(context: click.Context, plan_file: Path, example: bool) -> None:
     """Run a virtual air: Bluetooth LE controllers over TCP, without any hardware.
 
     Prints one JSON line with the addresses once it is ready, and runs until it is interrupted.
     Give an agent the radio "bumble:" followed by the address of its controller: on the air of the
     example, the jack's is bumble:tcp-client:127.0.0.1:9001 and the lane's
     bumble:tcp-client:127.0.0.1:9002. docs/by-hand.md shows it step by step.
+
+    With a command it does that to an air which runs already.
     """
+    if context.invoked_subcommand is not None:
+        return
     if example:
         click.echo(EXAMPLE.read_text(encoding="utf-8"), nl=False)
         return
@@ -252,6 +257,10 @@ def air_command(plan_file: Path, example: bool) -> None:
             f"Cannot open the air: {error}. If a port is taken, choose other ports, or 0 for "
             "any free one; if there is no /dev/vhci, load the kernel module hci_vhci, and be root."
         ) from error
+
+
+air_command.add_command(air_steering.unplug)
+air_command.add_command(air_steering.plug)
 
 
 def _problems(error: ValidationError) -> Iterator[str]:

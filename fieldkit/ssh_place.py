@@ -164,8 +164,9 @@ class There:
                 check=True,
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            said = str(error.stderr or b"", "utf-8", "replace").splitlines()
-            raise StageError(f"{name} failed on {self._login.target}", said[-5:]) from None
+            said = str(error.stderr or b"", "utf-8", "replace").strip().splitlines()
+            why = said[-1] if said else "it said nothing"
+            raise StageError(f"{name} failed on {self._login.target}: {why}", said[-5:]) from None
         return done.stdout
 
     # --- fieldkit.place.Place

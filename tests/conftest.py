@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hypothesis import settings
 from fieldkit.bench import ciba_peer
 from tests.browser import CHROMIUM
 from tests.live.prometheus import PROMETHEUS
+from tests.machines import IP, machines_can_be_made
 from tests.mosquitto import MOSQUITTO
 from tests.networks import networks_can_be_made, own_network
 from tests.postgresql import INITDB, Postgresql, postgresql_server
@@ -31,15 +32,25 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the tests with a marker need of the machine: a file, and the package that has it."""
+    """What the tests with a marker need of the machine: a file, and the package that has it.
+
+    ``granted``: whether its kernel lets this user do what they do.
+    """
 
     file: Path
     tests: str
     program: str
     package: str
+    granted: Callable[[], bool] = lambda: True
+
+    @property
+    def there(self) -> bool:
+        return self.file.exists() and self.granted()
 
     @property
     def advice(self) -> str:
+        if self.file.exists():
+            return f"{self.tests} need a kernel that lets this user make it; to run them: be root"
         return f"{self.tests} need {self.program}; to run them: apt install {self.package}"
 
 
@@ -50,6 +61,9 @@ WANTED = {
     "prometheus": Wanted(PROMETHEUS, "tests of dashboard and alerts", "Prometheus", "prometheus"),
     "softhsm": Wanted(MODULE, "tests of keys in tokens", "SoftHSM", "softhsm2"),
     "sshd": Wanted(SSHD, "tests with machines over SSH", "an SSH server", "openssh-server"),
+    "machines": Wanted(
+        *(IP, "tests with a network for each machine", "ip", "iproute2"), machines_can_be_made
+    ),
     # Workers have no network to install it from.
     "peer": Wanted(
         ciba_peer.installed_file(),
@@ -86,10 +100,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LEFT_OUT] = {}
+    if not os.environ.get("CI"):
+        return
     missing = [wanted for wanted in WANTED.values() if not wanted.file.exists()]
-    if missing and os.environ.get("CI"):
+    if missing:
         packages = " ".join(wanted.package for wanted in missing)
         raise pytest.UsageError(f"there is no {missing[0].file}; run: apt install {packages}")
+    if refused := [wanted for wanted in WANTED.values() if not wanted.there]:
+        raise pytest.UsageError(refused[0].advice)
 
 
 def _turn(item: pytest.Item) -> int:
@@ -103,7 +121,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=_turn)
     for marker, wanted in WANTED.items():
         left_out = [item for item in items if item.get_closest_marker(marker)]
-        if wanted.file.exists() or not left_out:
+        if not left_out or wanted.there:
             continue
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)

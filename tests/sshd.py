@@ -1,4 +1,5 @@
-"""Machines that are entered by SSH: real servers of OpenSSH on addresses of the loopback.
+"""Machines that are entered by SSH: real servers of OpenSSH, on addresses of the loopback or as
+``tests.machines`` starts them.
 
 Keys are made at run time; each server has its own, and lets one other key in.
 """
@@ -32,21 +33,28 @@ PermitRootLogin prohibit-password
 
 
 class Machine:
-    """One running server. ``options``: how the client ``ssh`` gets in; ``target``: where."""
+    """One server. ``options``: how the client ``ssh`` gets in; ``target``: where; ``server``: what
+    runs it.
+    """
 
-    def __init__(self, folder: Path, address: str) -> None:
+    def __init__(self, folder: Path, address: str, port: int = 0) -> None:
+        """``port`` 0: a free one of this loopback."""
         self.address = address
         self.target = f"{getpass.getuser()}@{address}"
         self._folder = folder
         folder.mkdir()
-        with socket.create_server((address, 0)) as free:
-            self._port = int(free.getsockname()[1])
+        self._port = port or _free_port(address)
         for key in ("host", "client"):
             line = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key))
             subprocess.run(line, check=True)
         host = (folder / "host.pub").read_text()
         (folder / "known_hosts").write_text(f"[{address}]:{self._port} {host}")
         (folder / "client.pub").rename(folder / "authorized_keys")
+        config = _CONFIG.format(address=address, port=self._port, folder=folder)
+        (folder / "sshd_config").write_text(config)
+        if os.geteuid() == 0:
+            # Where the system's own server was never started this is missing.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 
     @property
     def options(self) -> list[str]:
@@ -56,16 +64,14 @@ class Machine:
             *("-o", files, "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"),
         ]
 
+    @property
+    def server(self) -> list[str]:
+        log = str(self._folder / "log")
+        return [str(SSHD), "-D", "-E", log, "-f", str(self._folder / "sshd_config")]
+
     @contextmanager
     def running(self) -> Iterator[None]:
-        config = self._folder / "sshd_config"
-        text = _CONFIG.format(address=self.address, port=self._port, folder=self._folder)
-        config.write_text(text)
-        if os.geteuid() == 0:
-            # Where the system's own server was never started this is missing.
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        line = (str(SSHD), "-D", "-e", "-f", str(config))
-        with (self._folder / "log").open("w") as log, subprocess.Popen(line, stderr=log) as server:
+        with subprocess.Popen(self.server) as server:
             try:
                 self._await_listening(server)
                 yield
@@ -82,3 +88,8 @@ class Machine:
             else:
                 return
         raise AssertionError((self._folder / "log").read_text())
+
+
+def _free_port(address: str) -> int:
+    with socket.create_server((address, 0)) as free:
+        return int(free.getsockname()[1])

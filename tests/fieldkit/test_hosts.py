@@ -1,15 +1,13 @@
-"""tests/hardware as it is run on a bench, here with four machines of this loopback."""
+"""tests/hardware as it is run on a bench, here with four machines that are name spaces."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,31 +15,25 @@ from fieldkit.car.image import TREE
 from fieldkit.cast import DEMO_CAST, load
 from fieldkit.hosts import Bench, BenchError
 from fieldkit.journeys import JOURNEYS
-from fieldkit.venue import air_toml
-from tests.sshd import Machine
+from tests.machines import CONTROL, CUT, MEND, Machines
 
 CAST = load(DEMO_CAST)
-ADDRESSES = {name: f"127.0.0.{n}" for n, name in enumerate(("server", "jack", "phone", "lane"), 2)}
 DEADLINE_S = 400
 
 
-def bench_toml(machines: dict[str, Machine], air: dict[str, Any], *, moves: bool) -> str:
-    """A bench whose radios are on a virtual air, with a car that it can move or not."""
-    hosts = {"server": "server", "jack": "jack", "phone": "phone"}
-    hosts |= {f"terminals.{terminal.name}": "lane" for terminal in CAST.terminals}
-    lines = []
-    for section, name in hosts.items():
-        machine, controller = machines[name], section.removeprefix("terminals.")
-        radio = air["controllers"].get(controller)
-        entry = {"ssh": machine.target, "ssh_options": machine.options}
-        entry |= {"python": sys.executable, "address": machine.address}
-        entry |= {"radio": f"bumble:{radio}"} if radio else {}
-        entry |= {"interfaces": machine.address} if name in ("jack", "phone") else {}
-        lines += [f"[{section}]", *(f"{key} = {json.dumps(it)}" for key, it in entry.items())]
-    lines += ["[car]", 'at = ["lane-1"]', *([f'air = "{air["control"]}"'] if moves else [])]
+def bench_toml(machines: Machines, *, moves: bool) -> str:
+    """A bench whose car and Wi-Fi it can move and cut, or not."""
+    hosts: dict[str, tuple[str, str | None]] = {"server": ("server", None)}
+    hosts |= {name: (name, name) for name in ("jack", "phone")}
+    hosts |= {f"terminals.{one.name}": ("lane", one.name) for one in CAST.terminals}
+    lines = [
+        f"[{section}]\n{machines.entry(*host, on_wifi=moves)}" for section, host in hosts.items()
+    ]
+    lines += ["[car]", 'at = ["lane-1"]']
     if moves:
-        extra = {radio.name: air["controllers"][radio.name] for radio in CAST.extra_radios}
-        lines += ["[radios]", *(f'{name} = "bumble:{radio}"' for name, radio in extra.items())]
+        lines += [f'air = "{CONTROL}"', "[radios]"]
+        lines += [f'{one.name} = "{machines.radio(one.name)}"' for one in CAST.extra_radios]
+        lines += ["[wifi]", f"cut = {json.dumps(CUT)}", f"mend = {json.dumps(MEND)}"]
     return "\n".join(lines)
 
 
@@ -51,47 +43,27 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture
-def air(folder: Path) -> Iterator[dict[str, Any]]:
-    plan = folder / "air.toml"
-    plan.write_text(air_toml(CAST.air_plan()))
-    line = [sys.executable, "-m", "fieldkit.air", "--config", str(plan)]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout
-        yield json.loads(running.stdout.readline())
-        running.terminate()
-
-
-def play(bench: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "pytest", "tests/hardware", "--bench", str(bench)]
-    return subprocess.run(
-        line, cwd=TREE, capture_output=True, text=True, check=False, timeout=DEADLINE_S
-    )
-
-
 @pytest.mark.sshd
+@pytest.mark.machines
 @pytest.mark.parametrize("moves", [True, False])
-def test_the_same_journeys_on_other_machines(
-    folder: Path, air: dict[str, Any], moves: bool
-) -> None:
-    machines = {name: Machine(folder / name, address) for name, address in ADDRESSES.items()}
+def test_the_same_journeys_on_other_machines(folder: Path, moves: bool) -> None:
+    machines = Machines(folder, CAST.air_plan())
     bench = folder / "bench.toml"
-    bench.write_text(bench_toml(machines, air, moves=moves))
-    with contextlib.ExitStack() as running:
-        for machine in machines.values():
-            running.enter_context(machine.running())
-        ended = play(bench)
+    bench.write_text(bench_toml(machines, moves=moves))
+    line = [sys.executable, "-m", "pytest", "tests/hardware", "--bench", str(bench)]
+    ended = machines.run(line, DEADLINE_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     playable = [journey for journey in JOURNEYS if not Bench.load(bench).lacks(journey)]
     assert f"{len(playable)} passed" in ended.stdout
     assert all(f"{journey.name}: " in ended.stdout for journey in playable)
     if moves:
-        assert playable == [journey for journey in JOURNEYS if not journey.breaks_wifi]
-        assert "wifi-lost: not played. Nothing on this bench cuts the Wi-Fi" in ended.stdout
+        assert playable == list(JOURNEYS)
+        assert "not played" not in ended.stdout
     else:
         before, _, _ = ended.stdout.partition("collected")
         assert "not played, refuelling: The car is not at pump-3, and nothing" in before
         assert "coffee: captured, ok" in ended.stdout
+        assert "wifi-lost: not played. Nothing on this bench cuts the Wi-Fi" in ended.stdout
 
 
 def test_the_bench_of_the_document_is_one() -> None:

@@ -124,8 +124,10 @@ async def test_a_command_tells_its_exit_code_and_a_file_its_content(
         await there.command("four", ["-c", "exit(4)"])
     (there.folder / "it").write_bytes(b"\0\xff")
     assert await there.read(there.folder / "it") == b"\0\xff"
-    with pytest.raises(StageError, match="cat failed"):
+    with pytest.raises(StageError, match=f"cat failed on .*@{ADDRESS}: cat: .*none.*No such file"):
         await there.read(there.folder / "none")
+    with pytest.raises(StageError, match=r"false failed on .*: it said nothing"):
+        await there.run(("false",))
 
 
 async def test_an_agent_that_does_not_run_does_not_answer(there: There) -> None:

@@ -1,28 +1,28 @@
-"""A trial on machines over SSH: four servers of this loopback, with radios on virtual air."""
+"""A trial on machines over SSH that are name spaces, with radios on virtual air."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from fieldkit.trace import TraceEvent
 from fieldkit.trials.order import Order
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
-from fieldkit.venue import air_toml
-from tests.sshd import Machine
+from tests.machines import CONTROL, CUT, MEND, Machines
+from tests.trials import virtual
+from tests.trials.virtual import PlayedTrial
+
+pytestmark = [pytest.mark.sshd, pytest.mark.machines]
 
 DEADLINE_S = 400
 FIRST_DAY = SCENARIOS_FOLDER / "first-day.toml"
 ORDER = Order.of(FIRST_DAY).at({"lane-1"})
-ADDRESSES = {name: f"127.0.0.{n}" for n, name in enumerate(("server", "jack", "phone", "lane"), 12)}
 STEPS = """
 [[steps]]
 do = "drive"
@@ -40,6 +40,21 @@ car = "mina"
 for_s = 1.0
 
 [[steps]]
+do = "wifi_lost"
+car = "mina"
+for_s = 10.0
+
+[[steps]]
+do = "pay"
+car = "mina"
+amount = "3.20"
+
+[[steps]]
+do = "radio_restarted"
+car = "mina"
+for_s = 2.0
+
+[[steps]]
 do = "server_restarted"
 for_s = 1.0
 
@@ -51,73 +66,88 @@ owner = "declines"
 """
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="cj-") as name:
-        yield Path(name)
-
-
-@pytest.fixture
-def air(folder: Path) -> Iterator[dict[str, Any]]:
-    plan = folder / "air.toml"
-    plan.write_text(air_toml(ORDER.scenario.cast().air_plan()))
-    line = [sys.executable, "-m", "fieldkit.air", "--config", str(plan)]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout
-        yield json.loads(running.stdout.readline())
-        running.terminate()
-
-
-def bench_toml(machines: dict[str, Machine], air: dict[str, Any]) -> str:
-    radios = air["controllers"]
-    hosts = {
+def bench_toml(machines: Machines) -> str:
+    hosts: dict[str, tuple[str, str | None]] = {
         "server": ("server", None),
-        "jack": ("jack", radios["mina-jack"]),
-        "phone": ("phone", radios["mina-phone"]),
-        "terminals.lane-1": ("lane", radios["lane-1"]),
+        "jack": ("jack", "mina-jack"),
+        "phone": ("phone", "mina-phone"),
+        "terminals.lane-1": ("lane", "lane-1"),
     }
-    lines = []
-    for section, (name, radio) in hosts.items():
-        machine = machines[name]
-        entry: dict[str, Any] = {"ssh": machine.target, "ssh_options": machine.options}
-        entry |= {"python": sys.executable, "address": machine.address}
-        entry |= {"radio": f"bumble:{radio}"} if radio else {}
-        entry |= {"interfaces": machine.address} if name in ("jack", "phone") else {}
-        lines += [f"[{section}]", *(f"{key} = {json.dumps(it)}" for key, it in entry.items())]
-    return "\n".join([*lines, "[car]", f'air = "{air["control"]}"'])
+    lines = [f"[{section}]\n{machines.entry(*host)}" for section, host in hosts.items()]
+    lines += ["[car]", f'air = "{CONTROL}"']
+    lines += ["[wifi]", f"cut = {json.dumps(CUT)}", f"mend = {json.dumps(MEND)}"]
+    lines += ["[radio]", f"take = {steering('unplug')}", f"give = {steering('plug')}"]
+    return "\n".join(lines)
 
 
-@pytest.mark.sshd
-def test_a_trial_on_other_machines(folder: Path, air: dict[str, Any]) -> None:
-    machines = {name: Machine(folder / name, address) for name, address in ADDRESSES.items()}
-    bench, scenario, archive = (folder / name for name in ("bench.toml", "day.toml", "day.trial"))
-    bench.write_text(bench_toml(machines, air))
-    scenario.write_text(FIRST_DAY.read_text().partition("[[steps]]")[0] + STEPS)
-    line = [sys.executable, "-m", "fieldkit", "trial", "play", str(scenario), "--leave-out"]
-    line += ["--on", str(bench), "--out", str(archive)]
-    with contextlib.ExitStack() as running:
-        for machine in machines.values():
-            running.enter_context(machine.running())
-        ended = subprocess.run(
-            line, capture_output=True, text=True, check=False, timeout=DEADLINE_S
-        )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "left out: step 3, power_cut car=mina for_s=1.0: nothing on this bench" in ended.stderr
-    assert "left out: from the beginning, clock of pump-3 +190 s" in ended.stderr
-    assert "payments: 1 captured, 1 declined." in ended.stdout
-    with zipfile.ZipFile(archive) as opened:
-        manifest = json.loads(opened.read("trial.json"))
-        traces = {name.split("/")[0] for name in opened.namelist() if name.endswith("trace.jsonl")}
-        events = [
-            json.loads(line) for line in opened.read("lane-1/lane-1/trace.jsonl").splitlines()
-        ]
-    assert traces == {"server", "lane-1", "mina-jack", "mina-phone"}
-    assert [fault["name"] for fault in manifest["truth"]["faults"]] == ["server_restarted"]
-    (stay,) = manifest["truth"]["at_lane"]
-    ((mono_us, true_us, boot),) = manifest["truth"]["clock_offsets_us"]["lane-1"]
-    asked = [event for event in events if event["event"] == "charge_asked"]
-    assert len(asked) == 2
+def steering(command: str) -> str:
+    """Of the jack's machine, which reaches the air's control channel."""
+    line = [sys.executable, "-m", "fieldkit", "air", command, "mina-jack", "--control", CONTROL]
+    return json.dumps(line)
+
+
+@dataclass(frozen=True)
+class Day:
+    """``output``, ``errors``: what the command said."""
+
+    trial: PlayedTrial
+    output: str
+    errors: str
+
+
+@pytest.fixture(scope="module")
+def day() -> Iterator[Day]:
+    with tempfile.TemporaryDirectory(prefix="cj-") as name:
+        folder = Path(name)
+        machines = Machines(folder, ORDER.scenario.cast().air_plan())
+        bench, scenario = folder / "bench.toml", folder / "day.toml"
+        archive, document = folder / "day.trial", folder / "day.json"
+        bench.write_text(bench_toml(machines))
+        scenario.write_text(FIRST_DAY.read_text().partition("[[steps]]")[0] + STEPS)
+        line = [sys.executable, "-m", "fieldkit", "trial", "play", str(scenario), "--leave-out"]
+        line += ["--on", str(bench), "--out", str(archive), "--json", str(document)]
+        ended = machines.run(line, DEADLINE_S)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        yield Day(virtual.read(archive, document), ended.stdout, ended.stderr)
+
+
+def noted(trial: PlayedTrial, agent: str, *names: str) -> list[TraceEvent]:
+    return [event for event in trial.events[agent] if event.event in names]
+
+
+def test_a_trial_on_other_machines(day: Day) -> None:
+    assert "left out: step 3, power_cut car=mina for_s=1.0: nothing on this bench" in day.errors
+    assert "left out: from the beginning, clock of pump-3 +190 s" in day.errors
+    assert "payments: 2 captured, 1 declined." in day.output
+    assert day.trial.events.keys() == {"server", "lane-1", "mina-jack", "mina-phone"}
+    assert sorted((fault["name"], fault["machine"]) for fault in day.trial.truth["faults"]) == [
+        ("radio_restarted", "mina-jack"),
+        ("server_restarted", "server"),
+        ("wifi_lost", "mina-phone"),
+    ]
+
+
+def test_the_car_paid_where_it_stood(day: Day) -> None:
+    (stay,) = day.trial.truth["at_lane"]
+    asked = noted(day.trial, "lane-1", "charge_asked")
+    assert len(asked) == 3
     for event in asked:
-        assert event["boot"] == boot
-        at_us = true_us + event["mono_ns"] // 1000 - mono_us
-        assert stay["from_true_us"] < at_us < stay["to_true_us"]
+        assert stay["from_true_us"] < day.trial.true_us(event) < stay["to_true_us"]
+
+
+def test_the_payment_without_wifi_took_its_code_over_gatt(day: Day) -> None:
+    lost = day.trial.fault("wifi_lost", "mina-phone")
+    received = {e.payment: e for e in noted(day.trial, "mina-phone", "auth_code_received")}
+    before, during, _ = (paid["payment"] for paid in day.trial.truth["payments"])
+    assert received[before].fields["path"] == "wifi"
+    assert received[during].fields["path"] == "gatt"
+    assert lost["from_true_us"] < day.trial.true_us(received[during]) < lost["to_true_us"]
+
+
+def test_the_jack_noted_that_its_radio_went_and_came_back(day: Day) -> None:
+    taken = day.trial.fault("radio_restarted", "mina-jack")
+    lost, back = noted(day.trial, "mina-jack", "radio_lost", "radio_recovered")
+    assert (lost.event, back.event) == ("radio_lost", "radio_recovered")
+    assert "was disconnected" in lost.fields["reason"]
+    assert back.fields["rung"] == "reopened"
+    assert taken["from_true_us"] < day.trial.true_us(lost) < taken["to_true_us"]

@@ -63,6 +63,15 @@ def played(scenario: Path, folder: Path, *, kept: bool = False, on: str = "air")
     line += ["--on", on, *(["--keep"] if kept else [])]
     ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    day = read(archive, document)
+    if not kept:
+        return day
+    (states,) = re.findall(r"^States and logs are in (.+)$", ended.stderr, re.MULTILINE)
+    return replace(day, states=Path(states), said=said.read_text())
+
+
+def read(archive: Path, document: Path) -> PlayedTrial:
+    """What has been played elsewhere."""
     with zipfile.ZipFile(archive) as opened:
         manifest = json.loads(opened.read("trial.json"))
         events: dict[str, list[TraceEvent]] = {}
@@ -70,11 +79,7 @@ def played(scenario: Path, folder: Path, *, kept: bool = False, on: str = "air")
             agent = name.split("/")[1]
             lines = opened.read(name).decode().splitlines()
             events.setdefault(agent, []).extend(parse_line(agent, line) for line in lines)
-    day = PlayedTrial(archive, json.loads(document.read_text()), manifest, events)
-    if not kept:
-        return day
-    (states,) = re.findall(r"^States and logs are in (.+)$", ended.stderr, re.MULTILINE)
-    return replace(day, states=Path(states), said=said.read_text())
+    return PlayedTrial(archive, json.loads(document.read_text()), manifest, events)
 
 
 def times_outside(played: PlayedTrial) -> list[tuple[str, str, int, float]]:
