@@ -40,6 +40,13 @@ async def blocked(*radios: BluezRadio) -> AsyncIterator[None]:
         await run("rfkill", "unblock", "bluetooth")
 
 
+async def well(radio: BluezRadio) -> None:
+    async def so() -> bool:
+        return radio.health.ok
+
+    await until(so)
+
+
 async def steadily_heard(witness: Radio, broadcast: Broadcast) -> None:
     await heard(witness.scanner.sightings(), broadcast)
     found = await collected(witness, broadcast, STEADY_S)
@@ -47,25 +54,29 @@ async def steadily_heard(witness: Radio, broadcast: Broadcast) -> None:
     assert found[-1].heard_at_s - found[0].heard_at_s > STEADY_S - STEADY_GAP_MS / 1000
 
 
-async def second(car: CarBluetooth, radio: BluezRadio, broadcast: Broadcast) -> None:
-    """Broadcast beside another program's advert, so that ours has the second number."""
+async def begin_foreign(car: CarBluetooth, path: str) -> None:
+    """Another program's advert on the jack's adapter."""
     adapter = await car.present("jack")
-    car.bus.export(_FOREIGN, ForeignAdvert())
+    car.bus.export(path, ForeignAdvert())
     await car.bus.call(
-        *(adapter.path, names.ADVERTISING_MANAGER, names.REGISTER, _FOREIGN, {}),
-        signature="oa{sv}",
+        *(adapter.path, names.ADVERTISING_MANAGER, names.REGISTER, path, {}), signature="oa{sv}"
     )
-    await radio.advertiser.broadcast(broadcast)
 
 
-async def end_first(car: CarBluetooth) -> None:
-    """The other program's advert ends, or has ended with its bluetoothd."""
+async def end_foreign(car: CarBluetooth, path: str) -> None:
+    """It ends, or has ended with its bluetoothd."""
     adapter = await car.present("jack")
     with contextlib.suppress(BluezError):
         await car.bus.call(
-            *(adapter.path, names.ADVERTISING_MANAGER, names.UNREGISTER, _FOREIGN), signature="o"
+            *(adapter.path, names.ADVERTISING_MANAGER, names.UNREGISTER, path), signature="o"
         )
-    car.bus.withdraw(_FOREIGN)
+    car.bus.withdraw(path)
+
+
+async def second(car: CarBluetooth, radio: BluezRadio, broadcast: Broadcast) -> None:
+    """Broadcast beside another program's advert, so that ours has the second number."""
+    await begin_foreign(car, _FOREIGN)
+    await radio.advertiser.broadcast(broadcast)
 
 
 async def powered(car: CarBluetooth) -> None:
@@ -84,15 +95,30 @@ async def test_of_an_agent_that_ended_while_the_adapter_was_off(
         async with opened(car, "jack") as before:
             await second(car, before, beacon(110))
             await stack.enter_async_context(blocked(before))
-        await end_first(car)
+        await end_foreign(car, _FOREIGN)
     await powered(car)
     # This is the kernel's doing: what follows would prove nothing without it.
     await heard(witness.scanner.sightings(), beacon(110))
     async with opened(car, "jack") as after:
+        # Also if the next one has nothing to say.
+        assert not await collected(witness, beacon(110), 3.0)
         await after.advertiser.broadcast(beacon(111))
         await steadily_heard(witness, beacon(111))
-        await after.advertiser.silence()
-        assert not await collected(witness, beacon(110), 3.0)
+
+
+async def test_of_other_programs_that_ended_while_the_adapter_was_off(
+    car: CarBluetooth, jack: BluezRadio, witness: Radio
+) -> None:
+    """The same bluetoothd goes on, and numbers ours as the first again."""
+    await jack.advertiser.broadcast(beacon(112))
+    others = [f"{_FOREIGN}/{number}" for number in range(2)]
+    for path in others:
+        await begin_foreign(car, path)
+    async with blocked(jack):
+        for path in others:
+            await end_foreign(car, path)
+    await well(jack)
+    await steadily_heard(witness, beacon(112))
 
 
 async def test_of_a_bluetoothd_that_was_killed_while_the_adapter_was_off(
@@ -104,7 +130,8 @@ async def test_of_a_bluetoothd_that_was_killed_while_the_adapter_was_off(
         await says(jack, "systemctl start bluetooth")
         await car.start_bluetoothd()
         await says(jack, "rfkill unblock bluetooth")
-        await end_first(car)
+        await end_foreign(car, _FOREIGN)
+    await well(jack)
     await steadily_heard(witness, beacon(121))
 
 
@@ -116,12 +143,8 @@ async def test_of_a_bluetoothd_that_was_restarted_in_order(
     await car.stop_bluetoothd()
     await says(jack, "systemctl start bluetooth")
     await car.start_bluetoothd()
-    await end_first(car)
-
-    async def well() -> bool:
-        return jack.health.ok
-
-    await until(well)
+    await end_foreign(car, _FOREIGN)
+    await well(jack)
     await steadily_heard(witness, beacon(122))
 
 
@@ -131,12 +154,8 @@ async def test_of_a_beacon_that_was_silenced_while_the_adapter_was_off(
     await second(car, jack, beacon(124))
     async with blocked(jack):
         await jack.advertiser.silence()
-        await end_first(car)
-
-    async def well() -> bool:
-        return jack.health.ok
-
-    await until(well)
+        await end_foreign(car, _FOREIGN)
+    await well(jack)
     assert not await collected(witness, beacon(124), 3.0)
     await jack.advertiser.broadcast(beacon(125))
     await steadily_heard(witness, beacon(125))

@@ -74,8 +74,8 @@ async def test_what_is_sent_is_non_connectable_and_says_nothing_else(
             seen.append(report)
             yield report
 
-    await jack.advertiser.broadcast(sent)
     sightings = witness.scanner.sightings()
+    await jack.advertiser.broadcast(sent)
     address = (await heard(sightings, sent)).address
     monkeypatch.setattr(adverts, "reports", noted)
     for _ in range(5):
@@ -116,8 +116,6 @@ async def test_of_several_adapters_the_first_is_taken_if_none_is_named(
 async def test_the_address_changes_with_the_code_and_nothing_links_two(
     jack: Radio, witness: Radio, measured: dict[str, Any]
 ) -> None:
-    # The first of a radio is registered in every slot for a moment, with an address each.
-    await jack.advertiser.broadcast(beacon(9))
     found: list[Sighting] = []
     sightings = witness.scanner.sightings()
     first_ms, gap_ms, call_ms = [], [], []

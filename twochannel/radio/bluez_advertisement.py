@@ -17,7 +17,11 @@ from twochannel.radio.port import Broadcast
 _Strings = Annotated[list[str], DBusSignature("as")]
 _Variants = Annotated[dict[str, Variant], DBusSignature("a{sv}")]
 
+_Numbered = Annotated[dict[int, Variant], DBusSignature("a{qv}")]
+
 _READ = PropertyAccess.READ
+#: Assigned Numbers, 7.1: not to be used in products, for tests alone.
+_NO_MANUFACTURER = 0xFFFF
 
 
 class Advertisement(ServiceInterface):
@@ -59,6 +63,28 @@ class Advertisement(ServiceInterface):
     @dbus_method(names.RELEASE)
     def release(self) -> None:
         self._on_release()
+
+
+class EmptyAdvertisement(ServiceInterface):
+    """An advert of nobody's that says nothing, for a registration that ends at once.
+
+    bluetoothd takes none without data: it is a byte of the manufacturer that stands for none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(names.ADVERTISEMENT)
+
+    @dbus_property(_READ, names.TYPE)
+    def kind(self) -> DBusStr:
+        return names.TYPE_BROADCAST
+
+    @dbus_property(_READ, names.MANUFACTURER_DATA)
+    def manufacturer_data(self) -> _Numbered:
+        return {_NO_MANUFACTURER: Variant("ay", b"\0")}
+
+    @dbus_method(names.RELEASE)
+    def release(self) -> None:
+        return
 
 
 class InvitingAdvertisement(Advertisement):

@@ -13,10 +13,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dbus_fast.service import ServiceInterface
+
 from twochannel.radio import adverts
 from twochannel.radio import bluez_names as names
 from twochannel.radio.bluez_adapters import Adapter
-from twochannel.radio.bluez_advertisement import Advertisement, InvitingAdvertisement
+from twochannel.radio.bluez_advertisement import (
+    Advertisement,
+    EmptyAdvertisement,
+    InvitingAdvertisement,
+)
 from twochannel.radio.bluez_bus import Bus
 from twochannel.radio.bluez_refusals import BluezError
 from twochannel.radio.port import Broadcast
@@ -69,8 +75,9 @@ class _Registration:
 class AdvertSlot:
     """The one advert of ours that bluetoothd has. ``wanted`` is what belongs there.
 
-    ``inviting``: it is an invitation, and connectable. While an adapter is off, nothing is asked of
-    this: what the kernel is to end then, it keeps (docs/decisions/0010-bluez-radio.md).
+    ``inviting``: it is an invitation, and connectable. ``swept``: the kernel has no advert that
+    bluetoothd does not know. What the kernel is to end while its adapter is off, it keeps, so that
+    nothing is asked of this then (docs/decisions/0010-bluez-radio.md).
     """
 
     def __init__(self, bus: Bus, on_release: Callable[[], None]) -> None:
@@ -80,14 +87,15 @@ class AdvertSlot:
         self._registrations: list[_Registration] = []
         self._count = 0
         self._holds = False
-        self._swept = False
+        self.swept = False
         self.wanted: Broadcast | None = None
         self.inviting = False
 
     @property
     def on_air(self) -> bool:
         """True if what is wanted is on the air and nothing else, as far as is known."""
-        return self._holds if self.wanted is not None else not self._registrations
+        wanted = self.wanted is not None
+        return self.swept and (self._holds if wanted else not self._registrations)
 
     @property
     def registered(self) -> int:
@@ -98,9 +106,13 @@ class AdvertSlot:
         """It may be off the air although bluetoothd still has it."""
         self._holds = False
 
+    def darken(self) -> None:
+        """The adapter is off: nothing is on the air, and what is ended now will be back."""
+        self._holds = self.swept = False
+
     def drop(self) -> None:
         """bluetoothd has it no longer."""
-        self._holds = self._swept = False
+        self.darken()
         for registration in tuple(self._registrations):
             self._forget(registration)
 
@@ -109,31 +121,39 @@ class AdvertSlot:
         self._holds = False
         await _all_of([self._unregister(old) for old in tuple(self._registrations)])
 
+    async def sweep(self, adapter: Adapter) -> None:
+        """End what the kernel still has of programs, or of a bluetoothd, that are gone.
+
+        bluetoothd does not know of it, but it numbers adverts anew, and the kernel puts each in the
+        place of what has its number: with every number taken once and freed, nothing is left.
+        Refused, it is left at that. Raises BluezError if there is no answer.
+        """
+        manager = await self._bus.properties(adapter.path, names.ADVERTISING_MANAGER)
+        fillers: list[_Registration] = []
+        try:
+            for _ in range(int(manager.get(names.SUPPORTED_INSTANCES, 0))):
+                fillers.append(self._another(adapter))
+                await self._register(fillers[-1], EmptyAdvertisement())
+        except BluezError as refusal:
+            if not refusal.error_name:
+                raise
+            _log.info("adverts_not_swept", extra={"reason": refusal.reason})
+        finally:
+            await _all_of([self._unregister(filler) for filler in fillers])
+        self.swept = True
+
     async def put(self, adapter: Adapter, broadcast: Broadcast) -> None:
         """Put ``broadcast`` on the air instead of what is there. Raises BluezError.
 
         Both calls are sent at once, in this order, to keep the time without advert short.
         """
         self._holds = False
-        if not self._swept:
-            await self._sweep(adapter, broadcast)
         ending = [self._unregister(old) for old in self._registrations]
         new = self._another(adapter)
-        await _all_of([*ending, self._register(new, broadcast)])
+        kind = InvitingAdvertisement if self.inviting else Advertisement
+        advert = kind(broadcast, lambda: self._released(new))
+        await _all_of([*ending, self._register(new, advert)])
         self._holds = new in self._registrations
-
-    async def _sweep(self, adapter: Adapter, broadcast: Broadcast) -> None:
-        """End what the kernel may still have of programs, or a bluetoothd, that are gone.
-
-        bluetoothd does not know of it, but numbers adverts anew, and the kernel puts each in the
-        place of what has its number: with every number taken once and freed, nothing is left.
-        """
-        await self.clear()
-        manager = await self._bus.properties(adapter.path, names.ADVERTISING_MANAGER)
-        for _ in range(int(manager.get(names.SUPPORTED_INSTANCES, 0))):
-            await self._register(self._another(adapter), broadcast)
-        await self.clear()
-        self._swept = True
 
     def _another(self, adapter: Adapter) -> _Registration:
         self._count += 1
@@ -141,10 +161,9 @@ class AdvertSlot:
         self._registrations.append(new)
         return new
 
-    async def _register(self, new: _Registration, broadcast: Broadcast) -> None:
+    async def _register(self, new: _Registration, advert: ServiceInterface) -> None:
         try:
-            kind = InvitingAdvertisement if self.inviting else Advertisement
-            self._bus.export(new.path, kind(broadcast, lambda: self._released(new)))
+            self._bus.export(new.path, advert)
             await self._bus.call(
                 *(new.adapter, names.ADVERTISING_MANAGER, names.REGISTER, new.path, {}),
                 signature="oa{sv}",

@@ -18,16 +18,15 @@ from twochannel.radio.bluez_adapters import Adapter, AdapterChoice, adapter_of, 
 from twochannel.radio.bluez_advertiser import AdvertSlot
 from twochannel.radio.bluez_bus import Bus
 from twochannel.radio.bluez_devices import Devices
+from twochannel.radio.bluez_power import AdapterPower
 from twochannel.radio.bluez_recovery import Condition, Recovery, Step
-from twochannel.radio.bluez_refusals import BUSY_WITH_SCAN, SCANNED_BY_OTHERS, BluezError, meaning
+from twochannel.radio.bluez_refusals import BUSY_WITH_SCAN, SCANNED_BY_OTHERS, BluezError
 from twochannel.radio.bluez_scanner import BluezScanner
 from twochannel.radio.port import Broadcast, Health
 
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 1.0
-#: Controllers that hang come back after 1 s without power.
-_POWER_OFF_S: Final = 1.0
 #: The kernel ends and begins a scan every 10 s, and for a moment none runs.
 _DISCOVERY_GAP_S: Final = 2.0
 #: A scan that a killed bluetoothd has left ends within 11 s; then the ladder would end it.
@@ -64,6 +63,7 @@ class BluezKeeper:
         self.scanner = BluezScanner(radio, self._bus)
         self.devices = Devices(self._bus)
         self._slot = AdvertSlot(self._bus, self._wake.set)
+        self._power = AdapterPower(radio, self._bus)
         self._service: OfferedService | None = None
         self._recovery = Recovery()
         self._lock = asyncio.Lock()
@@ -107,6 +107,7 @@ class BluezKeeper:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._power.settle()
         await self.scanner.stop()
         try:
             await self._slot.clear()
@@ -272,26 +273,25 @@ class BluezKeeper:
             return
         match step:
             case Step.POWER_ON:
-                await self._power_on(adapter)
+                await self._power.on(adapter)
             case Step.OFFER if self._service is not None:
                 await self._service.offer(adapter)
             case Step.LISTEN | Step.LISTEN_ANEW:
                 await self.scanner.start(adapter)
                 self._undiscovered_since_s = None
-            case Step.ADVERTISE if self._slot.wanted is not None:
-                await self._put(adapter, self._slot.wanted)
             case Step.ADVERTISE:
-                await self._slot.clear()
+                await self._advertise(adapter)
             case Step.POWER_CYCLE:
                 await self._power_cycle(adapter)
 
-    async def _power_on(self, adapter: Adapter) -> None:
-        if adapter.blocked:
-            raise BluezError(self._radio, meaning(names.BLOCKED, "", names.SET))
-        await self._power(adapter, on=True)
-
-    async def _power(self, adapter: Adapter, *, on: bool) -> None:
-        await self._bus.set_flag(adapter.path, names.ADAPTER, names.POWERED, value=on)
+    async def _advertise(self, adapter: Adapter) -> None:
+        if not self._slot.swept:
+            async with self._address_may_change(adapter):
+                await self._slot.sweep(adapter)
+        if self._slot.wanted is not None:
+            await self._put(adapter, self._slot.wanted)
+        else:
+            await self._slot.clear()
 
     async def _power_cycle(self, adapter: Adapter) -> None:
         if await self.devices.connected(adapter):
@@ -299,12 +299,9 @@ class BluezKeeper:
             raise BluezError(self._radio, "")
         await self.scanner.stop()
         await self._slot.clear()
-        await self._power(adapter, on=False)
+        self._slot.darken()
+        await self._power.cycle(adapter)
         self._left_over = False
-        try:
-            await asyncio.sleep(_POWER_OFF_S)
-        finally:
-            await self._power(adapter, on=True)
 
     # --- looking
 
@@ -320,7 +317,7 @@ class BluezKeeper:
                 self._service.drop()
             await self.scanner.stop()
         elif adapter is not None and not adapter.powered:
-            self._slot.doubt()
+            self._slot.darken()
             await self.scanner.stop()
         if adapter is not None:
             self._look_at_service(adapter)
