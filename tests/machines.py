@@ -70,8 +70,10 @@ def machines_can_be_made() -> bool:
     line = [*_apart(), "ip", "-batch", "-"]
     laid = "link add name wire type bridge\nlink add name here type veth peer name there\n"
     try:
-        ended = subprocess.run(line, input=laid.encode(), capture_output=True, check=False)
-    except FileNotFoundError:
+        ended = subprocess.run(
+            line, input=laid.encode(), capture_output=True, check=False, timeout=_DEADLINE_S
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
         return False
     return ended.returncode == 0
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final, Self
 
 from fieldkit.air_control import AirControl
-from fieldkit.car.daemon import at_work, run
+from fieldkit.car.daemon import recording, run
 from fieldkit.process import Process, StageError
 from fieldkit.venue import AIR
 from twochannel.radio.bluez_adapters import Adapter, adapters_among
@@ -29,6 +30,11 @@ ExecStart=/usr/libexec/bluetooth/bluetoothd -E
 #: The air and bluetoothd start and power the adapters, emulated, while others start as well.
 _READY_DEADLINE_S: Final = 120.0
 _POLL_S: Final = 0.1
+
+
+def traffic(file: Path) -> AbstractAsyncContextManager[None]:
+    """All that kernel and controllers tell each other, while the block runs. Raises StageError."""
+    return recording(("btmon", "--write", str(file)), file)
 
 
 class Adapters:
@@ -52,7 +58,7 @@ class Adapters:
         """Raises StageError."""
         async with contextlib.AsyncExitStack() as opening:
             await run("modprobe", "hci_vhci")
-            await opening.enter_async_context(at_work("btmon", "--write", str(self._traffic)))
+            await opening.enter_async_context(traffic(self._traffic))
             await self._air.start()
             opening.push_async_callback(self._air.stop)
             await self._bus.connect()

@@ -13,6 +13,7 @@ from typing import Final, Self
 from fieldkit.process import STOP_DEADLINE_S, StageError, die_with_parent
 
 _COMMAND_DEADLINE_S: Final = 60.0
+_POLL_S: Final = 0.02
 
 
 async def run(*command: str, deadline_s: float = _COMMAND_DEADLINE_S) -> str:
@@ -36,19 +37,42 @@ async def run(*command: str, deadline_s: float = _COMMAND_DEADLINE_S) -> str:
 
 
 @contextlib.asynccontextmanager
-async def at_work(*command: str) -> AsyncIterator[None]:
-    """A program runs while the block does, and nobody wants what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        preexec_fn=die_with_parent,
-    )
+async def recording(command: Sequence[str], file: Path) -> AsyncIterator[None]:
+    """A program writes ``file`` while the block runs, and nobody wants what it prints.
+
+    Raises StageError if it does not begin to, or ends before the block does.
+    """
     try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+        )
+    except OSError as error:
+        raise StageError(f"{command[0]} cannot be run: {error}") from None
+    try:
+        await _until_written(process, file)
         yield
+        if process.returncode is not None:
+            raise StageError(f"{command[0]} ended by itself (exit code {process.returncode})")
     finally:
         await _end(process, signal.SIGTERM)
+
+
+async def _until_written(process: asyncio.subprocess.Process, file: Path) -> None:
+    try:
+        async with asyncio.timeout(_COMMAND_DEADLINE_S):
+            # A file tells nobody when it begins.
+            while process.returncode is None and not _begun(file):  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise StageError(f"nothing was written to {file} in time") from None
+
+
+def _begun(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 class Daemon:

@@ -27,10 +27,10 @@ from twochannel.protocol.errors import CodedError
 _POLL_S: Final = 0.2
 _DEADLINE_S: Final = 30.0
 _NS_PER_S: Final = 1_000_000_000
-#: Longer than any turn that the kernel gives an advert, 2 s, and than what it waits for, 2 s.
+#: Three turns of the 2 s that the kernel gives an advert of several.
 _STEADY_S: Final = 6.0
-#: Beacons come ten times a second.
-_SILENCE_S: Final = 2.0
+#: Half such a turn. Beacons come ten times a second.
+_SILENCE_S: Final = 1.0
 _FAILURES: Final = (StageError, TraceError, TimeoutError, ControlError, CodedError)
 #: Approved by the phone alone, which takes presence: jack and terminal hear each other.
 _SMALL: Final = ("4.50", 450)
@@ -101,20 +101,20 @@ async def _go_through(stage: Stage, fault: Fault, found: dict[str, Any]) -> None
     await _radio_is(stage, jack, well=True)
     await journeys.heard(stage, lane)
     found["after"] = await _captured(stage, await journeys.charge(stage, lane, _SMALL[0]), _SMALL)
-    found["silent_s"] = await _steady(stage, lane, heard.mono_ns)
+    silent_s = await _silent_s(stage, lane, heard.mono_ns)
+    found["silent_s"] = round(silent_s, 1)
+    if silent_s > _SILENCE_S:
+        raise StageError(f"the jack was heard again, and then not for {silent_s:.1f} s")
 
 
-async def _steady(stage: Stage, lane: str, since_ns: int) -> float:
-    """The longest time without a beacon since. Raises StageError if that is too long."""
+async def _silent_s(stage: Stage, lane: str, since_ns: int) -> float:
+    """The longest time without a beacon in the 6 s since then."""
     until_ns = since_ns + int(_STEADY_S * _NS_PER_S)
     await asyncio.sleep(max(0.0, (until_ns - time.monotonic_ns()) / _NS_PER_S))
     events = stage.traces[lane].events()
-    heard = [e.mono_ns for e in events if e.event == "code_heard" and since_ns <= e.mono_ns]
-    silent_ns = max(after - before for before, after in pairwise([*heard, time.monotonic_ns()]))
-    silent_s = round(silent_ns / _NS_PER_S, 1)
-    if silent_s > _SILENCE_S:
-        raise StageError(f"the jack was heard again, and then not for {silent_s} s")
-    return silent_s
+    heard = [e.mono_ns for e in events if e.event == "code_heard"]
+    times = [since_ns, *(at for at in heard if since_ns < at < until_ns), until_ns]
+    return max(after - before for before, after in pairwise(times)) / _NS_PER_S
 
 
 async def _captured(stage: Stage, payment: dict[str, Any], amount: tuple[str, int]) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from fieldkit.car.bluetooth import traffic
 from tests.car.bluetooth import CarBluetooth
 from tests.car.figures import told
 from tests.car.radios import opened
@@ -43,15 +43,11 @@ def pytest_terminal_summary(
             terminalreporter.write_line(line)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def traffic() -> Iterator[None]:
-    """All that kernel and controllers tell each other, for Wireshark: of a run that failed."""
-    recorder = subprocess.Popen(
-        ["btmon", "--write", str(_RUN / "hci.btsnoop")], stdout=subprocess.DEVNULL
-    )
-    yield
-    recorder.terminate()
-    recorder.wait()
+@pytest_asyncio.fixture(scope="session", loop_scope="session", autouse=True)
+async def recorded() -> AsyncIterator[None]:
+    """The traffic of all tests, for Wireshark: of a run that failed."""
+    async with traffic(_RUN / "hci.btsnoop"):
+        yield
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

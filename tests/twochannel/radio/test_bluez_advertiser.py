@@ -99,15 +99,16 @@ async def test_without_an_answer_it_is_done_again() -> None:
 
 
 async def test_after_its_adapter_was_off_it_is_done_again() -> None:
-    bluetoothd = Bluetoothd()
-    slot = slot_of(bluetoothd)
-    await slot.sweep(ADAPTER)
-    await slot.put(ADAPTER, BEACON)
+    slot = slot_of(Bluetoothd())
     slot.wanted = BEACON
-    assert slot.on_air
-    slot.darken()
-    assert not slot.on_air
-    await slot.put(ADAPTER, BEACON)
-    assert not slot.on_air
+
+    async def put() -> bool:
+        await slot.put(ADAPTER, BEACON)
+        return slot.on_air
+
     await slot.sweep(ADAPTER)
-    assert slot.on_air
+    assert await put()
+    slot.darken()
+    assert not await put()
+    await slot.sweep(ADAPTER)
+    assert await put()
