@@ -99,7 +99,7 @@ async def play(
                 print("\n".join(demo.ended_unasked(stage)), flush=True)
                 said = await run("journalctl", "--quiet", "--no-pager", "--unit=bluetooth")
                 (folder / "logs" / "bluetoothd.log").write_text(said, encoding="utf-8")
-                await asyncio.to_thread(_keep, folder, out)
+                await asyncio.to_thread(keep, folder, out)
 
 
 def _needed(playlist: Sequence[Journey]) -> Cast:
@@ -132,8 +132,8 @@ def _radio(stage: Stage, witness: Sniffer, played: Sequence[JourneyResult]) -> R
     return measures.figures(witness.codes, heard, of_jack, (here[0].began_ns, here[0].ended_ns))
 
 
-def _keep(folder: Path, out: Path) -> None:
-    """Copy logs and traces out, whatever has happened."""
+def keep(folder: Path, out: Path) -> None:
+    """Copy logs and traces out of a stage's folder, whatever has happened."""
     shutil.copytree(folder / "logs", out / "logs", dirs_exist_ok=True)
     (out / "traces").mkdir(exist_ok=True)
     for trace in folder.glob("*/trace.jsonl"):

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from fieldkit import journeys
+from fieldkit.car.play import keep
 from fieldkit.car.streets import Streets
 from fieldkit.cast import DEMO_CAST, Cast, load
 from fieldkit.process import CommandFailedError
 from fieldkit.processor_books import Charge
 from fieldkit.stage import Stage
 
+#: The folder of a run, which only the car has; see fieldkit/car/machine.py.
+RUN: Final = Path("/car")
 LANE: Final = "lane-1"
 #: Within the limit up to which the phone approves by itself.
 AMOUNT: Final = "4.50"
@@ -35,9 +38,19 @@ async def peopled(streets: Streets) -> AsyncIterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="cj-", ignore_cleanup_errors=True) as folder:
         async with Stage(small_cast(), Path(folder), venue=streets) as stage:
             await stage.provision()
-            yield stage
+            try:
+                yield stage
+            finally:
+                await asyncio.to_thread(_keep, Path(folder))
             assert [p.name for p in stage.processes.values() if p.ended_unasked] == []
             assert [c.findings for c in await journeys.audit(stage) if c.findings] == []
+
+
+def _keep(folder: Path) -> None:
+    """What the agents said and noted, for whom a run has failed: its folder is kept then."""
+    out = Path(tempfile.mkdtemp(prefix="agents-", dir=RUN))
+    out.chmod(0o755)
+    keep(folder, out)
 
 
 @contextlib.asynccontextmanager
