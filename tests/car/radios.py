@@ -62,6 +62,15 @@ async def collected(radio: Radio, broadcast: Broadcast, seconds: float) -> list[
     return found
 
 
+async def well(radio: BluezRadio) -> None:
+    """Wait until the radio has no trouble."""
+
+    async def so() -> bool:
+        return radio.health.ok
+
+    await until(so)
+
+
 async def says(radio: BluezRadio, text: str) -> None:
     """Wait until the radio's trouble is told with ``text``."""
 
@@ -94,11 +103,7 @@ async def recovered(
     await heard(back, lane, deadline_s)
     took_s = time.monotonic() - since_s
     await witness.advertiser.silence()
-
-    async def well() -> bool:
-        return radio.health.ok
-
-    await until(well)
+    await well(radio)
     return took_s
 
 

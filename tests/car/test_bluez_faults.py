@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from dbus_fast import Variant
 
-from tests.car.bluetooth import DEADLINE_S, CarBluetooth, ForeignAdvert, run, until
+from tests.car.bluetooth import DEADLINE_S, CarBluetooth, ForeignAdvert, run
 from tests.car.radios import (
     RECOVERY_LIMIT_S,
     another_scanner,
@@ -26,6 +26,7 @@ from tests.car.radios import (
     opened,
     recovered,
     says,
+    well,
 )
 from twochannel.radio import bluez_names as names
 from twochannel.radio import watch
@@ -39,13 +40,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures(
 
 #: HCI_LE_Set_Scan_Enable, off.
 _END_OF_SCAN = ("0x08", "0x000c", "00", "00")
-
-
-async def well(radio: BluezRadio) -> None:
-    async def so() -> bool:
-        return radio.health.ok
-
-    await until(so)
 
 
 async def test_what_is_asked_while_there_is_no_bluetoothd_is_refused_and_does_not_come_back(

@@ -14,7 +14,7 @@ import pytest
 from dbus_fast import Variant
 
 from tests.car.bluetooth import CarBluetooth, ForeignAdvert, run, until
-from tests.car.radios import beacon, collected, gaps_ms, heard, opened, says
+from tests.car.radios import beacon, collected, gaps_ms, heard, opened, says, well
 from twochannel.radio import bluez_names as names
 from twochannel.radio.bluez import BluezRadio
 from twochannel.radio.bluez_refusals import BluezError
@@ -38,13 +38,6 @@ async def blocked(*radios: BluezRadio) -> AsyncIterator[None]:
         yield
     finally:
         await run("rfkill", "unblock", "bluetooth")
-
-
-async def well(radio: BluezRadio) -> None:
-    async def so() -> bool:
-        return radio.health.ok
-
-    await until(so)
 
 
 async def steadily_heard(witness: Radio, broadcast: Broadcast) -> None:

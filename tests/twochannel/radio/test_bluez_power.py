@@ -6,7 +6,6 @@ bluetoothd answers here what it would if rfkill came in between, or nothing at a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 import pytest
@@ -93,5 +92,3 @@ async def test_what_rfkill_keeps_off_is_not_asked_for(switch: Switch) -> None:
     with pytest.raises(BluezError, match="rfkill unblock bluetooth"):
         await power_of(switch).on(blocked)
     assert switch.calls == []
-    with contextlib.suppress(BluezError):
-        await power_of(switch).settle()  # nothing to wait for
