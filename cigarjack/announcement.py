@@ -11,17 +11,18 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-import ifaddr
 from zeroconf import InterfaceChoice, IPVersion
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from cigarjack.hint import hint
+from twochannel.interfaces import OwnAddress, own_addresses
 
 _log = logging.getLogger(__name__)
 
 SERVICE_TYPE: Final = "_cigarjack._tcp.local."
 INSTANCE_BYTES: Final = 8
 _VERSION: Final = "1"
+_LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ class Announcement:
         self._instance = instance
         self._interfaces = list(interfaces)
         self._zeroconf: AsyncZeroconf | None = None
+        self._joined: frozenset[OwnAddress] = frozenset()
         self._told: tuple[Notice, list[str]] | None = None
         self._sending: Awaitable[object] | None = None
 
     async def __aenter__(self) -> Self:
-        self._zeroconf = AsyncZeroconf(
-            interfaces=self._interfaces or InterfaceChoice.All, ip_version=IPVersion.V4Only
-        )
+        self._joined = own_addresses()
+        self._zeroconf = AsyncZeroconf(interfaces=self._choice(), ip_version=IPVersion.V4Only)
         await self._zeroconf.zeroconf.async_wait_for_start()
         return self
 
@@ -69,19 +70,40 @@ class Announcement:
 
     async def tell(self, notice: Notice) -> None:
         """Announce ``notice``; the datagrams go out in the background."""
-        await self._announce(notice, self._interfaces or own_addresses())
+        await self._announce(notice, self._addresses())
 
     async def follow_addresses(self) -> None:
-        """Announce anew if this machine's addresses have changed since the last time."""
-        addresses = self._interfaces or own_addresses()
-        if self._told is None or addresses == self._told[1]:
-            return
+        """Take up this machine's interfaces that have come, and announce addresses that are new."""
         try:
-            await self._opened().async_update_interfaces()
-            await self._announce(self._told[0], addresses)
+            await self._join()
+            if self._told is not None:
+                await self._announce(self._told[0], self._addresses())
         except OSError as error:
             # An interface that has just come may go again before it is used; the next call sees.
             _log.warning("announcement_failed", extra={"reason": str(error)})
+
+    async def _join(self) -> None:
+        """Be on every interface there is. Raises OSError.
+
+        Asked at every look, for an address may have gone, and come back, between two of them; what
+        is joined already is left alone.
+        """
+        found = own_addresses()
+        if found != self._joined:
+            # An interface that was made anew is in no group; its address is all zeroconf looks at.
+            kept = [own.address for own in found & self._joined]
+            await self._opened().async_update_interfaces(kept or [_LOOPBACK])
+        await self._opened().async_update_interfaces(self._choice())
+        self._joined = found
+
+    def _choice(self) -> list[str] | InterfaceChoice:
+        return self._interfaces or InterfaceChoice.All
+
+    def _addresses(self) -> list[str]:
+        """Those to announce: of real networks, in a stable order."""
+        if self._interfaces:
+            return self._interfaces
+        return sorted(own.address for own in own_addresses() if not own.address.startswith("127."))
 
     async def _announce(self, notice: Notice, addresses: list[str]) -> None:
         if self._told == (notice, addresses):
@@ -111,9 +133,3 @@ class Announcement:
             server=f"{self._instance}.local.",
             parsed_addresses=addresses,
         )
-
-
-def own_addresses() -> list[str]:
-    """The IPv4 addresses of this machine on real networks, in a stable order."""
-    found = (ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips)
-    return sorted(ip for ip in found if isinstance(ip, str) and not ip.startswith("127."))

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-import ifaddr
 from zeroconf import DNSQuestionType, InterfaceChoice, IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from cigarjack.client import hint
+from twochannel.interfaces import OwnAddress, own_addresses
 
 SERVICE_TYPE: Final = "_cigarjack._tcp.local."
 #: More services than any street has; whoever announces more of them only wastes his own time. A
@@ -55,6 +55,7 @@ class JackFinder:
         self._resolving: dict[str, asyncio.Task[None]] = {}
         self._change = asyncio.Event()
         self._search = AsyncExitStack()
+        self._searched: frozenset[OwnAddress] = frozenset()
 
     async def __aenter__(self) -> Self:
         await self._begin_search()
@@ -95,6 +96,8 @@ class JackFinder:
 
     async def _begin_search(self) -> None:
         """Browse, knowing nothing. Raises OSError."""
+        # Read first: what comes or goes meanwhile is then a change at the next look.
+        found = own_addresses()
         async with AsyncExitStack() as beginning:
             choice = list(self._interfaces) or InterfaceChoice.All
             zeroconf = AsyncZeroconf(interfaces=choice, ip_version=IPVersion.V4Only)
@@ -111,7 +114,12 @@ class JackFinder:
                 question_type=DNSQuestionType.QM,
             )
             beginning.push_async_callback(browser.async_cancel)
-            self._search = beginning.pop_all()
+            self._search, self._searched = beginning.pop_all(), found
+
+    async def _end_search(self) -> None:
+        self._searched = frozenset()
+        await self._search.aclose()
+        self._services.clear()
 
     async def _stop_resolving(self) -> None:
         tasks = list(self._resolving.values())
@@ -125,16 +133,13 @@ class JackFinder:
         From the beginning: a jack that moved while the phone was away has said so to others, and
         asks nobody who may have missed it; what was known of it would be believed for an hour.
         """
-        known = _own_addresses()
         while not self._interfaces:
             await asyncio.sleep(_ADDRESS_CHECK_S)
             try:
-                if (addresses := _own_addresses()) != known:
-                    await self._search.aclose()
-                    self._services.clear()
+                if own_addresses() != self._searched:
+                    await self._end_search()
                     await self._begin_search()
                     self._announce()
-                    known = addresses
             except OSError as error:
                 # What has just come may go again before it is used; the next look tries anew.
                 _log.warning("addresses_not_followed", extra={"reason": str(error)})
@@ -169,10 +174,6 @@ class JackFinder:
             return
         self._services[name] = read_service(info)
         self._announce()
-
-
-def _own_addresses() -> set[str]:
-    return {str(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips}
 
 
 def read_service(info: AsyncServiceInfo) -> JackService:

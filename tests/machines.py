@@ -58,7 +58,7 @@ _TREE: Final = Path(__file__).parents[1]
 _MACHINE: Final = 'set -e; echo there; read -r _; ip -batch "$0"; exec "$@"'
 
 
-def _apart() -> list[str]:
+def apart() -> list[str]:
     """What starts a program that may make networks, as the same user."""
     as_user = ["--user", "--map-current-user", "--keep-caps"] if os.getuid() else []
     return ["unshare", *as_user, "--net", "--pid", "--fork", "--kill-child", "--"]
@@ -67,7 +67,7 @@ def _apart() -> list[str]:
 @cache
 def machines_can_be_made() -> bool:
     """Whether this user may, and this kernel has what connects them."""
-    line = [*_apart(), "ip", "-batch", "-"]
+    line = [*apart(), "ip", "-batch", "-"]
     laid = "link add name wire type bridge\nlink add name here type veth peer name there\n"
     try:
         ended = subprocess.run(
@@ -120,7 +120,7 @@ class Machines:
         }
         (self._folder / "plan.json").write_text(json.dumps(plan))
         return subprocess.run(
-            [*_apart(), sys.executable, "-m", "tests.machines", str(self._folder)],
+            [*apart(), sys.executable, "-m", "tests.machines", str(self._folder)],
             cwd=_TREE,
             capture_output=True,
             text=True,

@@ -10,9 +10,10 @@ import pytest
 from zeroconf import IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from cigarjack.announcement import SERVICE_TYPE, Announcement, Notice, own_addresses
+from cigarjack.announcement import SERVICE_TYPE, Announcement, Notice
 from cigarjack.hint import hint
 from tests.cigarjack.parties import LOOPBACK, Jack, Phone, Server, served
+from tests.mdns_between import ELSEWHERE, HERE, PORT, played
 
 LINK_KEY = bytes(range(32))
 Seen = dict[str, AsyncServiceInfo]
@@ -113,26 +114,17 @@ async def test_the_services_announce_their_window_and_their_pairing(
         windows.cancel()
 
 
-async def test_a_new_address_is_announced(
-    browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    addresses = [LOOPBACK]
-    monkeypatch.setattr("cigarjack.announcement.own_addresses", lambda: list(addresses))
-    instance = secrets.token_hex(8)
-    name = f"{instance}.{SERVICE_TYPE}"
-    async with Announcement(instance, [LOOPBACK]) as announcement:
-        announcement._interfaces = []  # as if it followed every interface, on loopback
-        await announcement.tell(Notice(4711))
-        await browser.until(lambda seen: name in seen)
-        addresses[:] = ["127.0.0.2"]
-        await announcement.follow_addresses()
-        await browser.until(lambda seen: "127.0.0.2" in seen[name].parsed_addresses())
-
-
 async def test_an_unopened_announcement_is_a_mistake() -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await Announcement("name", [LOOPBACK]).tell(Notice())
 
 
-def test_own_addresses_leave_loopback_out() -> None:
-    assert not [address for address in own_addresses() if address.startswith("127.")]
+@pytest.mark.machines
+@pytest.mark.parametrize("scenario", ["announce-replugged", "announce-told-meanwhile"])
+def test_a_jack_is_found_again_after_its_interface(scenario: str) -> None:
+    assert played(scenario) == f"{HERE}:{PORT}"
+
+
+@pytest.mark.machines
+def test_a_jack_whose_address_is_another_is_found_there() -> None:
+    assert played("announce-readdressed") == f"{ELSEWHERE}:{PORT}"

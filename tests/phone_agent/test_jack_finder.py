@@ -21,6 +21,8 @@ from phone_agent.jack_finder import (
     JackFinder,
     read_service,
 )
+from tests.mdns_between import NEXT, PORT, played
+from twochannel.interfaces import OwnAddress
 
 LOOPBACK = "127.0.0.1"
 DEADLINE_S = 15.0
@@ -68,10 +70,10 @@ async def test_a_network_that_goes_while_it_is_taken_up_is_tried_again(
     taken_up = asyncio.Event()
     looks = 0
 
-    def addresses() -> set[str]:
+    def addresses() -> frozenset[OwnAddress]:
         nonlocal looks
         looks += 1
-        return {LOOPBACK, f"10.0.0.{min(looks, 2)}"}
+        return frozenset({OwnAddress(2, f"10.0.0.{min(looks, 2)}")})
 
     def take_up(*interfaces: object, **options: object) -> AsyncZeroconf:
         if looks < 4:
@@ -80,7 +82,7 @@ async def test_a_network_that_goes_while_it_is_taken_up_is_tried_again(
         return AsyncZeroconf(interfaces=[LOOPBACK], ip_version=IPVersion.V4Only)
 
     monkeypatch.setattr(jack_finder, "_ADDRESS_CHECK_S", 0.01)
-    monkeypatch.setattr(jack_finder, "_own_addresses", addresses)
+    monkeypatch.setattr(jack_finder, "own_addresses", addresses)
     link_key = secrets.token_bytes(32)
     async with JackFinder() as finder, announced(Notice(4001, link_key)):
         monkeypatch.setattr(jack_finder, "AsyncZeroconf", take_up)
@@ -94,11 +96,11 @@ async def test_a_jack_that_moved_while_the_phone_was_away_is_found_again(
     """What the phone missed is made by a jack that goes without a word, as in a power cut."""
     away, link_key = asyncio.Event(), secrets.token_bytes(32)
 
-    def addresses() -> set[str]:
-        return {LOOPBACK, "10.0.0.2" if away.is_set() else "10.0.0.1"}
+    def addresses() -> frozenset[OwnAddress]:
+        return frozenset({OwnAddress(2, "10.0.0.2" if away.is_set() else "10.0.0.1")})
 
     monkeypatch.setattr(jack_finder, "_ADDRESS_CHECK_S", 0.01)
-    monkeypatch.setattr(jack_finder, "_own_addresses", addresses)
+    monkeypatch.setattr(jack_finder, "own_addresses", addresses)
     async with JackFinder() as finder:
         jack = AsyncZeroconf(interfaces=[LOOPBACK], ip_version=IPVersion.V4Only)
         properties: dict[str, str | bytes] = {"h": hint(link_key, "moved")}
@@ -187,3 +189,8 @@ def test_an_announcement_is_read() -> None:
 @pytest.mark.parametrize("port", ["", "0", "65536", "-1", "8.0", "４２", "1" * 400, b"\xff\xfe"])
 def test_a_pairing_port_that_makes_no_sense_counts_as_none(port: str | bytes) -> None:
     assert read_service(service("x", {"p": port[:200]})).pairing_port is None
+
+
+@pytest.mark.machines
+def test_an_interface_that_is_another_one_with_the_same_address_is_searched() -> None:
+    assert played("find-replugged") == f"{NEXT}:{PORT}"
