@@ -30,7 +30,7 @@ _RADIOS: Final = tuple(
     f"{_TESTS}/test_{name}.py"
     for name in (
         *("bluez_radio", "bluez_faults", "bluez_left_adverts", "bluez_link"),
-        *("kernel_radios", "network"),
+        *("kernel_radios", "network", "replay_to_air"),
     )
 )
 #: Of all tests, those that follow the journeys: chosen so that both cars take about as long.

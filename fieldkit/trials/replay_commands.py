@@ -16,6 +16,7 @@ from rich.console import Console
 
 from fieldkit.air_commands import CommandError
 from fieldkit.air_control import AirControl
+from fieldkit.bench.progress import BenchProgress
 from fieldkit.trials import extraction, lane_case, replay_tables, rules_file, to_air
 from fieldkit.trials.archive import Trial, TrialError
 from fieldkit.trials.extraction import Expectation, ExtractionError
@@ -128,15 +129,31 @@ async def _to_air(
 ) -> Played:
     """Raises ClickException."""
     heard = to_air.sightings(trial, recording)
+    name = controller or recording.lane
     try:
-        async with AirControl(air) as control:
-            return await to_air.play(control, controller or recording.lane, heard, speed=speed)
+        with BenchProgress() as progress:
+            async with AirControl(air) as control:
+                return await to_air.play(
+                    control, name, heard, speed=speed, progress=_counted(progress, name, len(heard))
+                )
     except (OSError, ValueError):
         raise click.ClickException(
             f"no virtual air is controlled at {air}; start one: fieldkit air PLAN.toml"
         ) from None
     except CommandError as error:
         raise click.ClickException(f"{error}; name another with --controller") from None
+
+
+def _counted(progress: BenchProgress, controller: str, total: int) -> to_air.Progress:
+    """Tells what is waited for until the first advert is sent, then how many were."""
+    progress.step(f"waiting until the host of {controller} scans")
+
+    def tell(number: int) -> None:
+        if number == 1:
+            progress.step("sending adverts", total)
+        progress.advance()
+
+    return tell
 
 
 def _only(found: Sequence[LaneRecording]) -> LaneRecording:

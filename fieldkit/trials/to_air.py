@@ -67,10 +67,11 @@ async def play(
     if not heard:
         return Played(0, 0, 0.0, 0.0)
     await _send_first(control, controller, heard[0])
+    progress(1)
     loop = asyncio.get_running_loop()
     began_s, first_s = loop.time(), heard[0].heard_at_s
     unheard, latest_s = 0, 0.0
-    for number, sighting in enumerate(heard[1:], start=1):
+    for number, sighting in enumerate(heard[1:], start=2):
         due_s = began_s + (sighting.heard_at_s - first_s) / speed
         await asyncio.sleep(max(0.0, due_s - loop.time()))
         unheard += not await _send(control, controller, sighting)

@@ -126,8 +126,13 @@ class CarBluetooth:
 
     # --- controllers
 
+    @property
+    def control(self) -> str:
+        """Where the air is steered."""
+        return str(self._air.ready["control"])
+
     def air(self) -> AirControl:
-        return AirControl(self._air.ready["control"])
+        return AirControl(self.control)
 
     def address(self, controller: str) -> str:
         return str(self._air.ready["adapters"][controller])

@@ -18,8 +18,7 @@ from fieldkit.trials.archive import Trial
 from fieldkit.trials.terminal_record import recordings
 from tests.payment_device.processes import Device, air
 from tests.payment_device.scripted_server import ScriptedServer
-
-EXAMPLE = Path(__file__).parents[3] / "seeds" / "trials" / "example.trial"
+from tests.recorded import EXAMPLE, heard_by, heard_in
 
 
 def run(*arguments: str | Path) -> Result:
@@ -135,29 +134,20 @@ def test_no_test_of_what_is_not_there(
 
 async def test_a_real_terminal_hears_the_trial_again(tmp_path: Path) -> None:
     """Its own recording holds the same codes and levels, in the same order."""
-    trial = Trial.open(EXAMPLE)
-    lane = next(recording for recording in recordings(trial) if recording.lane == "lane-1")
-    sent = [
-        (advert.code, advert.rssi_dbm) for stretch in lane.stretches for advert in stretch.adverts
-    ]
     async with ScriptedServer().running() as server, air() as opened:
         device = Device(tmp_path / "t", f"bumble:{opened.transports['terminal']}")
         await device.enrol(server)
         async with device.running():
             line = ["-m", "fieldkit", "replay", str(EXAMPLE), "--lane", "lane-1", "--speed", "10"]
             line += ["--to-air", opened.control, "--controller", "terminal"]
-            process = await asyncio.create_subprocess_exec(sys.executable, *line)
-            assert await process.wait() == 0
-    assert heard_by(tmp_path) == sent
-
-
-def heard_by(folder: Path) -> list[tuple[bytes, int]]:
-    """What the terminal in ``folder`` recorded."""
-    agent = {"name": "t", "party": "terminal"}
-    state = folder / "again" / "pi" / "t"
-    state.parent.mkdir(parents=True)
-    (folder / "t").rename(state)
-    manifest = {"format": 1, "trial": "again", "machines": [{"name": "pi", "agents": [agent]}]}
-    (folder / "again" / "trial.json").write_text(json.dumps(manifest))
-    (lane,) = recordings(Trial.open(folder / "again"))
-    return [(advert.code, advert.rssi_dbm) for s in lane.stretches for advert in s.adverts]
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *line, stderr=subprocess.PIPE
+            )
+            _, told = await process.communicate()
+            assert process.returncode == 0
+    sent = heard_in(EXAMPLE, "lane-1")
+    assert heard_by(device.state) == sent
+    assert told.decode().splitlines() == [
+        "waiting until the host of terminal scans …",
+        f"sending adverts: {len(sent)} …",
+    ]
