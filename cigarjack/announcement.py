@@ -6,23 +6,23 @@ name or address from mDNS is never trusted: the phone's pin decides.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from zeroconf import InterfaceChoice, IPVersion
+from zeroconf import IPVersion
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from cigarjack.hint import hint
-from twochannel.interfaces import OwnAddress, own_addresses
+from twochannel.interfaces import FAILURES, OwnAddress, own_addresses
 
 _log = logging.getLogger(__name__)
 
 SERVICE_TYPE: Final = "_cigarjack._tcp.local."
 INSTANCE_BYTES: Final = 8
 _VERSION: Final = "1"
-_LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,88 +48,94 @@ class Notice:
 class Announcement:
     """One mDNS service. ``interfaces``: own IPv4 addresses to announce on; empty means all.
 
-    ``async with`` it: starts silent, says goodbye at the end. ``tell`` changes the notice.
+    ``async with`` it: starts silent, says goodbye at the end. ``tell`` changes the notice. It is no
+    error that a network is not there: ``follow_addresses`` takes it up once it is.
     """
 
     def __init__(self, instance: str, interfaces: Sequence[str]) -> None:
         self._instance = instance
-        self._interfaces = list(interfaces)
+        self._interfaces = interfaces
+        self._lock = asyncio.Lock()
         self._zeroconf: AsyncZeroconf | None = None
         self._joined: frozenset[OwnAddress] = frozenset()
-        self._told: tuple[Notice, list[str]] | None = None
+        self._notice: Notice | None = None
+        self._told: Notice | None = None
         self._sending: Awaitable[object] | None = None
 
     async def __aenter__(self) -> Self:
-        self._joined = own_addresses()
-        self._zeroconf = AsyncZeroconf(interfaces=self._choice(), ip_version=IPVersion.V4Only)
-        await self._zeroconf.zeroconf.async_wait_for_start()
+        async with self._lock:
+            await self._join()
         return self
 
     async def __aexit__(self, *failure: object) -> None:
-        await self._opened().async_close()
+        async with self._lock:
+            await self._leave()
 
     async def tell(self, notice: Notice) -> None:
         """Announce ``notice``; the datagrams go out in the background."""
-        await self._announce(notice, self._addresses())
+        self._notice = notice
+        async with self._lock:
+            await self._announce()
 
     async def follow_addresses(self) -> None:
-        """Take up this machine's interfaces that have come, and announce addresses that are new."""
-        try:
-            await self._join()
-            if self._told is not None:
-                await self._announce(self._told[0], self._addresses())
-        except OSError as error:
-            # An interface that has just come may go again before it is used; the next call sees.
-            _log.warning("announcement_failed", extra={"reason": str(error)})
+        """Announce anew if this machine's addresses, or the interfaces they are on, have changed.
+
+        From the beginning: an interface that was made anew with its old address is in no group, and
+        zeroconf tells interfaces by their addresses alone.
+        """
+        async with self._lock:
+            if own_addresses(self._interfaces) != self._joined:
+                await self._leave()
+                await self._join()
+                await self._announce()
 
     async def _join(self) -> None:
-        """Be on every interface there is. Raises OSError.
-
-        Asked at every look, for an address may have gone, and come back, between two of them; what
-        is joined already is left alone.
-        """
-        found = own_addresses()
-        if found != self._joined:
-            # An interface that was made anew is in no group; its address is all zeroconf looks at.
-            kept = [own.address for own in found & self._joined]
-            await self._opened().async_update_interfaces(kept or [_LOOPBACK])
-        await self._opened().async_update_interfaces(self._choice())
-        self._joined = found
-
-    def _choice(self) -> list[str] | InterfaceChoice:
-        return self._interfaces or InterfaceChoice.All
-
-    def _addresses(self) -> list[str]:
-        """Those to announce: of real networks, in a stable order."""
-        if self._interfaces:
-            return self._interfaces
-        return sorted(own.address for own in own_addresses() if not own.address.startswith("127."))
-
-    async def _announce(self, notice: Notice, addresses: list[str]) -> None:
-        if self._told == (notice, addresses):
+        # Read first: what comes or goes meanwhile is then a change at the next look.
+        found = own_addresses(self._interfaces)
+        if not found:
             return
-        info = self._info(notice, addresses)
+        try:
+            self._zeroconf = AsyncZeroconf(
+                interfaces=sorted({own.address for own in found}), ip_version=IPVersion.V4Only
+            )
+            await self._zeroconf.zeroconf.async_wait_for_start()
+        except FAILURES as error:
+            _log.warning("announcement_failed", extra={"reason": str(error)})
+            await self._leave()
+        else:
+            self._joined = found
+
+    async def _leave(self) -> None:
+        left, self._zeroconf = self._zeroconf, None
+        self._joined, self._told = frozenset(), None
+        if left is not None:
+            await left.async_close()
+
+    async def _announce(self) -> None:
+        if self._zeroconf is None or self._notice is None or self._notice == self._told:
+            return
+        notice, info = self._notice, self._info(self._notice)
         if self._told is None:
             # The random name needs no probing for conflicts.
-            self._sending = await self._opened().async_register_service(
+            self._sending = await self._zeroconf.async_register_service(
                 info, cooperating_responders=True
             )
         else:
-            self._sending = await self._opened().async_update_service(info)
-        self._told = notice, addresses
+            self._sending = await self._zeroconf.async_update_service(info)
+        self._told = notice
         _log.info("announced", extra={"port": notice.port, "pairing_port": notice.pairing_port})
 
-    def _opened(self) -> AsyncZeroconf:
-        if self._zeroconf is None:
-            raise RuntimeError("open the announcement with `async with` first")
-        return self._zeroconf
-
-    def _info(self, notice: Notice, addresses: list[str]) -> AsyncServiceInfo:
+    def _info(self, notice: Notice) -> AsyncServiceInfo:
         return AsyncServiceInfo(
             SERVICE_TYPE,
             f"{self._instance}.{SERVICE_TYPE}",
             port=notice.port,
             properties=dict(notice.properties(self._instance)),
             server=f"{self._instance}.local.",
-            parsed_addresses=addresses,
+            parsed_addresses=self._addresses(),
         )
+
+    def _addresses(self) -> list[str]:
+        """Those to announce, in a stable order: of real networks, unless others are asked for."""
+        joined = sorted({own.address for own in self._joined})
+        return joined if self._interfaces else [ip for ip in joined if not ip.startswith("127.")]

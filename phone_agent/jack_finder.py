@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from zeroconf import DNSQuestionType, InterfaceChoice, IPVersion, ServiceStateChange, Zeroconf
+from zeroconf import DNSQuestionType, IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from cigarjack.client import hint
-from twochannel.interfaces import OwnAddress, own_addresses
+from twochannel.interfaces import FAILURES, OwnAddress, own_addresses
 
 SERVICE_TYPE: Final = "_cigarjack._tcp.local."
 #: More services than any street has; whoever announces more of them only wastes his own time. A
@@ -58,7 +58,7 @@ class JackFinder:
         self._searched: frozenset[OwnAddress] = frozenset()
 
     async def __aenter__(self) -> Self:
-        await self._begin_search()
+        await self._search_anew()
         self._following = asyncio.create_task(self._follow_addresses(), name="own addresses")
         return self
 
@@ -94,13 +94,26 @@ class JackFinder:
         """Return when a service has come, gone or changed since this call began."""
         await self._change.wait()
 
+    async def _search_anew(self) -> None:
+        """Search the networks there are, from the beginning; the next look tries what fails now."""
+        self._searched = frozenset()
+        try:
+            await self._search.aclose()
+            self._services.clear()
+            await self._begin_search()
+        except FAILURES as error:
+            _log.warning("addresses_not_followed", extra={"reason": str(error)})
+
     async def _begin_search(self) -> None:
-        """Browse, knowing nothing. Raises OSError."""
+        """Browse, knowing nothing. Raises one of ``FAILURES``."""
         # Read first: what comes or goes meanwhile is then a change at the next look.
-        found = own_addresses()
+        found = own_addresses(self._interfaces)
+        if not found:
+            return
         async with AsyncExitStack() as beginning:
-            choice = list(self._interfaces) or InterfaceChoice.All
-            zeroconf = AsyncZeroconf(interfaces=choice, ip_version=IPVersion.V4Only)
+            zeroconf = AsyncZeroconf(
+                interfaces=sorted({own.address for own in found}), ip_version=IPVersion.V4Only
+            )
             beginning.push_async_callback(zeroconf.async_close)
             # Whoever is cancelled while it waits for the start cancels the start for all (0.154).
             await zeroconf.zeroconf.async_wait_for_start()
@@ -116,11 +129,6 @@ class JackFinder:
             beginning.push_async_callback(browser.async_cancel)
             self._search, self._searched = beginning.pop_all(), found
 
-    async def _end_search(self) -> None:
-        self._searched = frozenset()
-        await self._search.aclose()
-        self._services.clear()
-
     async def _stop_resolving(self) -> None:
         tasks = list(self._resolving.values())
         for task in tasks:
@@ -128,21 +136,16 @@ class JackFinder:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow_addresses(self) -> None:
-        """Search the networks that come and go, unless the interfaces are fixed.
+        """Search the networks that come and go.
 
         From the beginning: a jack that moved while the phone was away has said so to others, and
         asks nobody who may have missed it; what was known of it would be believed for an hour.
         """
-        while not self._interfaces:
+        while True:
             await asyncio.sleep(_ADDRESS_CHECK_S)
-            try:
-                if own_addresses() != self._searched:
-                    await self._end_search()
-                    await self._begin_search()
-                    self._announce()
-            except OSError as error:
-                # What has just come may go again before it is used; the next look tries anew.
-                _log.warning("addresses_not_followed", extra={"reason": str(error)})
+            if own_addresses(self._interfaces) != self._searched:
+                await self._search_anew()
+                self._announce()
 
     def _announce(self) -> None:
         self._change.set()

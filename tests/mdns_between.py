@@ -29,6 +29,7 @@ NEXT: Final = "10.77.0.2"
 PORT: Final = 4711
 _LINK_KEY: Final = bytes(range(32))
 _FOUND_S: Final = 20.0
+_LOOK_EVERY_S: Final = 0.5
 _PLAYED_S: Final = 90.0
 _PYTHON: Final = (sys.executable, "-m", "tests.mdns_between")
 
@@ -108,6 +109,56 @@ async def announce_readdressed(other: Next) -> str:
         return await other.finds()
 
 
+async def announce_late(other: Next) -> str:
+    """The address that is asked for is not there when the jack starts."""
+    ip("address flush dev wlan0")
+    async with Announcement("jack", [HERE]) as announcement:
+        await announcement.tell(Notice(PORT, _LINK_KEY))
+        await announcement.follow_addresses()
+        ip(f"address add {HERE}/24 dev wlan0")
+        await announcement.follow_addresses()
+        return await other.finds()
+
+
+async def announce_on_both(other: Next) -> str:
+    """Two interfaces have one address; the one on which the jack was is taken away."""
+    ip("link set wlan0 name wlan1", "link add name wlan0 type veth peer name other")
+    ip("link set wlan1 down", "link set wlan1 up", "link set other up")
+    ip(f"address add {HERE}/24 dev wlan0", "link set wlan0 up")
+    async with Announcement("jack", [HERE]) as announcement:
+        await announcement.tell(Notice(PORT, _LINK_KEY))
+        ip("link delete wlan0")
+        await announcement.follow_addresses()
+        return await other.finds()
+
+
+async def announce_elsewhere(other: Next) -> str:
+    """A network that is not among those asked for; those asked for come and go."""
+    ip("link add name lan type veth peer name cable", "link set cable up")
+    ip(f"address add {ELSEWHERE}/24 dev lan", "link set lan up")
+    async with Announcement("jack", [ELSEWHERE]) as announcement:
+        await announcement.tell(Notice(PORT, _LINK_KEY))
+        unplug()
+        other.plug_in()
+        await announcement.follow_addresses()
+        found = asyncio.create_task(other.finds())
+        ip("address flush dev lan")
+        while not found.done():
+            await announcement.follow_addresses()
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return await found
+
+
+async def find_late(other: Next) -> str:
+    """The address at which the phone is to search is not there when it starts."""
+    ip("address flush dev wlan0")
+    async with JackFinder([HERE]) as finder:
+        jack = shlex.join([*_PYTHON, "announce"])
+        assert await asyncio.to_thread(other.says, f"{jack} & echo begun") == "begun"
+        ip(f"address add {HERE}/24 dev wlan0")
+        return await _first_found(finder)
+
+
 async def find_replugged(other: Next) -> str:
     """The phone's interface is another one with the address of the first."""
     async with JackFinder() as finder:
@@ -152,6 +203,10 @@ SCENARIOS: Final[dict[str, Callable[[Next], Awaitable[str]]]] = {
     "announce-replugged": announce_replugged,
     "announce-told-meanwhile": announce_told_meanwhile,
     "announce-readdressed": announce_readdressed,
+    "announce-late": announce_late,
+    "announce-on-both": announce_on_both,
+    "announce-elsewhere": announce_elsewhere,
+    "find-late": find_late,
     "find-replugged": find_replugged,
 }
 

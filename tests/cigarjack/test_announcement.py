@@ -114,13 +114,11 @@ async def test_the_services_announce_their_window_and_their_pairing(
         windows.cancel()
 
 
-async def test_an_unopened_announcement_is_a_mistake() -> None:
-    with pytest.raises(RuntimeError, match="async with"):
-        await Announcement("name", [LOOPBACK]).tell(Notice())
-
-
 @pytest.mark.machines
-@pytest.mark.parametrize("scenario", ["announce-replugged", "announce-told-meanwhile"])
+@pytest.mark.parametrize(
+    "scenario",
+    ["announce-replugged", "announce-told-meanwhile", "announce-late", "announce-on-both"],
+)
 def test_a_jack_is_found_again_after_its_interface(scenario: str) -> None:
     assert played(scenario) == f"{HERE}:{PORT}"
 
@@ -128,3 +126,9 @@ def test_a_jack_is_found_again_after_its_interface(scenario: str) -> None:
 @pytest.mark.machines
 def test_a_jack_whose_address_is_another_is_found_there() -> None:
     assert played("announce-readdressed") == f"{ELSEWHERE}:{PORT}"
+
+
+@pytest.mark.machines
+def test_a_jack_is_not_announced_where_it_is_not_to_be() -> None:
+    """Another network comes, and later the one that was asked for goes."""
+    assert played("announce-elsewhere") == "nothing"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from zeroconf import IPVersion
+from zeroconf import IPVersion, NotRunningException
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from cigarjack.announcement import Announcement, Notice
@@ -68,16 +68,17 @@ async def test_a_network_that_goes_while_it_is_taken_up_is_tried_again(
 ) -> None:
     """The kernel cannot be made to lose an interface at that very moment."""
     taken_up = asyncio.Event()
+    failures = [OSError(19, "No such device"), NotRunningException(), RuntimeError("no interfaces")]
     looks = 0
 
-    def addresses() -> frozenset[OwnAddress]:
+    def addresses(_among: object) -> frozenset[OwnAddress]:
         nonlocal looks
         looks += 1
-        return frozenset({OwnAddress(2, f"10.0.0.{min(looks, 2)}")})
+        return frozenset({OwnAddress(min(looks, 3), LOOPBACK)})
 
     def take_up(*interfaces: object, **options: object) -> AsyncZeroconf:
-        if looks < 4:
-            raise OSError(19, "No such device")
+        if failures:
+            raise failures.pop()
         taken_up.set()
         return AsyncZeroconf(interfaces=[LOOPBACK], ip_version=IPVersion.V4Only)
 
@@ -96,8 +97,8 @@ async def test_a_jack_that_moved_while_the_phone_was_away_is_found_again(
     """What the phone missed is made by a jack that goes without a word, as in a power cut."""
     away, link_key = asyncio.Event(), secrets.token_bytes(32)
 
-    def addresses() -> frozenset[OwnAddress]:
-        return frozenset({OwnAddress(2, "10.0.0.2" if away.is_set() else "10.0.0.1")})
+    def addresses(_among: object) -> frozenset[OwnAddress]:
+        return frozenset({OwnAddress(2 if away.is_set() else 1, LOOPBACK)})
 
     monkeypatch.setattr(jack_finder, "_ADDRESS_CHECK_S", 0.01)
     monkeypatch.setattr(jack_finder, "own_addresses", addresses)
@@ -194,3 +195,8 @@ def test_a_pairing_port_that_makes_no_sense_counts_as_none(port: str | bytes) ->
 @pytest.mark.machines
 def test_an_interface_that_is_another_one_with_the_same_address_is_searched() -> None:
     assert played("find-replugged") == f"{NEXT}:{PORT}"
+
+
+@pytest.mark.machines
+def test_an_address_that_is_to_be_searched_may_come_later() -> None:
+    assert played("find-late") == f"{NEXT}:{PORT}"
