@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,16 +25,17 @@ from fieldkit.car.workshop import CarError
 
 T = TypeVar("T")
 _TESTS: Final = "tests/car"
-#: Kernel, BlueZ, links, network and what befalls radios: they take as long as the journeys.
-_RADIOS: Final = tuple(
-    f"{_TESTS}/test_{name}.py"
-    for name in (
+_JOURNEYS: Final = "journeys"
+#: Which tests each car runs: chosen so that all take about as long. Most of a test is waiting.
+CARS: Final[Mapping[str, Sequence[str]]] = {
+    "radios": (
         *("bluez_radio", "bluez_faults", "bluez_left_adverts", "bluez_link"),
-        *("kernel_radios", "network", "replay_to_air"),
-    )
-)
-#: Of all tests, those that follow the journeys: chosen so that both cars take about as long.
-_AFTER_JOURNEYS: Final = ("tests/car/test_deploy.py", "tests/car/test_kernel_radios.py")
+        *("kernel_radios", "network"),
+    ),
+    "agents": ("jack_and_phone", "doctor", "condition", "replay_to_air"),
+}
+#: Those that follow the journeys in their car.
+AFTER_JOURNEYS: Final = ("deploy",)
 #: By ARGUMENTS, says pytest with this exit code.
 _NONE_CHOSEN: Final = 5
 
@@ -137,13 +138,12 @@ def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[s
 
 @car.command(context_settings={"ignore_unknown_options": True})
 @_written
-@click.option("--all", "everything", is_flag=True, help="Run all tests; that takes twice as long.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def check(json_file: Path | None, out: Path, everything: bool, arguments: tuple[str, ...]) -> None:
-    """Play every journey with faults and, in a second car beside it, run the tests of the radios.
+def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None:
+    """Play every journey with faults, and run all of tests/car in two more cars beside it.
 
-    ARGUMENTS go to pytest. Each car keeps one processor busy. With --all both cars run
-    tests: doctors, pairing and services as well. Exit code 0 only if both ended well.
+    ARGUMENTS go to pytest; those that name tests choose them. Each car keeps about half a processor
+    busy. Exit code 0 only if all ended well.
     """
     try:
         _empty(out, json_file)
@@ -151,17 +151,26 @@ def check(json_file: Path | None, out: Path, everything: bool, arguments: tuple[
         raise click.ClickException(str(error)) from None
     with _plainly(), _run_folder() as folder:
         ready, began_s = _parts(), time.monotonic()
-        ignored = (f"--ignore={test}" for test in _AFTER_JOURNEYS)
-        chosen = (_TESTS, *ignored) if everything else _RADIOS
-        follow = after_journeys(arguments) if everything else _journeys("--faults")
-        jobs = {
-            "tests": (ready.run(folder), _tests(arguments, *chosen)),
-            "journeys": (ready.run(out.resolve()), follow),
-        }
+        jobs = {}
+        for name, script in scripts(arguments).items():
+            (folder / name).mkdir()
+            jobs[name] = (ready.run(folder / name), script)
+        jobs[_JOURNEYS] = (ready.run(out.resolve()), after_journeys(arguments))
         codes = _wait(machine.run_side_by_side(jobs))
-        _show(out, json_file)
+        _show(out, json_file, [folder / name for name in jobs])
         click.echo(f"The cars ran for {time.monotonic() - began_s:.0f} s.", err=True)
-        sys.exit(max(codes))
+        sys.exit(max((code for code in codes if code != _NONE_CHOSEN), default=_NONE_CHOSEN))
+
+
+def scripts(arguments: Sequence[str]) -> dict[str, str]:
+    """What each car does that runs tests alone, by its name."""
+    if any(map(_names_tests, arguments)):
+        return {"tests": _tests(arguments)}
+    return {car: _tests(arguments, *map(_file, tests)) for car, tests in CARS.items()}
+
+
+def _file(test: str) -> str:
+    return f"{_TESTS}/test_{test}.py"
 
 
 def _tests(arguments: Sequence[str], *chosen: str) -> str:
@@ -189,20 +198,21 @@ def after_journeys(arguments: Sequence[str]) -> str:
     played = _journeys("--faults")
     if any(map(_names_tests, arguments)):
         return played
-    return (
-        f"{played}played=$?\n{_tests(arguments, *_AFTER_JOURNEYS)}tested=$?\n"
-        f"[ $tested -ne {_NONE_CHOSEN} ] || tested=0\nexit $((played ? played : tested))\n"
-    )
+    tested = _tests(arguments, *map(_file, AFTER_JOURNEYS))
+    return f"{played}played=$?\n{tested}tested=$?\nexit $((played ? played : tested))\n"
 
 
-def _show(out: Path, json_file: Path | None) -> None:
-    """Tell what came of the journeys."""
-    from fieldkit.car import play, table
+def _show(out: Path, json_file: Path | None, tested: Sequence[Path] = ()) -> None:
+    """Tell what came of the journeys, and what the tests in folders beside them have measured."""
+    from fieldkit.car import play, radio_figures, table
 
-    if (document := out / play.DOCUMENT).exists():
-        table.show(json.loads(document.read_text(encoding="utf-8")))
+    if (file := out / play.DOCUMENT).exists():
+        document = json.loads(file.read_text(encoding="utf-8"))
+        document |= radio_figures.measured(tested)
+        file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        table.show(document)
         if json_file:
-            shutil.copy(document, json_file)
+            shutil.copy(file, json_file)
     click.echo(f"Results, report, logs and traces are in {out}")
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from fieldkit.car import radio_figures
 from fieldkit.legs import NAMES
 
 _WIDTH: Final = 110
@@ -26,6 +27,9 @@ def _parts(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield _journeys(document["journeys"])
     if document["radio"]:
         yield _radio(document["radio"])
+    if radio := document.get(radio_figures.MEMBER):
+        yield "\n[bold]BlueZ radio, by its tests[/]"
+        yield from radio_figures.told(radio)
     if document["faults"]:
         yield _faults(document["faults"])
     for fault in document["faults"]:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from fieldkit.car import radio_figures
 from fieldkit.car.bluetooth import traffic
 from tests.car.bluetooth import CarBluetooth
-from tests.car.figures import told
 from tests.car.radios import opened
 from twochannel.radio.backends import open_radio
 from twochannel.radio.bluez import BluezRadio
@@ -37,9 +37,9 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     if noted := config.stash.get(_MEASURED, {}):
-        (_RUN / "bluez-radio.json").write_text(json.dumps(noted, sort_keys=True) + "\n")
+        (_RUN / radio_figures.FILE).write_text(json.dumps(noted, sort_keys=True) + "\n")
         terminalreporter.section("BlueZ radio")
-        for line in told(noted):
+        for line in radio_figures.told(noted):
             terminalreporter.write_line(line)
 
 

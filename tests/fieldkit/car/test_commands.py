@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldkit.car.commands import after_journeys
+from fieldkit.car.commands import AFTER_JOURNEYS, CARS, after_journeys, scripts
 from fieldkit.car.image import TREE
 
 
@@ -85,7 +85,7 @@ def test_tests_of_the_car_are_not_collected_on_a_desk() -> None:
 
 @pytest.mark.parametrize(
     ("played", "tested", "expected"),
-    [(0, 0, 0), (3, 0, 3), (0, 1, 1), (3, 1, 3), (0, 5, 0)],
+    [(0, 0, 0), (3, 0, 3), (0, 1, 1), (3, 1, 3), (0, 5, 5)],
     ids=["well", "a journey failed", "a test failed", "both failed", "no test was chosen"],
 )
 def test_some_tests_follow_the_journeys_whatever_became_of_those(
@@ -101,3 +101,16 @@ def test_some_tests_follow_the_journeys_whatever_became_of_those(
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     assert subprocess.run(("sh", "-c", script), env=environment, check=False).returncode == expected
     assert (tmp_path / "ran").read_text().split() == ["fieldkit.car.play", "pytest"]
+
+
+def test_every_test_of_the_car_runs_in_one_of_the_cars() -> None:
+    run = [*AFTER_JOURNEYS, *(test for tests in CARS.values() for test in tests)]
+    there = (TREE / "tests" / "car").glob("test_*.py")
+    assert sorted(run) == sorted(file.stem.removeprefix("test_") for file in there)
+
+
+def test_tests_that_are_named_run_in_one_car_and_nothing_else_does() -> None:
+    named = ("tests/car/test_doctor.py::test_it", "-x")
+    assert list(scripts(named)) == ["tests"]
+    assert "pytest" not in after_journeys(named)
+    assert list(scripts(("-k", "wifi"))) == list(CARS)

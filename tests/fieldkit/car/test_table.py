@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fieldkit.car import table
+from fieldkit.car import radio_figures, table
 from fieldkit.car.faults import FaultResult
 from fieldkit.car.measures import RadioFigures
 from fieldkit.car.play import Outcome
@@ -14,6 +16,10 @@ from fieldkit.legs import ENDS, Legs
 from fieldkit.results import AuditCheck, JourneyResult
 
 LEGS = dict.fromkeys(ENDS, 12.3) | {"settled": None, "total": None}
+NOTED = {
+    "code_change": {"first_sighting_ms": [40, 47, 74], "gap_ms": [100, 120, 140]},
+    "recovery_s": {"scan_ended": 5.2},
+}
 RADIO = RadioFigures(80, 131.0, 152.4, 160, 420, 17, 1, [210, 190])
 
 
@@ -47,6 +53,21 @@ def test_every_figure_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         assert words in text
     for words in ("420 ms", "17 values, steps of 1 dB", "rfkill", "1.5 s", "0.3 s", "Audit: clean"):
         assert words in text
+
+
+def test_what_the_tests_of_the_radio_measured_stands_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cars = [tmp_path / name for name in ("radios", "agents", "journeys")]
+    for car, noted in zip(cars, (NOTED, {"doctor": "of no line"}, None), strict=True):
+        car.mkdir()
+        if noted:
+            (car / radio_figures.FILE).write_text(json.dumps(noted))
+    table.show(outcome().to_json() | radio_figures.measured(cars))
+    told = capsys.readouterr().out
+    assert "first sighting: median 47 ms, longest 74 ms" in told
+    assert "recovery, scan ended: 5.2 s" in told
+    assert radio_figures.measured(cars[2:]) == {}
 
 
 def test_what_failed_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,25 @@
-"""What the tests of the BlueZ radio have measured, in lines for people. Pure."""
+"""What the tests of the BlueZ radio have measured, beside a run's own document."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+#: In the folder of the car that ran them.
+FILE: Final = "bluez-radio.json"
+#: What it is in the document of ``fieldkit car check --json``.
+MEMBER: Final = "bluez_radio"
+
+
+def measured(folders: Sequence[Path]) -> dict[str, Any]:
+    """The figures as a member of the document, if cars have left some in their folders."""
+    found: dict[str, Any] = {}
+    for file in (folder / FILE for folder in folders):
+        if file.exists():
+            found |= json.loads(file.read_text(encoding="utf-8"))
+    return {MEMBER: found} if found else {}
 
 
 def told(noted: Mapping[str, Any]) -> Iterator[str]:
