@@ -16,6 +16,7 @@ from fieldkit.hosts import Bench, BenchError
 from fieldkit.trials import parts
 from fieldkit.trials.archive import SUFFIX, TrialError
 from fieldkit.trials.collecting import CollectError, collect
+from fieldkit.trials.joining import joined
 from fieldkit.trials.packing import Record, pack
 from fieldkit.trials.trimming import Trimmed, trimmed
 from twochannel.console import json_option, say
@@ -82,7 +83,7 @@ def collect_command(
         records = _fetched(bench_file, folder) if bench_file else []
         for part in carried:
             records += parts.read(part)
-        records = _once(records)
+        records = joined(records)
         cut = Trimmed(records, 0, 0) if whole else trimmed(name, records)
         _write(archive, name, cut.records, {"files": cut.files, "bytes": cut.bytes})
     except (CollectError, TrialError, BenchError, OSError) as error:
@@ -114,13 +115,16 @@ def bundle_command(
     """Pack what the agents of this machine recorded, to be carried to the desk.
 
     There: fieldkit collect NAME --from MACHINE.part …
+
+    A part that is there already is added to; that of another machine of the same name is refused.
     """
     machine = _name(click.get_current_context(), click.Argument(["m"]), machine or platform.node())
     usual = [default_folder(agent, os.environ) for agent in _AGENTS]
     asked = list(states) or [state for state in usual if state.is_dir()] or usual
     part = folder / f"{machine}{parts.SUFFIX}"
     try:
-        _write(part, machine, parts.recorded(machine, asked))
+        before = parts.read(part) if part.exists() else []
+        _write(part, machine, joined([*before, *parts.recorded(machine, asked)]))
     except (TrialError, OSError) as error:
         raise click.ClickException(str(error)) from None
     _say(part, [machine], as_json=as_json)
@@ -133,22 +137,27 @@ def _fetched(bench_file: Path, folder: Path) -> list[Record]:
     return asyncio.run(collect(Bench.load(bench_file), folder, told))
 
 
-def _once(records: Sequence[Record]) -> list[Record]:
-    """Who was fetched and carried as well is in the archive once."""
-    return list({(record.machine, record.agent): record for record in records}.values())
-
-
 def _write(
     archive: Path, name: str, records: Sequence[Record], left_out: Mapping[str, int] | None = None
 ) -> None:
-    """Whole or not at all. Raises OSError."""
+    """Whole or not at all, and on the stick when it returns. Raises OSError."""
     half = archive.with_name(f".{archive.name}.half")
     half.touch(0o600)
     try:
         pack(half, name, records, left_out=left_out)
+        _sync(half)
         half.replace(archive)
+        _sync(archive.parent)
     finally:
         half.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _say(

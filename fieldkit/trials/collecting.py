@@ -1,16 +1,18 @@
 """Fetching what the machines of a bench have recorded, by rsync over SSH (docs/recording.md).
 
 Only pieces of rings are ever asked for. A piece that has a number is never changed again: what is
-here of it stays, and is gone on with after an interruption. rsync compares the digest of each
-file with that of the other side.
+here of it stays, and is gone on with after an interruption. rsync compares the digest of each file
+with that of the other side. What was fetched earlier and has gone there stays here, unless it is of
+another recording.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +25,8 @@ from twochannel.ring import pieces
 _SILENCE_S: Final = 30
 #: A ring may turn while it is fetched; then it is looked at again.
 _LOOKS: Final = 3
+#: A piece that is not written any more.
+_NUMBERED: Final = re.compile(r"(trace|adverts)\.(\d+)\.(?:jsonl|btsnoop)", re.ASCII)
 #: rsync: a file that it was told of has gone, for the ring has turned.
 _VANISHED: Final = 24
 #: By party, the command whose name an installed agent's folder has.
@@ -94,6 +98,7 @@ async def collect(
 async def _fetch_all(source: Source, parts: Path, told: Callable[[str], None]) -> None:
     """Raises CollectError."""
     folder = source.here(parts)
+    await _refuse_another(source, folder)
     before: list[str] | None = None
     for _ in range(_LOOKS):
         whole = await _fetch(source, folder)
@@ -108,20 +113,53 @@ async def _fetch_all(source: Source, parts: Path, told: Callable[[str], None]) -
     told(f"{source.machine}: {len(held)} files, {kib} KiB")
 
 
+async def _refuse_another(source: Source, folder: Path) -> None:
+    """Raise CollectError if ``folder`` has what the machine cannot have recorded before.
+
+    Numbers grow with time, so that a machine whose newest piece is older than one here has begun
+    anew: another card, or another machine.
+    """
+    if not (here := _newest(path.name for path in _held(folder))):
+        return
+    _, listing = await _rsync(source, folder, "--list-only")
+    there = _newest(line.rpartition(" ")[2] for line in listing)
+    if any(number > there.get(ring, 0) for ring, number in here.items()):
+        raise CollectError(
+            f"{source.machine}: {folder} holds newer pieces than {source.folder} there: they are "
+            "of another recording. Collect under another NAME, or remove that folder"
+        )
+
+
+def _newest(files: Iterable[str]) -> dict[str, int]:
+    """By ring, the highest number of a piece."""
+    found: dict[str, int] = {}
+    for file in files:
+        if numbered := _NUMBERED.fullmatch(file):
+            ring, number = numbered[1], int(numbered[2])
+            found[ring] = max(found.get(ring, 0), number)
+    return found
+
+
 async def _fetch(source: Source, folder: Path) -> bool:
     """One look; whether every file was there that rsync was told of. Raises CollectError."""
     _prepare(folder)
+    returncode, _ = await _rsync(source, folder, "--checksum", "--partial")
+    return returncode == 0
+
+
+async def _rsync(source: Source, folder: Path, *options: str) -> tuple[int, list[str]]:
+    """Its exit code and what it said. Raises CollectError."""
     process = await asyncio.create_subprocess_exec(
-        *_line(source, folder),
+        *_line(source, folder, options),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     said, _ = await process.communicate()
+    lines = said.decode("utf-8", "replace").strip().splitlines()
     if process.returncode not in (0, _VANISHED):
-        lines = said.decode("utf-8", "replace").strip().splitlines()
         raise CollectError(f"{source.machine} ({source.host.ssh}): {'; '.join(lines[-3:])}")
-    return process.returncode == 0
+    return process.returncode, lines
 
 
 def _prepare(folder: Path) -> None:
@@ -131,9 +169,9 @@ def _prepare(folder: Path) -> None:
         (folder / ring).unlink(missing_ok=True)
 
 
-def _line(source: Source, folder: Path) -> Iterator[str]:
+def _line(source: Source, folder: Path, options: Sequence[str]) -> Iterator[str]:
     ssh = ("ssh", "-T", "-o", "BatchMode=yes", *source.host.ssh_options)
-    yield from ("rsync", "--dirs", "--times", "--append-verify", "--chmod=F600,D700")
+    yield from ("rsync", "--dirs", "--times", "--chmod=F600,D700", *options)
     yield from (f"--timeout={_SILENCE_S}", f"--rsh={shlex.join(ssh)}")
     yield f"--rsync-path={source.host.rsync}"
     for ring in RINGS:

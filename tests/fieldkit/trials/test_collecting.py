@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import time
 import zipfile
 from collections.abc import Iterator
@@ -116,16 +118,52 @@ class TestBySsh:
         (lane,) = [r for r in Trial.open(archive).agents if r.agent == "lane-1"]
         assert len(lane.events) == 308
 
-    def test_what_was_spoilt_on_the_way_is_fetched_again(
+    def test_a_transfer_that_is_cut_is_gone_on_with(
         self, tmp_path: Path, bench: Path, states: Path, cache: Path
+    ) -> None:
+        there = states / "lane-1" / "trace.000003.jsonl"
+        there.write_text("".join(f"{random.random()}\n" for _ in range(200_000)))
+        text, archive = bench.read_text(), tmp_path / "monday.trial"
+        cut = json.dumps("timeout --signal=KILL 2 rsync --bwlimit=800")
+        bench.write_text(text + f"rsync = {cut}\n")
+        done = run("collect", "monday", "--bench", bench, "--out", archive)
+        assert done.exit_code == 1
+        assert "lane-1 (" in done.output
+        here = cache / "lane-1" / there.name
+        assert here.stat().st_size > 100_000
+        assert there.read_bytes().startswith(here.read_bytes())
+        assert there.stat().st_size > here.stat().st_size
+        bench.write_text(text)
+        assert run("collect", "monday", "--bench", bench, "--out", archive).exit_code == 0
+        assert here.read_bytes() == there.read_bytes()
+
+    @pytest.mark.parametrize("more", [b"", b"and more"], ids=["as long", "longer"])
+    def test_what_was_spoilt_is_fetched_again(
+        self, tmp_path: Path, bench: Path, states: Path, cache: Path, more: bytes
     ) -> None:
         archive = tmp_path / "monday.trial"
         assert run("collect", "monday", "--bench", bench, "--out", archive).exit_code == 0
         spoilt = cache / "lane-1" / "trace.000003.jsonl"
-        data = spoilt.read_bytes()
-        spoilt.write_bytes(b"#" + data[1:-200])
+        times, data = spoilt.stat(), spoilt.read_bytes()
+        spoilt.write_bytes(b"#" + data[1:] + more)
+        os.utime(spoilt, (times.st_atime, times.st_mtime))
         assert run("collect", "monday", "--bench", bench, "--out", archive).exit_code == 0
         assert spoilt.read_bytes() == (states / "lane-1" / spoilt.name).read_bytes()
+
+    def test_what_another_recording_left_here_is_not_mixed_in(
+        self, tmp_path: Path, bench: Path, states: Path
+    ) -> None:
+        archive = tmp_path / "monday.trial"
+        assert run("collect", "monday", "--bench", bench, "--out", archive).exit_code == 0
+        before = archive.read_bytes()
+        for file in (states / "lane-1").glob("trace*"):
+            file.unlink()
+        write(states / "lane-1", "terminal", 5)
+        done = run("collect", "monday", "--bench", bench, "--out", archive)
+        assert done.exit_code == 1
+        assert "they are of another recording" in done.output
+        assert archive.read_bytes() == before
+        assert run("collect", "tuesday", "--bench", bench, "--out", archive).exit_code == 0
 
     def test_a_machine_that_gives_nothing_is_named_and_nothing_is_written(
         self, tmp_path: Path, bench: Path, states: Path, cache: Path
@@ -160,6 +198,42 @@ def test_parts_are_carried_and_joined(tmp_path: Path, states: Path) -> None:
         ("car", "phone", "phone"),
     }
     assert not any(SECRET in name for name in names(archive))
+
+
+def test_a_part_is_added_to(tmp_path: Path, states: Path) -> None:
+    """Each agent by itself, and what has come since; what the ring has forgotten stays."""
+    for agent in ("jack", "lane-1"):
+        done = run("bundle", "--state", states / agent, "--machine", "pi", "--out", tmp_path)
+        assert done.exit_code == 0, done.output
+    turn(states / "lane-1", 4)
+    write(states / "lane-1", "terminal", 7)
+    (states / "lane-1" / "trace.000001.jsonl").unlink()
+    done = run("bundle", "--state", states / "lane-1", "--machine", "pi", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    counted = {r.agent: len(r.events) for r in Trial.open(tmp_path / "pi.part").agents}
+    assert counted == {"jack": 1, "lane-1": 308}
+
+
+def test_two_machines_of_one_name_are_not_mixed(tmp_path: Path, states: Path) -> None:
+    """Neither in a part, nor in the archive; told apart, both are in it."""
+    other = tmp_path / "other" / "lane-1"
+    write(other, "terminal", 5)
+    sticks = [tmp_path / name for name in ("one", "two")]
+    for stick, state in zip(sticks, (states / "lane-1", other), strict=True):
+        stick.mkdir()
+        assert run("bundle", "--state", state, "--machine", "pi", "--out", stick).exit_code == 0
+    before = (sticks[0] / "pi.part").read_bytes()
+    refused = run("bundle", "--state", other, "--machine", "pi", "--out", sticks[0])
+    assert (refused.exit_code, (sticks[0] / "pi.part").read_bytes()) == (1, before)
+    archive = tmp_path / "monday.trial"
+    both = [word for stick in sticks for word in ("--from", stick / "pi.part")]
+    joined = run("collect", "monday", *both, "--out", archive)
+    assert (joined.exit_code, archive.exists()) == (1, False)
+    for result in (refused, joined):
+        assert "There are two recordings of lane-1 on pi" in result.output
+    assert run("bundle", "--state", other, "--machine", "pi-2", "--out", sticks[1]).exit_code == 0
+    both = ["--from", sticks[0] / "pi.part", "--from", sticks[1] / "pi-2.part"]
+    assert run("collect", "monday", *both, "--out", archive).exit_code == 0
 
 
 def test_the_clocks_of_a_machine_that_packed_itself_go_with_its_part(
