@@ -19,6 +19,13 @@ from twochannel.tls import client_context
 
 #: Whom the image runs as.
 _NOBODY = 10001
+#: Settings that need a library, and what a server says that has it, and nothing to use it on.
+_ASKED = {
+    'processor = "stripe"': "the processor is Stripe and its key is missing",
+    'database = "postgresql+psycopg://nobody@127.0.0.1:1/none"': "PostgreSQL does not answer",
+    'mqtt = "mqtts://127.0.0.1"\nmqtt_ca = "/nowhere"': "mqtt_ca: /nowhere",
+    'keys = "pkcs11:token=none?module-path=/nowhere.so"': "on token none",
+}
 
 
 @pytest.fixture
@@ -53,6 +60,20 @@ def test_the_server_is_set_up_runs_and_ends_in_order(
     with engine.container(volume) as another:
         listed = json.loads(another.command("merchants", "list", "--json").stdout)
     assert [merchant["name"] for merchant in listed["items"]] == ["Blue Bottle"]
+
+
+def test_it_has_the_library_for_whatever_its_settings_ask(
+    container: Container, volume: Path
+) -> None:
+    assert container.command("init").returncode == 0
+    for settings, answer in _ASKED.items():
+        (volume / "config.toml").write_text(settings)
+        said = container.command("run").stderr
+        assert (answer in said, "pip install" in said) == (True, False), said
+    (volume / "config.toml").write_text("")
+    # It gets no password, and looks for the dashboard's packages before it misses that.
+    said = container.command("admin", "add", "ada", "--password-stdin").stderr
+    assert "a password has 12 to 256 characters" in said
 
 
 def test_what_its_engine_is_told(engine: Engine) -> None:
