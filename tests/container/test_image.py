@@ -19,6 +19,7 @@ from twochannel.tls import client_context
 
 #: Whom the image runs as.
 _NOBODY = 10001
+_SECOND_NS = 10**9
 #: Settings that need a library, and what a server says that has it, and nothing to use it on.
 _ASKED = {
     'processor = "stripe"': "the processor is Stripe and its key is missing",
@@ -82,6 +83,17 @@ def test_what_its_engine_is_told(engine: Engine) -> None:
     assert (told["Entrypoint"], told["Cmd"]) == (["cigarjack-server"], ["run"])
     assert set(told["Volumes"]) == {"/var/lib/cigarjack-server"}
     assert told["StopSignal"] == "SIGTERM"
+
+
+def test_its_check_of_health_is_told_too(engine: Engine) -> None:
+    """Docker's format has one. OCI's has none, and is what engines make unless asked."""
+    told = json.loads(engine("inspect", "--type", "image", IMAGE))["Docker"]["config"]
+    assert told["Healthcheck"] == {
+        "Test": ["CMD", "cigarjack-server", "ready"],
+        "Interval": 10 * _SECOND_NS,
+        "Timeout": 5 * _SECOND_NS,
+        "StartPeriod": 60 * _SECOND_NS,
+    }
 
 
 def _child(engine: subprocess.Popen[str]) -> psutil.Process:
