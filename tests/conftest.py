@@ -18,6 +18,7 @@ from tests.live.prometheus import PROMETHEUS
 from tests.machines import IP, machines_can_be_made
 from tests.mosquitto import MOSQUITTO
 from tests.networks import networks_can_be_made, own_network
+from tests.nginx import NGINX
 from tests.postgresql import INITDB, Postgresql, postgresql_server
 from tests.softhsm import MODULE, SoftHsm
 from tests.sshd import SSHD
@@ -60,6 +61,7 @@ class Wanted:
 WANTED = {
     "chromium": Wanted(CHROMIUM, "tests of pages", "Chromium", "chromium"),
     "mosquitto": Wanted(MOSQUITTO, "tests with an MQTT broker", "Mosquitto", "mosquitto"),
+    "nginx": Wanted(NGINX, "tests behind a proxy", "nginx", "nginx"),
     "postgresql": Wanted(INITDB, "tests on PostgreSQL", "PostgreSQL", "postgresql"),
     "prometheus": Wanted(PROMETHEUS, "tests of dashboard and alerts", "Prometheus", "prometheus"),
     "softhsm": Wanted(MODULE, "tests of keys in tokens", "SoftHSM", "softhsm2"),

@@ -8,6 +8,8 @@ the name that the file asks for, so that no registry is needed.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import uuid
@@ -19,7 +21,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILE = ROOT / "deploy" / "container" / "Containerfile"
+DOCUMENT = ROOT / "docs" / "operations.md"
 BASE = "docker.io/library/debian:bookworm-slim"
 IMAGE = "cigarjack-server"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -43,6 +45,7 @@ class Engine:
             text=True,
             timeout=_BUILD_DEADLINE_S,
             check=False,
+            cwd=ROOT,
             env=os.environ | {"BUILDAH_ISOLATION": "chroot"},
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -112,5 +115,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     # Whom this machine trusts when it fetches packages, the build has to trust as well.
     trusted = f"{_CERTIFICATES}:/usr/local/share/ca-certificates/host.crt:ro"
     build = ("bud", "--pull-never", "--network", "host", "--volume", trusted)
-    engine(*build, "--file", str(FILE), "--tag", IMAGE, str(ROOT))
+    engine(*build, *_documented_build())
     return engine
+
+
+def _documented_build() -> list[str]:
+    """What an operator types after ``podman build``, which buildah understands alike."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (words,) = re.findall(r"^podman build (.+)$", text, flags=re.MULTILINE)
+    return shlex.split(words)

@@ -19,6 +19,14 @@ from twochannel.tls import client_context
 
 #: Whom the image runs as.
 _NOBODY = 10001
+_SECOND_NS = 10**9
+#: Settings that need a library, and what a server says that has it, and nothing to use it on.
+_ASKED = {
+    'processor = "stripe"': "the processor is Stripe and its key is missing",
+    'database = "postgresql+psycopg://nobody@127.0.0.1:1/none"': "PostgreSQL does not answer",
+    'mqtt = "mqtts://127.0.0.1"\nmqtt_ca = "/nowhere"': "mqtt_ca: /nowhere",
+    'keys = "pkcs11:token=none?module-path=/nowhere.so"': "on token none",
+}
 
 
 @pytest.fixture
@@ -55,12 +63,37 @@ def test_the_server_is_set_up_runs_and_ends_in_order(
     assert [merchant["name"] for merchant in listed["items"]] == ["Blue Bottle"]
 
 
+def test_it_has_the_library_for_whatever_its_settings_ask(
+    container: Container, volume: Path
+) -> None:
+    assert container.command("init").returncode == 0
+    for settings, answer in _ASKED.items():
+        (volume / "config.toml").write_text(settings)
+        said = container.command("run").stderr
+        assert (answer in said, "pip install" in said) == (True, False), said
+    (volume / "config.toml").write_text("")
+    # It gets no password, and looks for the dashboard's packages before it misses that.
+    said = container.command("admin", "add", "ada", "--password-stdin").stderr
+    assert "a password has 12 to 256 characters" in said
+
+
 def test_what_its_engine_is_told(engine: Engine) -> None:
     told = json.loads(engine("inspect", "--type", "image", IMAGE))["OCIv1"]["config"]
     assert told["User"] == f"{_NOBODY}:{_NOBODY}"
     assert (told["Entrypoint"], told["Cmd"]) == (["cigarjack-server"], ["run"])
     assert set(told["Volumes"]) == {"/var/lib/cigarjack-server"}
     assert told["StopSignal"] == "SIGTERM"
+
+
+def test_its_check_of_health_is_told_too(engine: Engine) -> None:
+    """Docker's format has one. OCI's has none, and is what engines make unless asked."""
+    told = json.loads(engine("inspect", "--type", "image", IMAGE))["Docker"]["config"]
+    assert told["Healthcheck"] == {
+        "Test": ["CMD", "cigarjack-server", "ready"],
+        "Interval": 10 * _SECOND_NS,
+        "Timeout": 5 * _SECOND_NS,
+        "StartPeriod": 60 * _SECOND_NS,
+    }
 
 
 def _child(engine: subprocess.Popen[str]) -> psutil.Process:

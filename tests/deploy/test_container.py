@@ -54,6 +54,13 @@ def test_it_runs_as_nobody_in_particular_and_ends_by_sigterm() -> None:
     assert INSTRUCTIONS.index("USER 10001:10001") < INSTRUCTIONS.index('CMD ["run"]')
 
 
+def test_its_first_lines_and_the_document_tell_the_same_commands() -> None:
+    document = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^#   (podman .+)$", TEXT, flags=re.MULTILINE)
+    assert len(commands) == 3
+    assert "\n".join(commands) in document
+
+
 def test_its_check_of_health_says_how_the_server_is(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

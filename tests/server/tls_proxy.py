@@ -1,8 +1,9 @@
 """A proxy that speaks TLS with the server's certificate, and HTTP to it (docs/operations.md).
 
-It stands for nginx or HAProxy, which the tests do not require: an address of its own, OpenSSL with
-the two files that the documentation names, connections of its own to the server, and each request
-with ``X-Forwarded-For``. HTTP/1.1 with ``Content-Length`` is all that it understands.
+It counts what goes through, and is there where nginx is not (tests/nginx.py): an address of its
+own, OpenSSL with the two files that the documentation names, connections of its own to the server,
+and each request with ``X-Forwarded-For``. HTTP/1.1 with ``Content-Length`` is all that it
+understands.
 """
 
 from __future__ import annotations
