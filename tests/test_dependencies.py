@@ -29,7 +29,7 @@ EXTRA = {
 }
 #: Extras whose libraries a package loads only when the settings ask for them.
 ON_DEMAND = {
-    "twochannel": ("bluez", "metrics", "mqtt", "pages", "pkcs11"),
+    "twochannel": ("bluez", "mdns", "metrics", "mqtt", "pages", "pkcs11"),
     "phone_agent": ("camera",),
     "server": ("dashboard", "postgresql", "stripe"),
 }

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fieldkit.cast import CarRole
 from fieldkit.process import StageError
@@ -16,11 +16,14 @@ from fieldkit.trials import steps
 from fieldkit.trials.company import Company
 from fieldkit.trials.driving import Driving
 from fieldkit.trials.steps import Owner
+from twochannel.protocol.errors import CodedError, ErrorCode
 
 _CURRENCY: Final = "EUR"
 _HEARD_DEADLINE_S: Final = 40.0
 _LOOK_EVERY_S: Final = 0.05
 _WAIT_S: Final = 30
+#: By the terminal, because another jack could be meant.
+_REFUSED: Final = "refused"
 _OPEN: Final = {"pending", "confirmed", "unknown"}
 #: How a payment may end, by what its owner does.
 _ENDS: Final = {
@@ -45,12 +48,19 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the till asks for. ``pick``: it names the jack."""
+    """What the till asks for. ``pick``: it names the jack. ``hurried``: it does not wait."""
 
     amount: str
     owner: Owner
     capture: str = "automatic"
     pick: bool = False
+    hurried: bool = False
+
+    @property
+    def states(self) -> set[str]:
+        """In which the jack has to be shown before the till asks."""
+        more = {"ambiguous"} if self.hurried else {"ambiguous", "heard"} if self.pick else set()
+        return {"chosen"} | more
 
 
 class Paying:
@@ -64,9 +74,9 @@ class Paying:
         began_us = self._company.truth.now_us()
         if step.method is not None:
             await self._choose_method(step.car, step.method)
-        asked = _Asked(step.amount, step.owner, pick=step.pick)
+        asked = _Asked(step.amount, step.owner, pick=step.pick, hurried=step.hurried)
         await self._charge(step.car, asked, ending)
-        well = ending.status in _ENDS[step.owner]
+        well = ending.status in _ENDS[step.owner] | ({_REFUSED} if step.hurried else set())
         if not well and not self._company.truth.troubled(step.car, began_us):
             raise StageError(f"the payment is {ending.status}, and its owner {step.owner}")
 
@@ -85,7 +95,7 @@ class Paying:
 
     async def _charge(self, car: str, asked: _Asked, ending: Ending) -> None:
         lane, role = self._driving.lane(car), self._company.car(car)
-        handle = await self._heard(lane, role, pick=asked.pick)
+        handle = await self._heard(lane, role, asked.states)
         body: dict[str, object] = {
             "amount": _amount(asked.amount),
             "capture": asked.capture,
@@ -96,7 +106,7 @@ class Paying:
             body["jack"] = handle
         asked_s = time.monotonic()
         async with self._owner(role, asked.owner):
-            payment = await self._stage.ask(lane, "POST", "/v1/payments", body)
+            payment = await self._ask(lane, body, hurried=asked.hurried)
             ending.payment = str(payment["id"])
             while payment["status"] in _OPEN:
                 path = f"/v1/payments/{ending.payment}?wait_s={_WAIT_S}"
@@ -104,6 +114,17 @@ class Paying:
         ending.status = str(payment["status"])
         ending.took_ms = round((time.monotonic() - asked_s) * 1000, 1)
         self._company.truth.paid(ending.payment, car, lane, asked.owner.value)
+
+    async def _ask(self, lane: str, body: dict[str, object], *, hurried: bool) -> dict[str, Any]:
+        """The payment; one that the terminal refused to begin has its id from the trace."""
+        try:
+            return await self._stage.ask(lane, "POST", "/v1/payments", body)
+        except CodedError as error:
+            if not hurried or error.code is not ErrorCode.JACK_AMBIGUOUS:
+                raise
+        events = await asyncio.to_thread(self._stage.traces[lane].events)
+        refused = next(event for event in reversed(events) if event.event == "jack_not_chosen")
+        return {"id": refused.payment, "status": _REFUSED}
 
     @contextlib.asynccontextmanager
     async def _owner(self, car: CarRole, owner: Owner) -> AsyncIterator[None]:
@@ -134,9 +155,8 @@ class Paying:
         act = "approve" if owner is Owner.APPROVES else "decline"
         await self._stage.ask(phone, "POST", f"/v1/payments/{prompt.payment}/{act}", {})
 
-    async def _heard(self, lane: str, car: CarRole, *, pick: bool) -> str:
-        """Wait until ``lane`` would charge the jack of ``car``, or shows it; its handle."""
-        states = {"chosen", "ambiguous", "heard"} if pick else {"chosen"}
+    async def _heard(self, lane: str, car: CarRole, states: set[str]) -> str:
+        """Wait until ``lane`` shows the jack of ``car`` in one of ``states``; its handle."""
         async with asyncio.timeout(self._stage.within_s(_HEARD_DEADLINE_S)):
             while True:
                 handle = self._handle(car)

@@ -64,7 +64,8 @@ class Pay(CarStep):
     """Pay at the lane where the car is. Amounts are EUR, as a person types them.
 
     ``method``: the label of the card, else the phone's default. ``pick``: the attendant names the
-    jack, because others could be meant too.
+    jack, because others could be meant too. ``hurried``: the till asks as soon as the jack may
+    be meant, and may be refused because another could be meant too.
     """
 
     do: Literal["pay"]
@@ -72,6 +73,7 @@ class Pay(CarStep):
     owner: Owner = Owner.RULE
     method: str | None = None
     pick: bool = False
+    hurried: bool = False
 
 
 class Refuel(CarStep):
