@@ -56,8 +56,17 @@ def localstripe() -> Iterator[str]:
 
 async def charged_at_stripe(stripe: str, payment: str) -> list[dict[str, Any]]:
     """Every payment intent that localstripe has of the payment."""
+    return await _at_stripe(stripe, "/v1/payment_intents", payment)
+
+
+async def refunded_at_stripe(stripe: str, payment: str) -> list[dict[str, Any]]:
+    """Every refund that localstripe has of the payment."""
+    return await _at_stripe(stripe, "/v1/refunds", payment)
+
+
+async def _at_stripe(stripe: str, path: str, payment: str) -> list[dict[str, Any]]:
     async with httpx.AsyncClient(base_url=stripe, auth=(KEY, ""), trust_env=False) as http:
-        items = (await http.get("/v1/payment_intents", params={"limit": 100_000})).json()["data"]
+        items = (await http.get(path, params={"limit": 100_000})).json()["data"]
     return [item for item in items if item["metadata"].get("payment") == payment]
 
 
