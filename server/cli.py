@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from server.console import echo_json, folder_of, json_option, plain_errors, write
 from twochannel.console import TakesDevice, state_option
+
+if TYPE_CHECKING:
+    from server.config import ServerSettings
 
 _COMMAND: Final = "cigarjack-server"
 
@@ -89,12 +92,25 @@ def init(context: click.Context, /, as_json: bool, **flags: object) -> None:
 
     folder = folder_of(context)
     with plain_errors():
-        server = initialise(folder, folder.settings(flags), new_id, secrets.randbits(127) | 1)
+        settings = folder.settings(flags)
+        server = initialise(folder, settings, new_id, secrets.randbits(127) | 1)
+    _tell_what_is_missing(settings)
     if as_json:
         echo_json({"server": server, "state": str(folder.path)})
         return
     click.echo(f"Server {server} is set up in {folder.path}.")
     click.echo(f'Next: {_COMMAND} merchants add "Your Shop", then: {_COMMAND} run')
+
+
+def _tell_what_is_missing(settings: ServerSettings) -> None:
+    """On standard error: it does not hinder `init`."""
+    from server.processors.choice import check_ready
+    from twochannel.settings import SettingsError
+
+    try:
+        check_ready(settings)
+    except SettingsError as error:
+        click.echo(f"Before {_COMMAND} run: {error}.", err=True)
 
 
 @main.command()

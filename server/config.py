@@ -107,21 +107,27 @@ class ServerSettings(AgentSettings):
         return self.database or database_url(state)
 
     def stripe_secret(self) -> str:
-        """The key to Stripe. Raises SettingsError, OSError."""
+        """The key to Stripe. Raises SettingsError."""
         key = _secret(self.stripe_key, self.stripe_key_file)
-        if key is None:
+        if not key:
             raise SettingsError(
-                "the processor is Stripe and its key is missing; set stripe_key_file"
-                f" or {PREFIX}_STRIPE_KEY"
+                "the processor is Stripe and its key is missing; put the key alone into a file and"
+                f' stripe_key_file = "/the/file" into {CONFIG_NAME}, or set {PREFIX}_STRIPE_KEY'
             )
         return key
 
     def stripe_webhook_key(self) -> str | None:
-        """What Stripe signs its webhooks with; None: none are taken. Raises OSError."""
+        """What Stripe signs its webhooks with; None: none are taken. Raises SettingsError."""
         return _secret(self.stripe_webhook_secret, self.stripe_webhook_secret_file)
 
 
 def _secret(given: SecretStr | None, file: Path | None) -> str | None:
+    """Raises SettingsError."""
     if given is not None:
         return given.get_secret_value()
-    return file.read_text(encoding="utf-8").strip() if file is not None else None
+    try:
+        return file.read_text(encoding="utf-8").strip() if file is not None else None
+    except OSError as error:
+        raise SettingsError(
+            f"{file} cannot be read: {error.strerror}; put the secret alone into it"
+        ) from None

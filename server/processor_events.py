@@ -1,7 +1,8 @@
-"""What the processor tells unasked: kept once, and a reason to look up what is unknown.
+"""What the processor tells unasked: kept once, and a reason to look up what it is about.
 
 Events come late, twice, in any order, and may contradict what is known. None of them moves money or
-changes a payment: it only lets the reconciler ask at once what it would ask later.
+changes a payment. It lets the reconciler ask at once what it would ask later, and what is recorded
+already be compared with what the processor says by now.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from server.calls import Job
+from server.disagreements import done_jobs
 from server.kinds import OutboxState
 from server.reviews import NEEDS_REVIEW
 from server.schema.orders import OPEN_ORDER, outbox
@@ -39,9 +42,16 @@ class ProcessorEvent:
     payment_id: str | None
 
 
+def jobs_about(connection: Connection, event: ProcessorEvent) -> list[Job]:
+    """What is to be looked up before an event is kept: nothing, if it is known."""
+    if event.payment_id is None or _known(connection, event):
+        return []
+    return done_jobs(connection, event.payment_id)
+
+
 def note_event(connection: Connection, event: ProcessorEvent, now_ms: int) -> bool:
     """Keep an event; whether there is something to look up. One that is known does nothing."""
-    if connection.execute(_KNOWN, {"event": event.id}).first() is not None:
+    if _known(connection, event):
         return False
     row = {"id": event.id, "kind": event.kind, "payment_id": event.payment_id}
     connection.execute(_ADD, row | {"received_ms": now_ms})
@@ -49,6 +59,10 @@ def note_event(connection: Connection, event: ProcessorEvent, now_ms: int) -> bo
         return False
     woken = connection.execute(_WAKE, {"payment": event.payment_id, "next_at_ms": now_ms})
     return woken.rowcount > 0
+
+
+def _known(connection: Connection, event: ProcessorEvent) -> bool:
+    return connection.execute(_KNOWN, {"event": event.id}).first() is not None
 
 
 def outdated_events(connection: Connection, now_ms: int) -> bool:

@@ -26,7 +26,7 @@ _MAX_TEXT = 200
 _HELP = {
     ReviewDecision.NOT_CARRIED_OUT: "The processor has not done it, and never will.",
     ReviewDecision.LOOK_AGAIN: "Let the server ask the processor once more.",
-    ReviewDecision.NOTED: "It was settled otherwise, and the processor agrees.",
+    ReviewDecision.NOTED: "It is settled: the processor agrees, or it was put right.",
 }
 
 
@@ -35,7 +35,8 @@ def reviews() -> None:
     """Reviews: orders whose outcome a person must find out at the processor.
 
     An order comes here when the processor's answer contradicts it, or when nobody can find out what
-    became of it while it may be repeated. Until it is decided its payment stays `unknown`.
+    became of it while it may be repeated. Until it is decided its payment stays `unknown`. One
+    that is settled comes here if the processor says otherwise by now; its payment stays as it is.
     """
 
 
@@ -131,7 +132,9 @@ def _check_text(text: str, what: str) -> None:
 def _next_step(review: dict[str, Any]) -> str:
     command = f"cigarjack-server reviews settle {review['id']}"
     if not review["undecided"]:
-        return f"It was settled meanwhile. See that the processor agrees, then: {command} --noted"
+        return (
+            f"It is settled. See that the processor agrees or put it right, then: {command} --noted"
+        )
     subject = review["charge"] or review["payment"]
     return f"Look for {subject} at the processor, then: {command} --help"
 

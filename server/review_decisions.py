@@ -71,7 +71,8 @@ def _check(review: ReviewRow, verdict: Verdict) -> None:
         raise ReviewError("nobody knows what became of this order; say it, or look again")
     if not undecided(review) and not noted:
         raise ReviewError(
-            f"the order is {review.state} by now; see that the processor agrees, then note it"
+            f"the order is {review.state} by now; see that the processor agrees,"
+            " or put it right, then note it"
         )
 
 

@@ -39,13 +39,22 @@ async def chosen_processor(settings: ServerSettings, books: Path) -> AsyncIterat
 
 
 def stripe_events(settings: ServerSettings) -> StripeEvents | None:
-    """Reads Stripe's webhooks, if there is a secret for them. Raises SettingsError, OSError."""
+    """Reads Stripe's webhooks, if there is a secret for them. Raises SettingsError."""
     secret = settings.stripe_webhook_key()
     if secret is None:
         return None
     with installed():
         from server.processors.stripe_events import StripeEvents
     return StripeEvents(secret)
+
+
+def check_ready(settings: ServerSettings) -> None:
+    """Whatever the processor needs is there. Raises SettingsError."""
+    if settings.processor == "stripe":
+        with installed():
+            import server.processors.stripe  # noqa: F401
+        settings.stripe_secret()
+    stripe_events(settings)
 
 
 @contextmanager

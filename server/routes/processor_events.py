@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from typing import Final
 
 from fastapi import APIRouter
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from server.answers import EventAnswer
+from server.calls import Job
+from server.disagreements import Found, note_found
 from server.openapi import BODY_CODES, Door, door
 from server.outbox import UNKNOWN
-from server.processor_events import note_event
+from server.processor_events import jobs_about, note_event
+from server.processors.port import (
+    ContradictionError,
+    KeyConflictError,
+    Processor,
+    ProcessorError,
+)
 from server.services import services_of
 from twochannel.protocol.errors import CodedError, ErrorCode
 
 router = APIRouter(route_class=Door)
 
 _log = logging.getLogger(__name__)
+
+#: Stripe tells again what was not taken.
+_PATIENCE_S: Final = 8.0
 
 _BODY = {
     "required": True,
@@ -41,7 +55,12 @@ _SIGNATURE = {
         body=_BODY,
         parameters=[_SIGNATURE],
         answers={200: EventAnswer},
-        codes=(*BODY_CODES, ErrorCode.SIGNATURE_INVALID, ErrorCode.NOT_FOUND),
+        codes=(
+            *BODY_CODES,
+            ErrorCode.SIGNATURE_INVALID,
+            ErrorCode.NOT_FOUND,
+            ErrorCode.PROCESSOR_UNREACHABLE,
+        ),
     ),
 )
 async def hear_stripe(request: Request) -> JSONResponse:
@@ -53,8 +72,28 @@ async def hear_stripe(request: Request) -> JSONResponse:
         raise CodedError(ErrorCode.MEDIA_TYPE_UNSUPPORTED, "send application/json")
     signature = request.headers.get("stripe-signature", "")
     event = services.stripe_events.read(await request.body(), signature)
-    unknown = await services.store.write(lambda c: note_event(c, event, services.now_ms()))
+    jobs = await services.store.read(lambda c: jobs_about(c, event))
+    found = [await _look_up(services.processor, job) for job in jobs]
+
+    def note(connection: Connection) -> tuple[bool, list[str]]:
+        now_ms = services.now_ms()
+        return note_event(connection, event, now_ms), note_found(connection, found, now_ms)
+
+    unknown, causes = await services.store.write(note)
     _log.info("processor_event", extra={"event": event.id, "kind": event.kind, "unknown": unknown})
+    for cause in causes:
+        _log.error("payment_needs_review", extra={"payment": event.payment_id, "why": cause})
     if unknown:
         services.notifications.wake(UNKNOWN)
     return JSONResponse({"received": event.id})
+
+
+async def _look_up(processor: Processor, job: Job) -> Found:
+    """Raises CodedError: ``processor_unreachable``."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return Found(job, await processor.lookup(job.order))
+    except (ContradictionError, KeyConflictError) as error:
+        return Found(job, error)
+    except (ProcessorError, TimeoutError) as error:
+        raise CodedError(ErrorCode.PROCESSOR_UNREACHABLE, str(error)) from None

@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.postgresql import Postgresql
 from tests.server.bench import Bench, Prepared, copied, make_folder, running, running_on
 from tests.server.devices import Devices
-from tests.server.stripe_peer import Wire, localstripe, stripe_wire
+from tests.server.stripe_peer import KEY, SECRET, Wire, localstripe, stripe_wire
 
 #: Either kind of database.
 KINDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql))
@@ -67,6 +67,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 async def bench(prepared: Prepared, tmp_path: Path) -> AsyncIterator[Bench]:
     """A server of the test's own."""
     async with running(*copied(prepared, tmp_path / "server")) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def hearing(prepared: Prepared, tmp_path: Path, wire: Wire) -> AsyncIterator[Bench]:
+    """A server that charges by Stripe and hears its webhooks."""
+    folder, devices = copied(prepared, tmp_path / "server")
+    settings = {"stripe_key": KEY, "stripe_url": wire.url, "stripe_webhook_secret": SECRET}
+    async with running(folder, devices, processor="stripe", **settings) as bench:
+        bench.devices.method_id = await bench.add_method("pm_card_visa")
         yield bench
 
 

@@ -9,6 +9,8 @@ front of that is ``Wire``, which loses, holds up or garbles an answer when it is
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -52,6 +54,22 @@ def localstripe() -> Iterator[str]:
         process.terminate()
 
 
+async def charged_at_stripe(stripe: str, payment: str) -> list[dict[str, Any]]:
+    """Every payment intent that localstripe has of the payment."""
+    return await _at_stripe(stripe, "/v1/payment_intents", payment)
+
+
+async def refunded_at_stripe(stripe: str, payment: str) -> list[dict[str, Any]]:
+    """Every refund that localstripe has of the payment."""
+    return await _at_stripe(stripe, "/v1/refunds", payment)
+
+
+async def _at_stripe(stripe: str, path: str, payment: str) -> list[dict[str, Any]]:
+    async with httpx.AsyncClient(base_url=stripe, auth=(KEY, ""), trust_env=False) as http:
+        items = (await http.get(path, params={"limit": 100_000})).json()["data"]
+    return [item for item in items if item["metadata"].get("payment") == payment]
+
+
 @dataclass
 class Wire:
     """Bytes between the adapter and the gate. ``faults``: one is used up by each answer.
@@ -92,12 +110,21 @@ class Wire:
         to_gate.close()
 
     async def _answer(self, from_gate: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await from_gate.read(65536):
-            if self.faults:
-                await self.faults.pop(0)(writer, data)
-            else:
-                writer.write(data)
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                data = await _whole(from_gate)
+                if self.faults:
+                    await self.faults.pop(0)(writer, data)
+                else:
+                    writer.write(data)
         writer.close()
+
+
+async def _whole(answers: asyncio.StreamReader) -> bytes:
+    """The next answer: a head and so many bytes as it names."""
+    head = await answers.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    return head + await answers.readexactly(int(length[1]) if length else 0)
 
 
 async def lost(writer: asyncio.StreamWriter, _: bytes) -> None:
@@ -122,6 +149,18 @@ def instead(body: bytes, status: str = "200 OK") -> Callable[[asyncio.StreamWrit
     async def act(writer: asyncio.StreamWriter, _: bytes) -> None:
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n"
         writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+
+    return act
+
+
+def altered(**members: object) -> Callable[[asyncio.StreamWriter, bytes], Any]:
+    """Stripe's answer, or what it lists, with other ``members``."""
+
+    async def act(writer: asyncio.StreamWriter, data: bytes) -> None:
+        document = json.loads(data.partition(b"\r\n\r\n")[2])
+        for item in document.get("data", [document]):
+            item |= members
+        await instead(json.dumps(document).encode())(writer, data)
 
     return act
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -47,6 +48,25 @@ def test_init_makes_a_server_once(tmp_path: Path) -> None:
     assert (again.exit_code, "already" in again.stderr) == (1, True)
     assert folder.identity() == identity
     assert (state / "keys" / "signing.pem").stat().st_mode & 0o077 == 0
+
+
+def test_init_says_what_stripe_needs_before_the_server_runs(tmp_path: Path) -> None:
+    state, key = tmp_path / "new", tmp_path / "stripe.key"
+    said = run(state, "init", "--port", "0", "--processor", "stripe")
+    assert (said.exit_code, "stripe_key_file" in said.stderr) == (0, True)
+    refused = run(state, "run")
+    assert (refused.exit_code, refused.stderr.strip() in said.stderr) == (1, True)
+    named = ("init", "--processor", "stripe", "--stripe-key-file", str(key))
+    for path, text in (
+        ("no file", None),
+        ("nothing in it", ""),
+        ("a key", f"sk_test_{token_hex()}"),
+    ):
+        if text is not None:
+            key.write_text(text)
+        said = run(tmp_path / path, *named)
+        told = "Before cigarjack-server run" in said.stderr
+        assert (said.exit_code, told) == (0, path != "a key"), said.stderr
 
 
 def test_init_says_how_long_codes_last(tmp_path: Path) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -22,65 +20,20 @@ from server.processor_events import (
     purge_events,
 )
 from server.processors.port import OutcomeUnknownError, carry_out
-from server.state import StateFolder
-from tests.server.bench import DEADLINE_S, Bench, check_problem, copied, running
+from server.reviews import list_reviews
+from tests.server.bench import Bench, check_problem
 from tests.server.desk import Desk, answers, open_desk, raises
-from tests.server.devices import Devices, new_id
-from tests.server.stripe_peer import KEY, SECRET, Wire
+from tests.server.devices import new_id
+from tests.server.stripe_hooks import HOOKS, event, of_payment, told
+from tests.server.stripe_peer import SECRET, Wire
 from twochannel.protocol.errors import ErrorCode
 from twochannel.trace import wall_ms
-
-PATH = "/v1/processor/stripe/events"
 
 
 @pytest.fixture
 async def desk(tmp_path: Path, database: str) -> AsyncIterator[Desk]:
     async with open_desk(tmp_path, database) as desk:
         yield desk
-
-
-@pytest.fixture
-async def hearing(
-    prepared: tuple[StateFolder, Devices], tmp_path: Path, wire: Wire
-) -> AsyncIterator[Bench]:
-    """A server that charges by Stripe and hears its webhooks."""
-    folder, devices = copied(prepared, tmp_path / "server")
-    settings = {"stripe_key": KEY, "stripe_url": wire.url, "stripe_webhook_secret": SECRET}
-    async with running(folder, devices, processor="stripe", **settings) as bench:
-        bench.devices.method_id = await bench.add_method("pm_card_visa")
-        yield bench
-
-
-def event(payment: str | None = None, **changes: Any) -> bytes:
-    """An event as Stripe sends it."""
-    metadata = {"payment": payment} if payment else {}
-    document = {
-        "id": f"evt_{new_id().replace('-', '')}",
-        "object": "event",
-        "type": "payment_intent.succeeded",
-        "data": {"object": {"id": "pi_1", "metadata": metadata, "amount": 1.5}},
-    }
-    return json.dumps(document | changes).encode()
-
-
-async def told(
-    bench: Bench, body: bytes, signature: str | None = None, kind: str = "application/json"
-) -> httpx.Response:
-    if signature is None:
-        signature = library.WebhookSignature.generate_signature_header(
-            body.decode(errors="replace"), SECRET
-        )
-    headers = {"content-type": kind, "stripe-signature": signature}
-    return await bench.http.post(PATH, content=body, headers=headers)
-
-
-async def of_payment(wire: Wire, payment: str) -> tuple[bytes, str]:
-    """The webhook that localstripe sends about a payment; it speaks of others too."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            body, signature = await wire.hooks.get()
-            if payment.encode() in body:
-                return body, signature
 
 
 async def test_what_localstripe_sends_is_taken_once(hearing: Bench, wire: Wire) -> None:
@@ -109,6 +62,7 @@ async def test_an_event_that_contradicts_what_is_known_moves_nothing(
     assert before["status"] == "captured"
     assert (await told(hearing, event(payment, type=kind))).status_code == 200
     assert await hearing.payment(payment) == before
+    assert hearing.store.read_now(list_reviews) == []
 
 
 async def test_an_event_of_nobodys_payment_is_taken(hearing: Bench) -> None:
@@ -135,12 +89,12 @@ async def test_what_stripe_has_not_signed_is_refused(hearing: Bench) -> None:
     for signature in bad:
         headers = {"content-type": "application/json"}
         answer = await hearing.http.post(
-            PATH,
+            HOOKS,
             content=body,
             headers=httpx.Headers(headers | {"stripe-signature": signature}, encoding="latin-1"),
         )
         check_problem(answer, ErrorCode.SIGNATURE_INVALID)
-    check_problem(await hearing.http.post(PATH, json={}), ErrorCode.SIGNATURE_INVALID)
+    check_problem(await hearing.http.post(HOOKS, json={}), ErrorCode.SIGNATURE_INVALID)
     assert hearing.row_counts() == before
 
 

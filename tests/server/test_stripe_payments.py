@@ -16,7 +16,7 @@ import pytest
 from server.state import StateFolder
 from tests.server.bench import Bench, check_problem, copied, running
 from tests.server.devices import Devices
-from tests.server.stripe_peer import KEY, Wire, instead, lost
+from tests.server.stripe_peer import KEY, Wire, charged_at_stripe, instead, lost
 from twochannel.protocol.errors import ErrorCode
 from twochannel.settings import SettingsError
 
@@ -32,13 +32,6 @@ async def bench(
     ) as bench:
         bench.devices.method_id = await bench.add_method("pm_card_visa")
         yield bench
-
-
-async def charged_at_stripe(stripe: str, payment: str) -> list[dict[str, Any]]:
-    """Every payment intent that localstripe has of the payment."""
-    async with httpx.AsyncClient(base_url=stripe, auth=(KEY, ""), trust_env=False) as http:
-        items = (await http.get("/v1/payment_intents", params={"limit": 100_000})).json()["data"]
-    return [item for item in items if item["metadata"].get("payment") == payment]
 
 
 async def paid(bench: Bench) -> dict[str, Any]:
