@@ -141,6 +141,12 @@ def _aliases(codes: set[bytes]) -> dict[bytes, bytes]:
     return alias
 
 
+def settled(trace: Sequence[Mapping[str, Any]]) -> str:
+    """How a payment ended, by what agents wrote of it."""
+    ends = (e["fields"]["status"] for e in trace if e["event"] == "payment_settled")
+    return str(next(ends, "never settled"))
+
+
 def module_name(case: LaneCase) -> str:
     """Of the test's file, without its ending: lane and the end of the payment's id."""
     lane = re.sub("[^a-z0-9]+", "_", case.lane.lower()).strip("_")

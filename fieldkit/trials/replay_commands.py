@@ -20,7 +20,7 @@ from fieldkit.bench.progress import BenchProgress
 from fieldkit.trials import extraction, lane_case, replay_tables, rules_file, to_air
 from fieldkit.trials.archive import Trial, TrialError
 from fieldkit.trials.extraction import Expectation, ExtractionError
-from fieldkit.trials.lane_recording import LaneRecording
+from fieldkit.trials.lane_recording import LaneRecording, Outcome
 from fieldkit.trials.replay_tables import LaneReplay
 from fieldkit.trials.replaying import replay
 from fieldkit.trials.terminal_record import recordings
@@ -28,6 +28,8 @@ from fieldkit.trials.to_air import Played
 
 #: At least one decision comes out otherwise than it was recorded.
 DIFFERS: Final = 3
+#: How a payment ends that nothing went wrong with.
+_PAID: Final = frozenset({"authorized", "captured", "voided"})
 _ARCHIVE: Final = click.Path(exists=True, path_type=Path)
 _WIDTH: Final = 120
 
@@ -201,7 +203,8 @@ def extract_command(trial_file: Path, payment: str, folder: Path, expect: str | 
         raise click.UsageError(str(error)) from None
     with _plainly():
         trial = Trial.open(trial_file)
-        case = extraction.extract(trial.name, recordings(trial), payment, _trace(trial, payment))
+        trace = _trace(trial, payment)
+        case = extraction.extract(trial.name, recordings(trial), payment, trace)
         module = folder / f"{extraction.module_name(case)}.py"
         folder.mkdir(parents=True, exist_ok=True)
         module.with_suffix(".json").write_text(case.to_text(), encoding="utf-8")
@@ -213,6 +216,11 @@ def extract_command(trial_file: Path, payment: str, folder: Path, expect: str | 
     click.echo(
         f"With the code of today the test {'passes' if passes else 'fails'}: pytest {module}"
     )
+    if wanted.outcome is Outcome.CHOSEN and (status := extraction.settled(trace)) not in _PAID:
+        click.echo(
+            f"It is of the lane's choice alone. The payment was {status} after that: "
+            "fieldkit report tells why."
+        )
     sys.exit(0 if passes else DIFFERS)
 
 

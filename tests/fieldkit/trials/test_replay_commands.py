@@ -117,6 +117,25 @@ def test_what_is_wanted_may_differ_from_what_happened(tmp_path: Path) -> None:
     assert subprocess.run(line, cwd=tmp_path, check=False, capture_output=True).returncode == 1
 
 
+def test_that_the_lane_was_not_what_went_wrong_is_told(tmp_path: Path) -> None:
+    failed, paid = ended("declined"), ended("captured")
+    for payment, told in ((failed, True), (paid, False)):
+        result = run("extract", EXAMPLE, payment, "--out", tmp_path)
+        assert result.exit_code == 0, result.output
+        assert ("The payment was declined after that" in result.output) is told
+
+
+def ended(status: str) -> str:
+    """A payment that ended so."""
+    settled = (
+        event
+        for record in Trial.open(EXAMPLE).agents
+        for event in record.events
+        if event.event == "payment_settled" and event.fields["status"] == status
+    )
+    return str(next(settled).payment)
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "told"),
     [
