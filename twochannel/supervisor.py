@@ -20,6 +20,10 @@ _log = logging.getLogger(__name__)
 
 #: As long as a radio tries to mend itself (``twochannel.radio.bluez_recovery``).
 PATIENCE_S: Final = 60.0
+#: A radio that has just been opened anew is well until what is asked of it is refused, or has had
+#: no answer for 5 s (``twochannel.radio.bluez_bus``). At most that part of the patience.
+_MENDED_AFTER_S: Final = 6.0
+_MENDED_AFTER_PART: Final = 0.1
 #: sd_watchdog_enabled(3) asks for half of the time; a third bears one that is late.
 _SIGNS_PER_TIMEOUT: Final = 3
 #: What is wrong is told soon; signs of life come less often, for each wakes systemd.
@@ -31,20 +35,34 @@ _TOLD_EVERY_S: Final = 5.0
 
 
 class Patience:
-    """How long an agent that cannot do its work is still called alive. Pure."""
+    """How long an agent that cannot do its work is still called alive. Pure.
+
+    A moment without a problem does not begin it anew, nor does it end it.
+    """
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
+        self._mended_after_s = min(_MENDED_AFTER_S, _MENDED_AFTER_PART * limit_s)
         self._unwell_since_s: float | None = None
+        self._well_since_s: float | None = None
 
     def lasts(self, problem: str | None, now_s: float) -> bool:
         """Whether it is called alive at ``now_s``. ``problem``: what is wrong; None: nothing."""
         if problem is None:
-            self._unwell_since_s = None
-            return True
+            return self._lasts_well(now_s)
+        self._well_since_s = None
         if self._unwell_since_s is None:
             self._unwell_since_s = now_s
         return now_s - self._unwell_since_s < self._limit_s
+
+    def _lasts_well(self, now_s: float) -> bool:
+        if self._well_since_s is None:
+            self._well_since_s = now_s
+        if now_s - self._well_since_s >= self._mended_after_s:
+            self._unwell_since_s = None
+        if self._unwell_since_s is None:
+            return True
+        return self._well_since_s - self._unwell_since_s < self._limit_s
 
 
 class Supervisor:

@@ -8,6 +8,7 @@ that the terminal hears ends the time of recovery. From then on it must go on he
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -31,6 +32,8 @@ _NS_PER_S: Final = 1_000_000_000
 _STEADY_S: Final = 6.0
 #: Half such a turn. Beacons come ten times a second.
 _SILENCE_S: Final = 1.0
+#: Promised of every radio, from the end of the cause (``twochannel.radio.bluez_recovery``).
+RECOVERY_LIMIT_S: Final = 10.0
 _FAILURES: Final = (StageError, TraceError, TimeoutError, ControlError, CodedError)
 #: Approved by the phone alone, which takes presence: jack and terminal hear each other.
 _SMALL: Final = ("4.50", 450)
@@ -53,7 +56,7 @@ class FaultResult:
     """How it went. ``before``, ``during``, ``after``: how each payment ended; empty: it did not.
 
     ``recovery_s``: from the mending to the next beacon that the terminal heard. ``silent_s``: the
-    longest time without one in the 6 s that followed.
+    longest time without one in the 6 s that followed. ``failure``: what kept it from its end.
     """
 
     name: str
@@ -65,8 +68,20 @@ class FaultResult:
     silent_s: float | None = None
     failure: str = ""
 
+    @property
+    def ok(self) -> bool:
+        return not self.wrong
+
+    @property
+    def wrong(self) -> str:
+        """What was not as it must be; empty if nothing."""
+        if self.failure or self.recovery_s is None or self.recovery_s <= RECOVERY_LIMIT_S:
+            return self.failure
+        return f"recovery took {self.recovery_s} s, and may take {RECOVERY_LIMIT_S:.0f} s"
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"ok": not self.failure}
+        """``failure`` is whatever was wrong."""
+        return asdict(self) | {"ok": self.ok, "failure": self.wrong}
 
 
 async def perform(stage: Stage, fault: Fault) -> FaultResult:
@@ -97,7 +112,7 @@ async def _go_through(stage: Stage, fault: Fault, found: dict[str, Any]) -> None
             mended_ns = time.monotonic_ns()
             await fault.mend()
     heard = await stage.seen(lane, "code_heard", after_ns=mended_ns)
-    found["recovery_s"] = round((heard.mono_ns - mended_ns) / _NS_PER_S, 1)
+    found["recovery_s"] = in_tenths((heard.mono_ns - mended_ns) / _NS_PER_S)
     await _radio_is(stage, jack, well=True)
     await journeys.heard(stage, lane)
     found["after"] = await _captured(stage, await journeys.charge(stage, lane, _SMALL[0]), _SMALL)
@@ -105,6 +120,11 @@ async def _go_through(stage: Stage, fault: Fault, found: dict[str, Any]) -> None
     found["silent_s"] = round(silent_s, 1)
     if silent_s > _SILENCE_S:
         raise StageError(f"the jack was heard again, and then not for {silent_s:.1f} s")
+
+
+def in_tenths(seconds: float) -> float:
+    """Rounded up: what took longer than a limit must not look as if it had not."""
+    return math.ceil(10 * seconds) / 10
 
 
 async def _silent_s(stage: Stage, lane: str, since_ns: int) -> float:

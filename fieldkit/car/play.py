@@ -56,7 +56,7 @@ class Outcome:
     def ok(self) -> bool:
         """Everything ended as it must, and the books are clean."""
         result = DemoResult(self.journeys, self.audit)
-        return result.ok and not any(fault.failure for fault in self.faults)
+        return result.ok and all(fault.ok for fault in self.faults)
 
     def to_json(self) -> dict[str, Any]:
         """The document of ``fieldkit car run --json``: that of the demo, and more."""

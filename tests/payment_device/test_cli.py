@@ -15,7 +15,6 @@ import pytest
 
 from tests.payment_device.processes import CODE, Device, air, jack
 from tests.payment_device.scripted_server import LANE, ScriptedServer
-from tests.systemd import Systemd
 from twochannel.protocol.errors import ErrorCode, LimitError
 from twochannel.protocol.payment import Status
 
@@ -69,22 +68,6 @@ async def test_a_day_at_the_lane(device: Device, server: ScriptedServer) -> None
         status = await device.json("status")
         assert (status["lane"], status["radio_working"], status["payment"]) == (LANE, True, None)
         assert status["server_reachable"]
-
-
-async def test_systemd_is_told_of_the_server_and_of_the_radio(
-    server: ScriptedServer, tmp_path: Path, systemd: Systemd
-) -> None:
-    async with air() as opened:
-        device = Device(tmp_path / "state", f"bumble:{opened.transports['terminal']}")
-        await device.enrol(server)
-        running = device.running()
-        await running.__aenter__()
-        assert await systemd.message() == "READY=1"
-        await systemd.until("STATUS=Listening; the server answers.")
-        await systemd.until("WATCHDOG=1")
-    while not (told := await systemd.message()).startswith("STATUS=The radio"):
-        assert told in ("WATCHDOG=1", "STATUS=Listening; the server answers.")
-    await running.__aexit__(None, None, None)
 
 
 async def test_what_people_read(device: Device, server: ScriptedServer) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -28,12 +27,10 @@ from tests.phone_agent.owner_commands import (
     told,
 )
 from tests.phone_agent.owners_phone import OwnersPhone, hear_lane
+from tests.phone_agent.processes import DEADLINE_S, running, started
 from tests.phone_agent.scripted_server import ScriptedServer, payment_of
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.statements import DecidedBy, Decision
-
-DEADLINE_S = 30.0
-
 
 # --- without an agent
 
@@ -175,42 +172,6 @@ async def test_an_answer_that_the_server_refuses_is_a_failure(
 
 
 # --- as a process of its own
-
-
-@asynccontextmanager
-async def started(
-    state: Path, stdin: int = subprocess.DEVNULL, stderr: int = subprocess.PIPE
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`phone-agent run`, ready; killed at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "phone_agent", "--state", str(state), "run"),
-        env=os.environ | {"PHONE_AGENT_INTERFACES": "127.0.0.1"},
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            ready = json.loads(await process.stdout.readline())
-            assert ready["event"] == "ready"
-            yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-@asynccontextmanager
-async def running(state: Path, stdin: int = subprocess.DEVNULL) -> AsyncIterator[None]:
-    """The same, stopped by SIGTERM, which must end it well."""
-    async with started(state, stdin) as process:
-        yield
-        process.send_signal(signal.SIGTERM)
-        rest, log = await process.communicate()
-        assert (process.returncode, rest) == (0, b""), log.decode()
-        for line in log.splitlines():
-            assert json.loads(line)["event"]
 
 
 async def test_the_process_approves_says_ready_once_and_ends_on_sigterm(

@@ -96,9 +96,42 @@ def test_patience_counts_from_the_first_moment_of_one_trouble() -> None:
     assert patience.lasts("deaf", 159.9)  # another reason, the same trouble
     assert not patience.lasts("deaf", 160)
     assert not patience.lasts("deaf", 1000)
-    assert patience.lasts(None, 1001)
-    assert patience.lasts("gone", 1002)
-    assert patience.lasts("gone", 1061)
+    assert not patience.lasts(None, 1001)
+    assert patience.lasts(None, 1007)  # mended
+    assert patience.lasts("gone", 1008)
+    assert patience.lasts("gone", 1067)
+
+
+def test_a_radio_that_is_well_whenever_it_is_opened_anew_wears_out_the_patience() -> None:
+    patience = Patience(60)
+    for opened_s in range(0, 60, 10):
+        assert patience.lasts(None, opened_s)
+        assert patience.lasts(None, opened_s + 5)
+        assert patience.lasts("no free slot", opened_s + 6)
+    assert not patience.lasts("no free slot", 66)
+    assert not patience.lasts(None, 70)
+    assert not patience.lasts(None, 75)
+
+
+def test_an_agent_that_is_well_is_alive_though_it_was_not_a_moment_ago() -> None:
+    patience = Patience(60)
+    assert patience.lasts("gone", 0)
+    assert patience.lasts("gone", 59)
+    assert patience.lasts(None, 59.5)
+    assert patience.lasts(None, 64)
+    assert not patience.lasts("gone", 65)
+
+
+@pytest.mark.parametrize(("limit_s", "mended_after_s"), [(5, 0.5), (60, 6), (3600, 6)])
+def test_it_is_mended_after_a_tenth_of_the_patience_and_never_after_more_than_six_seconds(
+    limit_s: float, mended_after_s: float
+) -> None:
+    patience = Patience(limit_s)
+    assert patience.lasts("gone", 0)
+    assert not patience.lasts("gone", 9000)
+    assert not patience.lasts(None, 10_000)
+    assert not patience.lasts(None, 9999.9 + mended_after_s)
+    assert patience.lasts(None, 10_000 + mended_after_s)
 
 
 async def test_a_sentence_of_several_lines_stays_one_assignment(tmp_path: Path) -> None:
