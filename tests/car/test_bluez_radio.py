@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from dbus_fast import Variant
 
 from fieldkit.bench.quantiles import quantile
-from tests.car.bluetooth import CarBluetooth
+from tests.car.bluetooth import CarBluetooth, until
 from tests.car.radios import (
     EDDYSTONE,
     LANE,
@@ -32,6 +33,8 @@ from twochannel.radio.port import Broadcast, Radio, Sighting
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("restored")]
 
+#: Non-resolvable, and no controller's of the car.
+NOBODYS = "2A:00:00:00:00:31"
 #: ADV_NONCONN_IND in an advertising report (Core spec, Vol 4 Part E section 7.7.65.2).
 NONCONNECTABLE = 0x03
 #: Flags, BR/EDR Not Supported: the kernel puts it before what leaves room for it.
@@ -192,6 +195,23 @@ async def test_every_advert_is_delivered_while_both_send_and_scan(
     # Nor are there more than were sent: each is delivered once.
     assert abs(len(sent) - len(received)) <= EDGES
     assert len({sighting.rssi_dbm for sighting in received}) > 8  # steps of 1 dB, not of 8
+
+
+async def test_every_level_is_delivered_as_it_was_measured(
+    car: CarBluetooth, terminal: Radio
+) -> None:
+    """Of adverts that come as fast as a jack sends them, with a level of its own each."""
+    sent = beacon(31)
+    data = adverts.advertising_data(sent.service_uuid, sent.service_data)
+    levels_dbm = [-40 - 7 * number % 45 for number in range(100)]
+    hearing = asyncio.create_task(collected(terminal, sent, 15))
+    async with car.air() as air:
+        await until(partial(air.deliver, "terminal", NOBODYS, data, -99, random=True))
+        for level_dbm in levels_dbm:
+            await asyncio.sleep(sent.interval_ms / 1000)
+            assert await air.deliver("terminal", NOBODYS, data, level_dbm, random=True)
+    first, *rest = [sighting.rssi_dbm for sighting in await hearing]
+    assert (first, rest) == (-99, levels_dbm)
 
 
 async def test_what_is_not_an_advert_is_not_a_sighting(
