@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,52 @@ def test_the_backup_is_whole_private_and_checked(
 def test_what_is_no_backup_is_told(tmp_path: Path) -> None:
     refused = run(tmp_path / "new", "restore", tmp_path)
     assert (refused.exit_code, "no whole backup" in refused.stderr) == (1, True)
+
+
+def _rewrite(backup: Path, **members: object) -> None:
+    file = backup / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | members), encoding="ascii")
+
+
+def _leave_out(backup: Path, name: str, **members: object) -> None:
+    """As if it had never been backed up."""
+    (backup / name).unlink()
+    files = json.loads((backup / "manifest.json").read_text())["files"]
+    del files[name]
+    _rewrite(backup, files=files, **members)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda backup: _rewrite(backup, files=None), "files: "),
+        (lambda backup: _rewrite(backup, files=["config.toml"]), "files: "),
+        (lambda backup: _rewrite(backup, files={"config.toml": 5}), "files.config.toml: "),
+        (lambda backup: _rewrite(backup, made_ms="x"), "made_ms: "),
+        (lambda backup: _rewrite(backup, made_ms=2**60), "made_ms: "),
+        (lambda backup: _rewrite(backup, made_ms=-1), "made_ms: "),
+        (lambda backup: _rewrite(backup, server=5), "server: "),
+        (lambda backup: _rewrite(backup, server="A" * 43), "names another server"),
+        (lambda backup: _rewrite(backup, database="yes"), "database: "),
+        (lambda backup: _rewrite(backup, database=False), "server.sqlite3 is not as"),
+        (lambda backup: _rewrite(backup, more=1), "more: "),
+        (lambda backup: (backup / "manifest.json").write_text("[]"), "a JSON object"),
+        (lambda backup: (backup / "manifest.json").write_bytes(b"\xff"), "not UTF-8"),
+        (lambda backup: _leave_out(backup, "server.sqlite3"), "server.sqlite3 is not as"),
+        (lambda backup: _leave_out(backup, "identity.jwt"), "identity.jwt is missing"),
+        (lambda backup: _leave_out(backup, "config.toml"), "config.toml is missing"),
+    ],
+)
+def test_a_bad_manifest_is_refused_before_anything_is_written(
+    own: tuple[StateFolder, Devices], tmp_path: Path, damage: Callable[[Path], None], told: str
+) -> None:
+    backup, new = tmp_path / "backup", tmp_path / "new"
+    said(own[0].path, "backup", backup)
+    damage(backup)
+    refused = run(new, "restore", backup, "--json")
+    assert refused.exit_code == 1
+    assert told in json.loads(refused.stderr)["error"]["detail"]
+    assert not new.exists()
 
 
 async def test_a_restored_order_is_looked_up_before_it_is_called(tmp_path: Path) -> None:
