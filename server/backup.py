@@ -15,7 +15,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -27,6 +27,7 @@ from server.config import CONFIG_NAME, ServerSettings
 from server.database import migrate
 from server.issuer import Issuer
 from server.kinds import OutboxState
+from server.occupancy import alone
 from server.schema.orders import OPEN_ORDER, outbox
 from server.state import StateFolder
 from server.store import Store, database_url
@@ -179,24 +180,32 @@ def _check_content(source: Path, manifest: Manifest) -> None:
 
 
 def restore_files(source: Path, folder: StateFolder, manifest: Manifest) -> None:
-    """Bring everything back but the identity. Raises StateFolderError, OSError."""
+    """Bring everything back but the identity.
+
+    Raises StateFolderError, DatabaseError, SettingsError, OSError.
+    """
     if folder.identity_file.exists():
         raise StateFolderError(
             f"there is a server in {folder.path} already; choose another --state"
         )
+    database = _database_of(source, folder) if manifest.database else None
     make(folder.path)
-    for name in manifest.files:
-        if name not in (_DATABASE, _IDENTITY, _CHECKPOINT):
-            target = folder.path / name
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            _copy(source / name, target)
-    if manifest.database:
-        target = sqlite_file(folder, folder.settings()) or Path(
-            database_url(folder.path).removeprefix("sqlite:///")
-        )
-        for end in ("", "-wal", "-shm"):
-            target.with_name(target.name + end).unlink(missing_ok=True)
-        _copy(source / _DATABASE, target)
+    with alone(f"sqlite:///{database}") if database else nullcontext():
+        for name in manifest.files:
+            if name not in (_DATABASE, _IDENTITY, _CHECKPOINT):
+                target = folder.path / name
+                target.parent.mkdir(mode=0o700, exist_ok=True)
+                _copy(source / name, target)
+        if database:
+            for end in ("", "-wal", "-shm"):
+                database.with_name(database.name + end).unlink(missing_ok=True)
+            _copy(source / _DATABASE, database)
+
+
+def _database_of(source: Path, folder: StateFolder) -> Path:
+    """Where the backup's SQLite file belongs, by its settings. Raises SettingsError."""
+    named = sqlite_file(folder, StateFolder(source).settings())
+    return named or Path(database_url(folder.path).removeprefix("sqlite:///"))
 
 
 def finish_restore(source: Path, folder: StateFolder) -> None:
