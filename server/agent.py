@@ -23,6 +23,7 @@ from server.keyring import KeyRing
 from server.kinds import FailureKind
 from server.last_heard import LastHeard
 from server.notifications import Notifications
+from server.occupancy import shared
 from server.outbox import Clearing, run_worker
 from server.processors.choice import chosen_processor, stripe_events
 from server.proofs import ProofMemory
@@ -66,10 +67,14 @@ async def run(
 ) -> None:
     """Serve until ``stop`` is set. ``ready`` gets the address once everything runs.
 
-    Raises StateFolderError, DatabaseError, KeyStoreError, SettingsError, OSError.
+    Raises StateFolderError, DatabaseError, StoreError, KeyStoreError, SettingsError, OSError.
     """
     path, keep = folder.path / "trace.jsonl", settings.trace_keep
-    with folder.locked(), Trace("server", path, boot=boot_id(), keep=keep) as trace:
+    with (
+        folder.locked(),
+        shared(settings.database_at(folder.path)),
+        Trace("server", path, boot=boot_id(), keep=keep) as trace,
+    ):
         try:
             async with (
                 publishing(settings, trace),

@@ -15,11 +15,11 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection, update
 
 from server.calls import lose_abandoned
@@ -27,28 +27,38 @@ from server.config import CONFIG_NAME, ServerSettings
 from server.database import migrate
 from server.issuer import Issuer
 from server.kinds import OutboxState
+from server.occupancy import alone
 from server.schema.orders import OPEN_ORDER, outbox
 from server.state import StateFolder
 from server.store import Store, database_url
 from twochannel.keystore.file import write_private
+from twochannel.protocol.errors import StatementError
+from twochannel.protocol.keys import Thumbprint
+from twochannel.protocol.wire import parse_object
 from twochannel.state_folder import StateFolderError, make
 
 _MANIFEST: Final = "manifest.json"
 _DATABASE: Final = "server.sqlite3"
 _CHECKPOINT: Final = "checkpoint.jwt"
 _KEYS: Final = "keys"
+_CERTIFICATE: Final = "certificate.der"
 #: Written last when it is brought back: where it stands, all is there.
 _IDENTITY: Final = "identity.jwt"
 #: All leases: who held them did so in another life of this database.
 _EVERY_LEASE_MS: Final = 2**62
+#: A backup has a dozen files, of some 150 bytes each in the manifest.
+_MAX_MANIFEST_BYTES: Final = 1024 * 1024
+#: Up to the year 9999.
+_Moment = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(BaseModel):
     """What a backup holds. ``files``: SHA-256 by path inside it."""
 
-    server: str
-    made_ms: int
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    server: Thumbprint
+    made_ms: _Moment
     database: bool
     files: dict[str, str]
 
@@ -77,8 +87,10 @@ def make_backup(
         _copy_database(source, part / _DATABASE)
     if checkpoint is not None:
         write_private(part / _CHECKPOINT, checkpoint.encode("ascii"))
-    manifest = Manifest(server, now_ms, source is not None, _hashes(part))
-    write_private(part / _MANIFEST, json.dumps(asdict(manifest), indent=2).encode("ascii"))
+    manifest = Manifest(
+        server=server, made_ms=now_ms, database=source is not None, files=_hashes(part)
+    )
+    write_private(part / _MANIFEST, json.dumps(manifest.model_dump(), indent=2).encode("ascii"))
     part.rename(target)
     return manifest
 
@@ -121,38 +133,79 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def read_backup(source: Path) -> Manifest:
-    """The manifest of a backup whose files are all as they were. Raises StateFolderError."""
-    try:
-        manifest = Manifest(**json.loads((source / _MANIFEST).read_text(encoding="ascii")))
-    except (OSError, ValueError, TypeError):
-        raise StateFolderError(f"{source} is no whole backup: it has no manifest") from None
+    """The manifest of a backup that is whole, with all files as they were.
+
+    Raises StateFolderError, OSError.
+    """
+    manifest = _read_manifest(source)
     found = _hashes(source)
     del found[_MANIFEST]
     wrong = sorted(set(found.items()) ^ set(manifest.files.items()))
     if wrong:
         raise StateFolderError(f"{source} is damaged: {wrong[0][0]} is not what was backed up")
+    _check_content(source, manifest)
     return manifest
 
 
+def _read_manifest(source: Path) -> Manifest:
+    try:
+        document = (source / _MANIFEST).read_bytes()
+    except OSError:
+        raise StateFolderError(f"{source} is no whole backup: it has no manifest") from None
+    try:
+        return Manifest.model_validate(parse_object(document, _MAX_MANIFEST_BYTES))
+    except StatementError as error:
+        why = error.detail
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        why = f"{'.'.join(map(str, problem['loc']))[:60]}: {problem['msg']}"
+    raise StateFolderError(
+        f"{source} is no whole backup: its manifest is damaged ({why}); take another backup"
+    )
+
+
+def _check_content(source: Path, manifest: Manifest) -> None:
+    """All that a server needs is there, and is that server's. Raises StateFolderError."""
+    for name in (CONFIG_NAME, _CERTIFICATE, _IDENTITY):
+        if name not in manifest.files:
+            raise StateFolderError(f"{source} is no whole backup: {name} is missing")
+    if manifest.database != (_DATABASE in manifest.files):
+        raise StateFolderError(f"{source} is damaged: {_DATABASE} is not as its manifest says")
+    try:
+        server = StateFolder(source).lineage().server
+    except (StatementError, UnicodeDecodeError):
+        server = ""
+    if server != manifest.server:
+        raise StateFolderError(f"{source} is damaged: its manifest names another server")
+
+
 def restore_files(source: Path, folder: StateFolder, manifest: Manifest) -> None:
-    """Bring everything back but the identity. Raises StateFolderError, OSError."""
+    """Bring everything back but the identity.
+
+    Raises StateFolderError, DatabaseError, SettingsError, OSError.
+    """
     if folder.identity_file.exists():
         raise StateFolderError(
             f"there is a server in {folder.path} already; choose another --state"
         )
+    database = _database_of(source, folder) if manifest.database else None
     make(folder.path)
-    for name in manifest.files:
-        if name not in (_DATABASE, _IDENTITY, _CHECKPOINT):
-            target = folder.path / name
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            _copy(source / name, target)
-    if manifest.database:
-        target = sqlite_file(folder, folder.settings()) or Path(
-            database_url(folder.path).removeprefix("sqlite:///")
-        )
-        for end in ("", "-wal", "-shm"):
-            target.with_name(target.name + end).unlink(missing_ok=True)
-        _copy(source / _DATABASE, target)
+    with alone(f"sqlite:///{database}") if database else nullcontext():
+        for name in manifest.files:
+            if name not in (_DATABASE, _IDENTITY, _CHECKPOINT):
+                target = folder.path / name
+                target.parent.mkdir(mode=0o700, exist_ok=True)
+                _copy(source / name, target)
+        if database:
+            for end in ("", "-wal", "-shm"):
+                database.with_name(database.name + end).unlink(missing_ok=True)
+            _copy(source / _DATABASE, database)
+
+
+def _database_of(source: Path, folder: StateFolder) -> Path:
+    """Where the backup's SQLite file belongs, by its settings. Raises SettingsError."""
+    named = sqlite_file(folder, StateFolder(source).settings())
+    return named or Path(database_url(folder.path).removeprefix("sqlite:///"))
 
 
 def finish_restore(source: Path, folder: StateFolder) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,11 +71,9 @@ def restore(context: click.Context, source: Path, as_json: bool) -> None:
         with folder.locked():
             orders = 0
             if manifest.database:
-                store, issuer = _bare_store(folder), _issuer_of_backup(folder, source)
-                try:
+                issuer = _issuer_of_backup(folder, source)
+                with _store_alone(folder) as store:
                     orders = distrust_orders(store, issuer, wall_ms())
-                finally:
-                    store.close_now()
             finish_restore(source, folder)
     if as_json:
         echo_json({"server": manifest.server, "made_ms": manifest.made_ms, "orders": orders})
@@ -89,7 +89,7 @@ def restore(context: click.Context, source: Path, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def restored(context: click.Context, as_json: bool) -> None:
-    """Say that the database is an older copy; the server must not run.
+    """Say that the database is an older copy; no server of it may run.
 
     Every open order is then asked about at the processor before anything is charged. `restore` does
     so by itself; after pg_restore, or a copied file, this has to be said.
@@ -99,12 +99,8 @@ def restored(context: click.Context, as_json: bool) -> None:
     folder = folder_of(context)
     with plain_errors():
         issuer = _issuer(folder)
-        with folder.locked():
-            store = _bare_store(folder)
-            try:
-                orders = distrust_orders(store, issuer, wall_ms())
-            finally:
-                store.close_now()
+        with folder.locked(), _store_alone(folder) as store:
+            orders = distrust_orders(store, issuer, wall_ms())
     if as_json:
         echo_json({"orders": orders})
         return
@@ -128,8 +124,19 @@ def _issuer_of_backup(folder: StateFolder, source: Path) -> Issuer:
         raise CommandError(f"the backup has no identity: {error}") from None
 
 
-def _bare_store(folder: StateFolder) -> Store:
-    """The database, of whatever version it is."""
+@contextmanager
+def _store_alone(folder: StateFolder) -> Iterator[Store]:
+    """The database, of whatever version it is, and nobody else at it.
+
+    Raises SettingsError, DatabaseError, StoreError.
+    """
+    from server.occupancy import alone
     from server.store import Store
 
-    return Store(folder.settings().database_at(folder.path))
+    url = folder.settings().database_at(folder.path)
+    store = Store(url)
+    try:
+        with alone(url):
+            yield store
+    finally:
+        store.close_now()

@@ -145,7 +145,7 @@ def _print_ready(line: dict[str, object]) -> None:
 @main.command()
 @click.pass_context
 def migrate(context: click.Context) -> None:
-    """Bring the database up to this version; the server must not run."""
+    """Bring the database up to this version; no server of it may run."""
     folder = folder_of(context)
     with plain_errors():
         folder.identity()

@@ -27,8 +27,8 @@ def copy(context: click.Context, source: str, target: str, as_json: bool) -> Non
     """Copy the database FROM to the empty database TO, as from SQLite to PostgreSQL.
 
     Both are URLs: sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME; without the
-    password it comes from PGPASSWORD or ~/.pgpass. TO gets its tables here. The server must not
-    run. One transaction: a copy that is cut off leaves TO empty. Every row is compared. Then set
+    password it comes from PGPASSWORD or ~/.pgpass. TO gets its tables here. No server may run on
+    either. One transaction: a copy that is cut off leaves TO empty. Every row is compared. Then set
     `database` in the settings to TO, and run `audit`.
     """
     folder = folder_of(context)
@@ -46,18 +46,24 @@ def copy(context: click.Context, source: str, target: str, as_json: bool) -> Non
 def _copy(source: str, target: str, *, quiet: bool) -> dict[str, int]:
     from server.database import check_version, migrate
     from server.database_copy import copy_database, count_rows
+    from server.occupancy import alone
     from server.store import Store
 
+    if source == target:
+        raise CommandError("FROM and TO are the same database.", code="database_unknown")
     try:
         stores = Store(source), Store(target)
     except ValueError as error:
         raise CommandError(f"{error}.", code="database_unknown") from None
     try:
-        check_version(stores[0])
-        migrate(stores[1])
-        total = sum(count_rows(stores[0]).values())
-        with click.progressbar(length=total, label="Copying", file=sys.stderr, hidden=quiet) as bar:
-            return copy_database(stores[0], stores[1], bar.update)
+        with alone(source), alone(target):
+            check_version(stores[0])
+            migrate(stores[1])
+            total = sum(count_rows(stores[0]).values())
+            with click.progressbar(
+                length=total, label="Copying", file=sys.stderr, hidden=quiet
+            ) as bar:
+                return copy_database(stores[0], stores[1], bar.update)
     finally:
         for store in stores:
             store.close_now()

@@ -33,9 +33,10 @@ def count_rows(store: Store) -> dict[str, int]:
 def copy_database(source: Store, target: Store, progress: Progress) -> dict[str, int]:
     """Copy every row; how many each table has. Both are of this version's schema.
 
-    Nobody may write to the source meanwhile. Raises DatabaseError, StoreError.
+    Nobody writes to the source meanwhile: the copy has its one writer. Raises DatabaseError,
+    StoreError.
     """
-    return source.read_now(
+    return source.write_now(
         lambda reading: target.write_now(lambda writing: _copy(reading, writing, progress))
     )
 

@@ -5,9 +5,11 @@ Why they take turns: docs/decisions/0026-writers-take-turns.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Literal, TypeVar
 
+import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
@@ -29,12 +31,12 @@ _KEEPALIVES: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-_SESSION: Final = {
+_LASTING: Final = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
-    "statement_timeout": "30s",
 }
+_SESSION: Final = _LASTING | {"statement_timeout": "30s"}
 #: A process that stops amid its turn loses it before those who wait give up.
 WRITING: Final = {"idle_in_transaction_session_timeout": "3s", "lock_timeout": "5s"}
 _READING: Final = {
@@ -44,6 +46,13 @@ _READING: Final = {
 }
 #: Held until the commit by whoever writes; of this database alone.
 _TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(hashtextextended('cigarjack-server', 0))"
+#: Held by the sessions of servers together, or by that of one command (``server.occupancy``).
+_OCCUPANCY: Final = "hashtextextended('cigarjack-server occupancy', 0)"
+#: Waits for the command's end.
+SHARE: Final = f"SELECT pg_advisory_lock_shared({_OCCUPANCY})"
+_BE_ALONE: Final = f"SELECT pg_advisory_lock({_OCCUPANCY})"
+#: PostgreSQL may still be ending the session of who has just stopped.
+_LEAVING: Final = {"lock_timeout": "2s"}
 _NO_TURN: Final = "55P03"
 #: A transaction that was ended because nothing came.
 _IDLE: Final = "25P03"
@@ -98,6 +107,36 @@ class PostgresqlDatabase:
 def conninfo(url: str) -> str:
     """The same address for libpq."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def lasting(name: str, session: dict[str, str] | None = None) -> dict[str, Any]:
+    """For a connection that is kept and says little: either end notices when the other is gone."""
+    return {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": f"cigarjack-server {name}",
+        "options": _options(_LASTING | (session or {})),
+        **_KEEPALIVES,
+    }
+
+
+@contextmanager
+def occupied(url: str, *, alone: bool) -> Iterator[bool]:
+    """Whether the database was to be had, shared or alone; if so, it is while the block runs.
+
+    Raises StoreAwayError.
+    """
+    how = lasting("occupancy", _LEAVING)
+    with ExitStack() as stack:
+        try:
+            connection = psycopg.connect(conninfo(url), autocommit=True, **how)
+            stack.callback(connection.close)
+            connection.execute(_BE_ALONE if alone else SHARE)
+            got = True
+        except psycopg.errors.LockNotAvailable:
+            got = False
+        except psycopg.Error as error:
+            raise StoreAwayError(f"PostgreSQL does not answer: {error}") from error
+        yield got
 
 
 def _twice(work: Callable[[], T]) -> T:
@@ -183,10 +222,14 @@ def _engine(
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": "cigarjack-server",
-            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            "options": _options(settings),
             **_KEEPALIVES,
         },
     )
+
+
+def _options(settings: dict[str, str]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def _disconnected(error: BaseException) -> bool:

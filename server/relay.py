@@ -14,7 +14,7 @@ from typing import Any, Final
 import psycopg
 
 from server.notifications import Notifications
-from server.postgresql_database import CONNECT_TIMEOUT_S, conninfo
+from server.postgresql_database import SHARE, conninfo, lasting
 
 _log = logging.getLogger(__name__)
 
@@ -51,17 +51,15 @@ class Relay:
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         return await psycopg.AsyncConnection.connect(
-            self._conninfo,
-            autocommit=True,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            application_name="cigarjack-server relay",
-            keepalives_idle=10,
+            self._conninfo, autocommit=True, **lasting("relay")
         )
 
     async def _relay(
         self, sender: psycopg.AsyncConnection[Any], listener: psycopg.AsyncConnection[Any]
     ) -> None:
         """Both ways until one of the connections breaks. Raises psycopg.Error."""
+        # The session that the server began with is gone after a restart of PostgreSQL.
+        await listener.execute(SHARE)
         await listener.execute(f"LISTEN {_CHANNEL}")
         own_pid = sender.info.backend_pid
         tasks = [

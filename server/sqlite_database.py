@@ -5,12 +5,16 @@ Other processes (the command line) write through the same code and wait for the 
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from server.transaction import Function, Gather, Outcome, StoreError
@@ -82,6 +86,33 @@ class SqliteDatabase:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+@contextmanager
+def occupied(url: str, *, alone: bool) -> Iterator[bool]:
+    """Whether the database was to be had, shared or alone; if so, it is while the block runs.
+
+    The lock is on a file beside it: whoever closes the database's own file drops SQLite's locks on
+    it. Raises OSError.
+    """
+    name = make_url(url).database
+    if not name or name == ":memory:":
+        yield True
+        return
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(f"{Path(name).resolve()}.lock", flags, 0o600)
+    try:
+        yield _lock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _run_alone(connection: Connection, transaction: RootTransaction, function: Function) -> Outcome:

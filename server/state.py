@@ -15,6 +15,7 @@ from typing import Final
 from server.config import CONFIG_NAME, PREFIX, ServerSettings
 from server.database import check_version, migrate
 from server.issuer import Issuer
+from server.occupancy import alone
 from server.store import Store, database_url
 from twochannel.keystore.file import FileKeyStore, write_private
 from twochannel.keystore.port import KeyStore, KeyStoreError, KeyUse
@@ -149,13 +150,18 @@ class StateFolder:
         return store
 
     def migrate(self, settings: ServerSettings | None = None) -> None:
-        """Bring the database up to this version. Raises SettingsError, StoreError."""
+        """Bring the database up to this version.
+
+        Raises SettingsError, DatabaseError, StoreError.
+        """
         settings = settings or self.settings()
         if not settings.database:
             make_private(Path(database_url(self.path).removeprefix("sqlite:///")))
-        store = Store(settings.database_at(self.path))
+        url = settings.database_at(self.path)
+        store = Store(url)
         try:
-            migrate(store)
+            with alone(url):
+                migrate(store)
         finally:
             store.close_now()
 

@@ -37,6 +37,9 @@ from server.transaction import StoreError as StoreError
 T = TypeVar("T")
 
 _POSTGRESQL: Final = "postgresql+psycopg"
+DRIVER_MISSING: Final = (
+    'the driver for PostgreSQL is missing; run: pip install "cigarjack[postgresql]"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,7 @@ def _database(url: str) -> Database:
 
         return PostgresqlDatabase(url)
     except ImportError:
-        raise StoreError(
-            'the driver for PostgreSQL is missing; run: pip install "cigarjack[postgresql]"'
-        ) from None
+        raise StoreError(DRIVER_MISSING) from None
 
 
 class Store:

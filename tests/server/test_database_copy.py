@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from sqlalchemy import Connection, select
 
 from server.cli import main
 from server.database import migrate
+from server.database_copy import copy_database
 from server.evidence import gather
 from server.evidence_file import write
 from server.schema.parties import merchants
@@ -140,3 +143,22 @@ def test_other_databases_are_refused(filled: Filled, url: str) -> None:
     refused = filled.copy(database_url(filled.folder.path), url)
     assert refused.exit_code == 1
     assert '"code": "database_unknown"' in refused.stderr
+
+
+def test_nobody_writes_to_the_source_meanwhile(filled: Filled, tmp_path: Path) -> None:
+    """Not a command either, which needs no server."""
+    source = Store(database_url(filled.folder.path))
+    target = Store(f"sqlite:///{tmp_path / 'target.sqlite3'}")
+    migrate(target)
+    tried = []
+
+    def try_to_write(_rows: int) -> None:
+        with closing(sqlite3.connect(filled.folder.path / "server.sqlite3", timeout=0)) as other:
+            with pytest.raises(sqlite3.OperationalError, match="locked") as refused:
+                other.execute("BEGIN IMMEDIATE")
+            tried.append(refused)
+
+    copy_database(source, target, try_to_write)
+    assert tried
+    source.close_now()
+    target.close_now()
