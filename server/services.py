@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 #: Who waits looks again after this time even without a wake-up: another process may have written.
 RECHECK_S: Final = 5.0
+#: A proof that is refused so is as good as none.
+_UNREADABLE: Final = frozenset({ErrorCode.MESSAGE_MALFORMED, ErrorCode.MESSAGE_TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Services:
             try:
                 proof, key = await self.keyring.read(compact, Proof, role)
             except CodedError as error:
+                if error.code in _UNREADABLE:  # RFC 6750, 3.1: malformed is 401 as well
+                    raise CodedError(ErrorCode.PROOF_REQUIRED, error.detail) from None
                 if error.code is not ErrorCode.KEY_UNKNOWN or role is roles[-1]:
                     raise
                 continue

@@ -12,6 +12,7 @@ import logging
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twochannel.protocol.errors import (
@@ -56,12 +57,25 @@ async def answer_coded_error(_request: Request, error: Exception) -> JSONRespons
     return problem_response(error.code, error.detail, headers)
 
 
-async def answer_http_error(_request: Request, error: Exception) -> JSONResponse:
+async def answer_http_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for the framework's own HTTP errors (404, 405 and the like)."""
     if not isinstance(error, HTTPException):
         raise TypeError("registered for HTTPException only")
     code = _STATUS_CODES.get(error.status_code, ErrorCode.MESSAGE_MALFORMED)
-    return problem_response(code, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if code is ErrorCode.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_here(request))
+    return problem_response(code, headers=headers)
+
+
+def _methods_here(request: Request) -> list[str]:
+    """The methods of all routes with the request's path: the framework names those of the first."""
+    return sorted(
+        method
+        for route in request.scope["router"].routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is Match.PARTIAL
+        for method in route.methods or ()
+    )
 
 
 async def answer_failure(request: Request, error: Exception) -> JSONResponse:

@@ -166,6 +166,15 @@ async def test_other_methods_are_refused(scene: Scene, name: str) -> None:
     check_problem(await scene.bench.http.delete(door.path), ErrorCode.METHOD_NOT_ALLOWED)
 
 
+async def test_a_refused_method_is_told_all_that_the_address_takes(scene: Scene) -> None:
+    document = (await scene.bench.http.get("/openapi.json")).json()
+    assert {len(operations) for operations in document["paths"].values()} == {1, 2}
+    for path, operations in document["paths"].items():
+        answer = await scene.bench.http.delete(path)
+        check_problem(answer, ErrorCode.METHOD_NOT_ALLOWED)
+        assert answer.headers["allow"] == ", ".join(sorted(operations)).upper(), path
+
+
 async def test_unknown_addresses_are_told(scene: Scene) -> None:
     for path in ("/", "/v1", "/v1/payments/", "/v2/payments"):
         check_problem(await scene.bench.http.get(path), ErrorCode.NOT_FOUND)

@@ -11,6 +11,7 @@ from tests.server.bench import Bench, check_problem
 from tests.server.devices import new_id, new_signer, now_s
 from twochannel.protocol.envelope import verify
 from twochannel.protocol.errors import CodedError, ErrorCode, LimitError
+from twochannel.protocol.limits import MAX_STATEMENT_BYTES
 from twochannel.protocol.statements import Proof, Time
 
 NOW_S = 1_700_000_000
@@ -104,7 +105,8 @@ async def test_proofs_over_http(shared: Bench) -> None:
         ("", ErrorCode.PROOF_REQUIRED),
         (f"Basic {good}", ErrorCode.PROOF_REQUIRED),
         ("Bearer", ErrorCode.PROOF_REQUIRED),
-        ("Bearer a.b", ErrorCode.MESSAGE_MALFORMED),
+        ("Bearer a.b", ErrorCode.PROOF_REQUIRED),
+        (f"Bearer {good}{'A' * MAX_STATEMENT_BYTES}", ErrorCode.PROOF_REQUIRED),
         (f"Bearer {good[:-3]}AAA", ErrorCode.SIGNATURE_INVALID),
         (
             f"Bearer {devices.proof(devices.phone, 'GET', path, aud='A' * 43)}",
