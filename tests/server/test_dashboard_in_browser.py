@@ -169,7 +169,7 @@ async def test_every_link_field_and_button_is_reached_with_the_tab_key(
         "/nowhere",
     )
     async with logged_in(browser, desk) as page:
-        for path, size in product(pages, ("desk", "phone")):
+        for path, size in product(pages, ("desk", "tablet", "phone")):
             width, height = SIZES[size]
             await page.set_viewport_size({"width": width, "height": height})
             await page.goto(f"{desk.url}{path}")
