@@ -22,7 +22,7 @@ def findings(folder: StateFolder) -> list[str]:
     """What the auditor finds wrong, in all that the server of ``folder`` has ever done."""
     database = folder.settings().database_at(folder.path)
     books = folder.path / "processor.sqlite3"
-    records = read_records(database, books, folder.identity(), wall_ms())
+    records = read_records(database, books, folder.lineage().text, wall_ms())
     return [finding for check in audit(records) for finding in check.findings]
 
 

@@ -133,7 +133,7 @@ async def test_a_charge_is_shown_with_its_match_code_and_then_paid(
     answer = await charged(counter)
     page = await after(counter, answer)
     assert verdict(page) == "waiting: Waiting for the driver"
-    assert '<p class="code" aria-labelledby="code">42</p>' in page
+    assert '<p class="code" role="group" aria-labelledby="code">42</p>' in page
     # The first page leads to what is the case now.
     home = await counter.get("/")
     assert (home.status_code, home.headers["location"]) == (303, answer.headers["location"])

@@ -234,17 +234,25 @@ async def running(
     await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
-    url = str((await started)["url"])
     identity = verify(folder.identity(), Identity, folder.keys.signer("signing").key)
-    context = client_context(folder.certificate())
-    store = folder.open_store(chosen)
-    async with httpx.AsyncClient(
-        base_url=url, verify=context, timeout=DEADLINE_S, trust_env=False
-    ) as http:
-        yield Bench(url, folder, http, store, devices or Devices(identity), stop)
+    url, known = str((await started)["url"]), devices or Devices(identity)
+    async with at_door(url, folder, folder.open_store(chosen), known, stop) as bench:
+        yield bench
     stop.set()
     async with asyncio.timeout(DEADLINE_S):
         await task
+
+
+@asynccontextmanager
+async def at_door(
+    url: str, folder: StateFolder, store: Store, devices: Devices, stop: asyncio.Event
+) -> AsyncIterator[Bench]:
+    """A bench at a server that runs, wherever it does."""
+    context = client_context(folder.certificate())
+    async with httpx.AsyncClient(
+        base_url=url, verify=context, timeout=DEADLINE_S, trust_env=False
+    ) as http:
+        yield Bench(url, folder, http, store, devices, stop)
     store.close_now()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+
 import pytest
 
 from server.evidence import gather
@@ -21,6 +24,9 @@ from twochannel.protocol.statements import (
     Refund,
     Role,
 )
+
+#: Statements are longer lines.
+_SHORT = 200
 
 
 def finish(world: World, payment: str, event: Event, amount_minor: int | None = None) -> None:
@@ -61,3 +67,25 @@ def resigned(
     chain = [*evidence.statements]
     chain[position] = sign(statement, signer)
     return evidence.model_copy(update={"statements": chain})
+
+
+def with_a_changed_byte(document: bytes) -> Iterator[bytes]:
+    """The file with another byte at each position. What no signature covers is in short lines, and
+    is changed in all ways; the rest in one of them at each position, in another with another seed.
+    """
+    first, position = random.randrange(40), 0
+    for line in document.splitlines(keepends=True):
+        for byte in line:
+            ways = _others(byte, first + position)
+            for way in ways if len(line) < _SHORT else ways[:1]:
+                yield document[:position] + bytes((way,)) + document[position + 1 :]
+            position += 1
+
+
+def _others(byte: int, turn: int) -> list[int]:
+    """The letter in the other case, a digit, a sign that gives JSON and statements their structure,
+    and what is one bit away, by turns the first.
+    """
+    digit, mark = b"0123456789"[turn // 4 % 10], b'"\\,:{}[]~.'[turn // 4 % 10]
+    ways = (byte ^ 0x20, digit, mark, byte ^ 1)
+    return [way for way in ways[turn % 4 :] + ways[: turn % 4] if way != byte]

@@ -101,6 +101,34 @@ async def test_from_a_payment_to_its_evidence_by_keyboard(
         assert (await downloading.value).suggested_filename == f"evidence-{payment}.json"
 
 
+async def test_what_was_found_and_what_was_not(browser: Browser, desk: AdminDesk) -> None:
+    payment = await paid(desk)
+    async with logged_in(browser, desk) as page:
+        for asked, count in ((payment, 1), ("nobody", 0)):
+            await page.goto(f"{desk.url}/?q={asked}")
+            await expect(page.get_by_role("heading", name="Found")).to_be_visible()
+            await expect(page.locator("[id^=p-]")).to_have_count(count)
+            await judged(page, f"{count} found")
+
+
+async def test_a_page_that_is_not_there(browser: Browser, desk: AdminDesk) -> None:
+    async with logged_in(browser, desk) as page:
+        await page.goto(f"{desk.url}/nowhere")
+        await expect(page.get_by_role("heading", name="That was not possible")).to_be_visible()
+        await judged(page, "not possible")
+
+
+async def test_before_there_is_an_admin(
+    browser: Browser, prepared: tuple[StateFolder, Devices], tmp_path: Path
+) -> None:
+    async with (
+        dashboard(*copied(prepared, tmp_path / "server"), admin=False) as desk,
+        opened(browser, f"{desk.url}/", ignore_https_errors=True) as page,
+    ):
+        await expect(page.get_by_role("heading", name="Nobody may log in yet")).to_be_visible()
+        await judged(page, "closed")
+
+
 async def test_every_other_page(browser: Browser, desk: AdminDesk) -> None:
     await desk.bench.held()
     await desk.bench.pending()
@@ -138,9 +166,10 @@ async def test_every_link_field_and_button_is_reached_with_the_tab_key(
         "/reviews",
         "/record",
         "/?q=nobody",
+        "/nowhere",
     )
     async with logged_in(browser, desk) as page:
-        for path, size in product(pages, ("desk", "phone")):
+        for path, size in product(pages, ("desk", "tablet", "phone")):
             width, height = SIZES[size]
             await page.set_viewport_size({"width": width, "height": height})
             await page.goto(f"{desk.url}{path}")
@@ -159,6 +188,17 @@ async def test_a_page_that_asks_another_host_is_caught(browser: Browser) -> None
     with pytest.raises(AssertionError, match=r"https://elsewhere\.invalid/pixel"):
         async with opened(browser, "about:blank") as page:
             await page.set_content('<img alt="" src="https://elsewhere.invalid/pixel">')
+
+
+async def test_a_page_that_cannot_be_judged_is_caught(browser: Browser) -> None:
+    """By ``judged``: words before a picture may be legible, or not."""
+    async with opened(browser, "about:blank") as page:
+        await page.set_content(
+            '<html lang="en"><title>x</title><main><h1 style="background: '
+            'linear-gradient(white, black)">Legible?</h1></main>'
+        )
+        with pytest.raises(AssertionError, match="bgGradient"):
+            await judged(page, "before a picture")
 
 
 async def test_a_session_that_was_ended_leads_to_the_login(
