@@ -1,0 +1,94 @@
+"""The worked example's report as it is seen: on a desk, on a phone, on paper."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from playwright.async_api import Page, ViewportSize
+
+from fieldkit.trials.archive import Trial
+from fieldkit.trials.figures import Figures, figures
+from fieldkit.trials.scenario import SCENARIOS_FOLDER
+from fieldkit.trials.timeline import lay_out
+from fieldkit.trials.trial_page import About, render
+from tests.browser import chromium, opened
+
+PHONE: Final = ViewportSize(width=390, height=844)
+#: A4 at 96 dots per inch, less the printer's margins.
+PAPER: Final = ViewportSize(width=718, height=1047)
+#: Elements with a text of their own that nobody can see, among those that a selector finds.
+_HIDDEN: Final = """(all) => all
+  .filter((each) => each.textContent.trim())
+  .filter((each) => {
+    const box = each.getBoundingClientRect();
+    const drawn = each.checkVisibility({contentVisibilityAuto: true, visibilityProperty: true});
+    return !drawn || !box.width || !box.height;
+  })
+  .map((each) => each.textContent)"""
+
+
+@pytest.fixture(scope="module")
+def example() -> Figures:
+    trial = Trial.open(SCENARIOS_FOLDER / "example.trial")
+    return figures(trial.name, lay_out(trial), 700.0, trial.truth)
+
+
+@pytest.fixture(scope="module")
+def file(example: Figures, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("example") / "example.html"
+    made.write_text(render(example, About("today", "0.1.0")), encoding="utf-8")
+    return made
+
+
+@asynccontextmanager
+async def on_phone(file: Path) -> AsyncIterator[Page]:
+    async with chromium() as browser, opened(browser, file.as_uri()) as page:
+        await page.set_viewport_size(PHONE)
+        yield page
+
+
+@asynccontextmanager
+async def on_paper(file: Path) -> AsyncIterator[Page]:
+    async with chromium() as browser, opened(browser, file.as_uri()) as page:
+        await page.set_viewport_size(PAPER)
+        await page.emulate_media(media="print")
+        yield page
+
+
+async def hidden(page: Page, selector: str) -> list[str]:
+    """Texts that are there and not seen; it must find some elements to be asked about."""
+    found = page.locator(selector)
+    assert await found.count() > 0, selector
+    texts: list[str] = await found.evaluate_all(_HIDDEN)
+    return texts
+
+
+def test_the_page_says_once_what_its_signs_mean(file: Path) -> None:
+    page = file.read_text(encoding="utf-8")
+    assert page.count("may have come before something that is listed above it") == 1
+    assert page.count('<b class="unsure">≈</b>') > 5
+
+
+def test_what_befell_an_agent_and_what_was_played_have_no_order_within_milliseconds(
+    file: Path,
+) -> None:
+    rows = file.read_text(encoding="utf-8").partition('id="incidents"')[2].split("<tr>")
+    played = next(n for n, row in enumerate(rows) if "clock stepped, as played" in row)
+    assert "wall clock set back by 75.000 s" in rows[played + 1]
+    assert "≈" in rows[played + 1]
+
+
+@pytest.mark.chromium
+async def test_a_phone_shows_how_well_each_time_is_known(file: Path) -> None:
+    async with on_phone(file) as page:
+        assert await hidden(page, ".trouble details[open] .pm, #incidents ~ .sheet .pm") == []
+
+
+@pytest.mark.chromium
+async def test_paper_shows_how_well_each_time_is_known(file: Path) -> None:
+    async with on_paper(file) as page:
+        assert await hidden(page, ".noted .pm, #incidents ~ .sheet .pm") == []
