@@ -50,9 +50,12 @@ def _before(noted: Sequence[Happening], timeline: Timeline) -> list[set[int]]:
     found: list[set[int]] = [set() for _ in noted]
     for later, one in enumerate(noted):
         for earlier, other in enumerate(noted[:later]):
-            # The middles of what is decided are in its order.
-            if other.clock == one.clock or timeline.order(other, one) is Relation.BEFORE:
+            known = timeline.order(other, one)
+            if other.clock == one.clock or known is Relation.BEFORE:
                 found[later].add(earlier)
+            elif known is Relation.AFTER:
+                # By a wall clock, beside what is known of it.
+                found[earlier].add(later)
     for sent, received in _messages(noted):
         if received not in found[sent]:
             found[received].add(sent)

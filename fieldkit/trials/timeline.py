@@ -10,7 +10,7 @@ from typing import Any
 
 from fieldkit.trace import TraceEvent
 from fieldkit.trials.alignment import Alignment, Relation, Trial, align
-from fieldkit.trials.bounds import ClockId
+from fieldkit.trials.bounds import ClockId, Interval
 from fieldkit.trials.exchanges import clock_of
 
 
@@ -103,6 +103,10 @@ class Timeline:
     def order(self, one: Happening, other: Happening) -> Relation:
         """Which of two came first, as finely as is known."""
         return self.alignment.order((one.clock, one.read_ns), (other.clock, other.read_ns))
+
+    def interval(self, happening: Happening) -> Interval:
+        """Between what times it was; open to a side of which nothing is known."""
+        return self.alignment.interval(happening.clock, happening.read_ns)
 
     def clock_text(self, at_ns: int) -> str:
         """The time of day, UTC, by the server's wall clock as it stood most of the time."""
