@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Page, ViewportSize
 
 from fieldkit.trials.archive import Trial
+from fieldkit.trials.comparison import compare
 from fieldkit.trials.figures import Figures, figures
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
 from fieldkit.trials.timeline import lay_out
@@ -30,6 +31,14 @@ _HIDDEN: Final = """(all) => all
   })
   .map((each) => each.textContent)"""
 
+#: Tables and what of them lies outside their box, where nobody sees it without moving it.
+_CUT_OFF: Final = """() => [...document.querySelectorAll(".sheet")].flatMap((box) => {
+  const right = box.getBoundingClientRect().right + 1;
+  return [...box.querySelectorAll("th, td")]
+    .filter((cell) => cell.checkVisibility() && cell.getBoundingClientRect().right > right)
+    .map((cell) => `${box.ariaLabel}: ${cell.textContent}`);
+})"""
+
 
 @pytest.fixture(scope="module")
 def example() -> Figures:
@@ -40,7 +49,9 @@ def example() -> Figures:
 @pytest.fixture(scope="module")
 def file(example: Figures, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("example") / "example.html"
-    made.write_text(render(example, About("today", "0.1.0")), encoding="utf-8")
+    made.write_text(
+        render(example, About("today", "0.1.0"), compare(example, example)), encoding="utf-8"
+    )
     return made
 
 
@@ -92,3 +103,35 @@ async def test_a_phone_shows_how_well_each_time_is_known(file: Path) -> None:
 async def test_paper_shows_how_well_each_time_is_known(file: Path) -> None:
     async with on_paper(file) as page:
         assert await hidden(page, ".noted .pm, #incidents ~ .sheet .pm") == []
+
+
+@pytest.mark.chromium
+@pytest.mark.parametrize("width", [360, 390, 430])
+async def test_no_column_of_a_table_is_cut_off_on_a_phone(file: Path, width: int) -> None:
+    async with on_phone(file) as page:
+        await page.set_viewport_size({"width": width, "height": 844})
+        assert await hidden(page, "#legs ~ .sheet th:nth-child(7)") == [], "the physical floor"
+        assert await page.evaluate(_CUT_OFF) == []
+
+
+@pytest.mark.chromium
+async def test_paper_shows_every_waterfall_and_all_columns(file: Path, example: Figures) -> None:
+    async with on_paper(file) as page:
+        drawn = page.locator(".every .swim")
+        assert await drawn.count() == len(example.judged)
+        assert [await one.is_visible() for one in await drawn.all()] == [True] * 7
+        assert await hidden(page, ".every .swim .lane, .every .legs dd, .sheet th, .sheet td") == []
+        assert await page.evaluate(_CUT_OFF) == []
+        wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert await page.evaluate(wider) == 0
+
+
+@pytest.mark.chromium
+async def test_a_waterfall_is_on_one_sheet_of_paper(file: Path) -> None:
+    async with on_paper(file) as page:
+        all_of_it = page.locator(".every > details")
+        for one in await all_of_it.all():
+            box = await one.bounding_box()
+            assert box is not None
+            assert 200 < box["height"] < PAPER["height"]
+            assert await one.evaluate("each => getComputedStyle(each).breakInside") == "avoid"
