@@ -169,7 +169,20 @@ def test_lanes_are_drawn_with_their_decisions_and_the_truth() -> None:
     assert {segment.kind for segment in lane.asked} == {"good", "bad"}
     assert [segment.text for segment in lane.truth] == ["jack-1"]
     # Two equal answers half a second apart are one.
-    assert [segment.text for segment in lane.decisions] == ["chosen 3f2a"] * 10
+    assert [segment.text for segment in lane.decisions] == ["chosen jack-1"] * 10
+
+
+def test_a_jack_that_a_lane_never_heard_is_in_its_key_if_it_stood_there() -> None:
+    def play(trip: Trip) -> None:
+        trip.note("terminal", "code_heard", 90 * NS, jack="3f2a", rssi_dbm=-60)
+        truth(trip, 95, "jack-8", present=True)
+        truth(trip, 99, "jack-9", present=True)
+
+    (lane,) = lane_plots(figures("t", laid_out(play)))
+    heard, unheard = lane.series[0], dict(lane.unheard)
+    assert list(unheard) == ["jack-8", "jack-9"]
+    assert heard.color not in unheard.values()
+    assert [(s.jack, s.color) for s in lane.truth] == list(unheard.items())
 
 
 def test_an_advert_without_a_level_is_not_drawn() -> None:

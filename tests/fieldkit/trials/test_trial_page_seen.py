@@ -39,6 +39,16 @@ _CUT_OFF: Final = """() => [...document.querySelectorAll(".sheet")].flatMap((box
     .map((cell) => `${box.ariaLabel}: ${cell.textContent}`);
 })"""
 
+#: Place, jack and colour of whatever is about a jack among the lanes.
+_COLORS: Final = """() => [...document.querySelectorAll(".lane-of")].flatMap((lane) => [
+  ...[...lane.querySelectorAll(".key li.dot")].map((each) => [
+    "key", each.textContent.split(",")[0], getComputedStyle(each, "::before").backgroundColor]),
+  ...[...lane.querySelectorAll("i[data-jack]")].map((each) => {
+    const style = getComputedStyle(each);
+    return [each.closest(".strip").querySelector("b").textContent, each.dataset.jack,
+      each.className === "jack" ? style.backgroundColor : style.borderBottomColor];
+  })])"""
+
 
 @pytest.fixture(scope="module")
 def example() -> Figures:
@@ -135,3 +145,16 @@ async def test_a_waterfall_is_on_one_sheet_of_paper(file: Path) -> None:
             assert box is not None
             assert 200 < box["height"] < PAPER["height"]
             assert await one.evaluate("each => getComputedStyle(each).breakInside") == "avoid"
+
+
+@pytest.mark.chromium
+async def test_a_jack_has_one_colour_at_every_lane_and_a_key_names_it(file: Path) -> None:
+    async with on_phone(file) as page:
+        found = await page.evaluate(_COLORS)
+    assert {jack for _, jack, _ in found} == {"mina-jack", "joon-jack"}
+    colors = {jack: {color for _, other, color in found if other == jack} for _, jack, _ in found}
+    assert all(len(of_jack) == 1 for of_jack in colors.values()), colors
+    assert colors["mina-jack"] != colors["joon-jack"]
+    shown = {(place, jack) for place, jack, _ in found}
+    assert {place for place, _ in shown} == {"key", "lane", "asked", "truth"}
+    assert all((place, "mina-jack") in shown for place in ("key", "lane", "asked", "truth"))
