@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,43 @@ def test_a_worse_trial_is_called_worse_only_where_chance_does_not_explain_it() -
     assert {row.verdict for row in told.shares} == {Verdict.SAME}
     assert ("ambiguous lane", 1, 0) in told.counts
     assert told.to_json()["medians_ms"][0]["verdict"] == "no clear difference"
+
+
+def test_marks_and_what_was_played_are_no_incidents() -> None:
+    def play(trip: Trip) -> None:
+        pay(trip)
+        trip.note("terminal", "trial_started", 5 * NS, trial="t")
+        trip.note("terminal", "trial_marked", 6 * NS, trial="t", text="rain", truth=None)
+        trip.note("phone", "power", 7 * NS, under_voltage=True)
+
+    fault = {"name": "wifi_lost", "machine": "desk", "from_true_us": 8e6, "to_true_us": 9e6}
+    played: dict[str, Any] = {
+        "clock_offsets_us": {"desk": [[1_000_000, 1_000_000, "boot-1"]]},
+        "faults": [fault],
+    }
+    found = figures("t", laid_out(play), truth=played)
+    assert Counter(one.kind.value for one in found.incidents) == {
+        "trial": 1,
+        "mark": 1,
+        "power": 1,
+        "fault": 1,
+    }
+    assert ("incidents", 1, 0) in compare(found, figures("u", laid_out(pay))).counts
+
+
+def test_two_trials_of_one_name_are_told_apart() -> None:
+    def late(trip: Trip) -> None:
+        trip.note("terminal", "trial_started", 7200 * NS, trial="day")
+        pay(trip, at_ns=7300 * NS)
+
+    early = figures("day", laid_out(pay))
+    again = compare(early, figures("day", laid_out(late)))
+    assert again.this.startswith("day, ")
+    assert again.other.startswith("day, ")
+    assert again.this != again.other
+    itself = compare(early, early)
+    assert (itself.this, itself.other) == ("day, this one", "day, the other")
+    assert compare(early, figures("night", laid_out(pay))).other == "night"
 
 
 def test_of_a_handful_of_payments_no_median_is_compared() -> None:
