@@ -158,11 +158,13 @@ class Alignment:
     def _placed(self, clock: ClockId, mono_ns: int) -> tuple[Basis, Interval]:
         if clock == self.reference:
             return Basis.REFERENCE, Interval(mono_ns, mono_ns)
+        found = UNKNOWN
         for basis, bounds in self._bases:
             found = bounds.at(clock, mono_ns)
             if found.bounded:
                 return basis, found
-        return Basis.WALL, UNKNOWN
+        # Of the last, which has all orders: that a boot came after another may be known still.
+        return Basis.WALL, found
 
     def _clock(self, clock: ClockId) -> Clock:
         events = self._events[clock]

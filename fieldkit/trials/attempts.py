@@ -57,6 +57,11 @@ class Attempt:
         total_ms = self.legs.total_ms
         return None if total_ms is None else round(total_ms - self.thought_ms, 1)
 
+    @property
+    def question(self) -> Happening:
+        """The till's own event, by which it is an attempt."""
+        return next(h for h in self.own if (h.party, h.name) == ("terminal", "charge_asked"))
+
     def first(self, party: str, name: str) -> Happening | None:
         """Its first event of that party and name."""
         return next((h for h in self.own if (h.party, h.name) == (party, name)), None)

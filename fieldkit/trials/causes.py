@@ -97,11 +97,18 @@ def _fitting(rules: Iterable[Rule], scene: Scene) -> Iterator[Cause]:
 
 
 def _unexplained(scene: Scene) -> Finding:
+    unplaced = [(p, h) for p in failure_rules.PARTIES if (h := scene.unplaced_start(p))]
+    doubts = "".join(
+        f" Whether it was a new start of the {party} cannot be told: its time is not known."
+        for party, _ in unplaced
+    )
+    starts = tuple(happening for _, happening in unplaced)
     if scene.failed:
         last = scene.attempt.own[-1]
         return Finding(
             "Not explained by the recording: the last that any party noted of it is "
-            f"{last.party} {last.name.replace('_', ' ')}.",
-            (last,),
+            f"{last.party} {last.name.replace('_', ' ')}.{doubts}",
+            (last, *starts),
         )
-    return Finding(f"Not explained by the recording; {slowness_rules.slowest_leg(scene)}.")
+    leg = slowness_rules.slowest_leg(scene)
+    return Finding(f"Not explained by the recording; {leg}.{doubts}", starts)

@@ -15,7 +15,7 @@ from fieldkit.trials.bounds import ClockId
 
 _NS_PER_US: Final = 1_000
 #: The player tells whole microseconds, of both clocks.
-_ROUNDING_NS: Final = 2_000
+TRUE_WITHIN_NS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def _compared(alignment: Alignment, clock: Clock, offset_ns: int) -> ClockTruth:
     inside, worst_ns = True, 0
     for mono_ns in (clock.first_ns, (clock.first_ns + clock.last_ns) // 2, clock.last_ns):
         found, true_ns = alignment.interval(clock.id, mono_ns), mono_ns + offset_ns
-        low_ns, high_ns = found.earliest_ns - _ROUNDING_NS, found.latest_ns + _ROUNDING_NS
+        low_ns, high_ns = found.earliest_ns - TRUE_WITHIN_NS, found.latest_ns + TRUE_WITHIN_NS
         inside = inside and low_ns <= true_ns <= high_ns
         worst_ns = max(worst_ns, abs(found.middle_ns - true_ns))
     return ClockTruth(clock.id, inside, round(worst_ns / 1e6, 3))

@@ -17,6 +17,7 @@ from fieldkit.legs import NAMES
 from fieldkit.shares import difference
 from fieldkit.trials.attempts import Outcome
 from fieldkit.trials.figures import Figures, Share
+from fieldkit.trials.incidents import Kind
 
 _DRAWS: Final = 2_000
 _SEED: Final = 1
@@ -77,9 +78,10 @@ class Comparison:
 def compare(this: Figures, other: Figures) -> Comparison:
     """``this`` against the ``other``."""
     titles = dict.fromkeys([*this.causes, *other.causes])
+    names = _names(this, other)
     return Comparison(
-        this=this.name,
-        other=other.name,
+        this=names[0],
+        other=names[1],
         shares=[
             _shares("paid of all that was asked", this.success, other.success),
             _shares("paid of what its owner wanted", this.wanted, other.wanted),
@@ -89,9 +91,23 @@ def compare(this: Figures, other: Figures) -> Comparison:
             ("payments asked for", this.success.trials, other.success.trials),
             *((title, this.causes[title], other.causes[title]) for title in titles),
             ("blind windows", len(this.blind), len(other.blind)),
-            ("incidents", len(this.incidents), len(other.incidents)),
+            ("incidents", _incidents(this), _incidents(other)),
         ],
     )
+
+
+def _names(this: Figures, other: Figures) -> tuple[str, str]:
+    """By what the two are told apart: name, or when they began, or which is which."""
+    if this.name != other.name:
+        return this.name, other.name
+    dates = [one.timeline.date_text(one.began_ns) for one in (this, other)]
+    told = dates if dates[0] != dates[1] else ("this one", "the other")
+    return f"{this.name}, {told[0]}", f"{other.name}, {told[1]}"
+
+
+def _incidents(figures: Figures) -> int:
+    """What befell the trial, not what its people marked or its player did."""
+    return sum(one.kind not in {Kind.MARK, Kind.TRIAL, Kind.FAULT} for one in figures.incidents)
 
 
 def _shares(name: str, this: Share, other: Share) -> Row:

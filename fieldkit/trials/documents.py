@@ -11,9 +11,11 @@ from fieldkit.legs import NAMES
 from fieldkit.trials.alignment import Clock
 from fieldkit.trials.figures import Figures, Judged, Share
 from fieldkit.trials.floors import FLOORS
+from fieldkit.trials.incidents import Incident
 from fieldkit.trials.timeline import Happening, Timeline
 
-FORMAT: Final = 1
+#: 2: incidents have their uncertainty.
+FORMAT: Final = 2
 Row = Sequence[object]
 
 
@@ -37,7 +39,7 @@ def document(figures: Figures) -> dict[str, Any]:
         ],
         "payments": [_payment(judged) for judged in figures.judged],
         "blind_windows": [asdict(window) for window in figures.blind],
-        "incidents": [asdict(incident) for incident in figures.incidents],
+        "incidents": [_incident(incident) for incident in figures.incidents],
         "clocks": [_clock(clock) for clock in timeline.alignment.clocks],
         "clock_truths": [
             {"machine": t.clock.machine, "boot": t.clock.boot, "inside": t.inside, "ms": t.worst_ms}
@@ -88,6 +90,10 @@ def _line(happening: Happening) -> dict[str, Any]:
         "event": happening.name,
         "fields": dict(happening.event.fields),
     }
+
+
+def _incident(found: Incident) -> dict[str, Any]:
+    return asdict(found) | {"within_ns": _finite(found.within_ns)}
 
 
 def _clock(clock: Clock) -> dict[str, Any]:
@@ -155,10 +161,11 @@ def _clock_rows(figures: Figures) -> Iterator[Row]:
 
 
 def _incident_rows(figures: Figures) -> Iterator[Row]:
-    yield "at_ns", "until_ns", "time_of_day", "agent", "kind", "text"
+    yield "at_ns", "until_ns", "within_ns", "time_of_day", "agent", "kind", "text"
     for found in figures.incidents:
-        at = figures.timeline.clock_text(found.at_ns)
-        yield found.at_ns, found.until_ns, at, found.agent, found.kind.value, found.text
+        at, within_ns = figures.timeline.clock_text(found.at_ns), _finite(found.within_ns)
+        told = at, found.agent, found.kind.value, found.text
+        yield found.at_ns, found.until_ns, within_ns, *told
 
 
 def _level_rows(timeline: Timeline) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from fieldkit.trials.scene import Scene
 from fieldkit.trials.timeline import Happening
 from payment_device.sightings import Absence, Ambiguity
 
-_PARTIES: Final = ("terminal", "server", "phone", "jack")
+PARTIES: Final = ("terminal", "server", "phone", "jack")
 _SILENCES: Final = {
     "unpaired": "it is paired with no phone",
     "clock_unsynchronised": "it did not know the time yet",
@@ -62,7 +62,7 @@ def canceled(scene: Scene) -> Finding | None:
 
 def power_cut(scene: Scene) -> Finding | None:
     """A party under a new boot id while the payment needed it, or up to 10 s before."""
-    for party in _PARTIES:
+    for party in PARTIES:
         restart = scene.restart(party)
         if restart is not None and restart.machine_too and _broke(scene, party):
             return Finding(
@@ -75,7 +75,7 @@ def power_cut(scene: Scene) -> Finding | None:
 
 def restarted(scene: Scene) -> Finding | None:
     """A party's `agent_started` while the payment needed it, or up to 10 s before."""
-    for party in _PARTIES:
+    for party in PARTIES:
         restart = scene.restart(party)
         if restart is not None and _broke(scene, party):
             return Finding(
@@ -163,7 +163,8 @@ def no_jack(scene: Scene) -> Finding | None:
     if missed is None or missed.field("reason") not in set(Absence):
         return None
     reason = Absence(missed.field("reason"))
-    shown = scene.latest("jack", missed.at_ns, ("beacon_rotated", "beacon_silent"))
+    states = ("beacon_rotated", "beacon_silent", "radio_lost", "agent_started")
+    shown = scene.latest("jack", missed.at_ns, states)
     on_air = reason in _OVER_AIR and shown is not None and shown.name == "beacon_rotated"
     though = ", although one was sending: it was out of reach" if on_air else ""
     evidence = (missed, *_decision(scene, missed), *((shown,) if on_air and shown else ()))
@@ -254,7 +255,8 @@ def presence(scene: Scene) -> Finding | None:
 
 def _radio_off(scene: Scene, until: Happening) -> Happening | None:
     """That the jack has nothing on the air for want of a radio."""
-    shown = scene.latest("jack", until.at_ns, ("beacon_rotated", "beacon_silent"))
+    until_ns = until.at_ns - until.within_ns
+    shown = scene.latest("jack", until_ns, ("beacon_rotated", "beacon_silent"))
     off = shown is not None and shown.field("reason") == "radio_off"
     return shown if off else None
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fieldkit.trials.alignment import Step
 from fieldkit.trials.bounds import ClockId
-from fieldkit.trials.clock_truth import true_clock
+from fieldkit.trials.clock_truth import TRUE_WITHIN_NS, true_clock
 from fieldkit.trials.endings import told_end
 from fieldkit.trials.timeline import Happening, Timeline
 from fieldkit.trials.wifi_outages import wifi_outages
@@ -33,10 +33,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """``until_ns``: when it was over; None for what has no length, or did not end."""
+    """``until_ns``: when it was over; None for what has no length, or did not end.
+
+    ``within_ns``: the uncertainty of both, infinite if it is not known.
+    """
 
     at_ns: int
     until_ns: int | None
+    within_ns: float
     agent: str
     kind: Kind
     text: str
@@ -51,7 +55,7 @@ def incidents(timeline: Timeline, truth: Mapping[str, Any] | None = None) -> lis
         for h in timeline.named(name):
             if name == "trial_marked" and h.field("truth") and not h.field("text"):
                 continue  # of a lane: it is drawn there
-            found.append(Incident(h.at_ns, None, h.agent, kind, text(h)))
+            found.append(Incident(h.at_ns, None, h.within_ns, h.agent, kind, text(h)))
     return sorted(found, key=lambda incident: incident.at_ns)
 
 
@@ -64,6 +68,7 @@ def _played(timeline: Timeline, truth: Mapping[str, Any] | None) -> list[Inciden
         Incident(
             at_ns(fault["from_true_us"]),
             at_ns(fault["to_true_us"]),
+            TRUE_WITHIN_NS,
             str(fault["machine"]),
             Kind.FAULT,
             f"{str(fault['name']).replace('_', ' ')}, as played",
@@ -88,23 +93,23 @@ def _lost_radios(timeline: Timeline) -> list[Incident]:
 def _lost_radio(lost: Happening, back: Happening | None) -> Incident:
     text = f"radio lost ({lost.field('reason') or 'no reason noted'})"
     if back is None:
-        return Incident(lost.at_ns, None, lost.agent, Kind.RADIO, f"{text}; not recovered")
+        return _from(lost, None, Kind.RADIO, f"{text}; not recovered")
     blind_ms = back.field("blind_ms")
     blind_s = ((back.at_ns - lost.at_ns) / 1e9) if blind_ms is None else float(blind_ms) / 1000
     text += f"; recovered by {str(back.field('rung')).replace('_', ' ')} after {blind_s:.1f} s"
-    return Incident(lost.at_ns, back.at_ns, lost.agent, Kind.RADIO, text)
+    return _from(lost, back, Kind.RADIO, text)
+
+
+def _from(begun: Happening, over: Happening | None, kind: Kind, text: str) -> Incident:
+    """What lasted from one event of an agent to another."""
+    until_ns = None if over is None else over.at_ns
+    within_ns = max(h.within_ns for h in (begun, over) if h is not None)
+    return Incident(begun.at_ns, until_ns, within_ns, begun.agent, kind, text)
 
 
 def _lost_wifi(timeline: Timeline) -> list[Incident]:
     return [
-        Incident(
-            outage.lost.at_ns,
-            None if outage.back is None else outage.back.at_ns,
-            outage.lost.agent,
-            Kind.WIFI,
-            outage.text,
-        )
-        for outage in wifi_outages(timeline)
+        _from(outage.lost, outage.back, Kind.WIFI, outage.text) for outage in wifi_outages(timeline)
     ]
 
 
@@ -125,7 +130,7 @@ def _restart(before: Happening, started: Happening) -> Incident:
     what = f"agent {how} and started again" if same else f"machine {told_end(before)}"
     gone_s = (started.at_ns - before.at_ns) / 1e9
     text = f"{what}; {gone_s:.1f} s since its last word"
-    return Incident(before.at_ns, started.at_ns, started.agent, Kind.RESTART, text)
+    return _from(before, started, Kind.RESTART, text)
 
 
 def _wrong_clocks(timeline: Timeline) -> Iterator[Incident]:
@@ -143,17 +148,16 @@ def _wrong_clocks(timeline: Timeline) -> Iterator[Incident]:
             side = "ahead of" if off_ms > 0 else "behind"
             text = f"wall clock {_span(abs(off_ms))} {side} the server's"
             until_ns = min([last.at_ns, *set_ns])
-            yield Incident(first.at_ns, until_ns, first.agent, Kind.CLOCK, text)
+            within_ns = max(first.within_ns, last.within_ns)
+            yield Incident(first.at_ns, until_ns, within_ns, first.agent, Kind.CLOCK, text)
 
 
 def _steps(timeline: Timeline) -> list[Incident]:
     """Where a wall clock was set; a jack that learns the time is told as that."""
     return [
-        Incident(
-            timeline.alignment.at_ns(step.clock, step.mono_ns), None, step.agent, Kind.CLOCK, text
-        )
+        Incident(at_ns, None, within_ns, step.agent, Kind.CLOCK, _step_text(step))
         for step in timeline.alignment.steps
-        for text in [_step_text(step)]
+        for at_ns, within_ns in [timeline.alignment.placed(step.clock, step.mono_ns)]
     ]
 
 

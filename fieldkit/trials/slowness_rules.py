@@ -22,7 +22,8 @@ def restarted(scene: Scene) -> Finding | None:
     """A party's `agent_started` between the question and the outcome."""
     for party in ("terminal", "server", "phone", "jack"):
         restart = scene.restart(party)
-        if restart is not None and restart.first.at_ns > scene.attempt.asked_ns:
+        during = scene.noted(party, ("agent_started",))
+        if restart is not None and restart.first in during:
             what = "machine" if restart.machine_too else "agent"
             at = scene.timeline.clock_text(restart.first.at_ns)
             text = f"The {party}'s {what} was restarted in between and was back at {at}."

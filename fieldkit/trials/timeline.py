@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fieldkit.trace import TraceEvent
-from fieldkit.trials.alignment import Alignment, Trial, align
-from fieldkit.trials.bounds import ClockId
+from fieldkit.trials.alignment import Alignment, Relation, Trial, align
+from fieldkit.trials.bounds import ClockId, Interval
 from fieldkit.trials.exchanges import clock_of
 
 
@@ -19,12 +19,14 @@ class Happening:
     """An event on the timeline: ``at_ns``, give or take ``within_ns`` (infinite if not known).
 
     ``event`` is as it was written, but for its ``mono_ns``, which is ``at_ns``: so what is made for
-    one machine's events takes those of several. ``agent``: machine and agent, which name it.
+    one machine's events takes those of several. ``read_ns``: what its clock showed. ``agent``:
+    machine and agent, which name it.
     """
 
     at_ns: int
     within_ns: float
     clock: ClockId
+    read_ns: int
     agent: str
     event: TraceEvent
 
@@ -98,6 +100,14 @@ class Timeline:
         place = bisect_right(own, at_ns, key=lambda happening: happening.at_ns)
         return next((h for h in reversed(own[:place]) if h.name in names), None)
 
+    def order(self, one: Happening, other: Happening) -> Relation:
+        """Which of two came first, as finely as is known."""
+        return self.alignment.order((one.clock, one.read_ns), (other.clock, other.read_ns))
+
+    def interval(self, happening: Happening) -> Interval:
+        """Between what times it was; open to a side of which nothing is known."""
+        return self.alignment.interval(happening.clock, happening.read_ns)
+
     def clock_text(self, at_ns: int) -> str:
         """The time of day, UTC, by the server's wall clock as it stood most of the time."""
         moment = self._moment(at_ns)
@@ -126,5 +136,5 @@ def lay_out(trial: Trial) -> Timeline:
             clock = clock_of(record, event)
             at_ns, within_ns = alignment.placed(clock, event.mono_ns)
             placed = replace(event, mono_ns=at_ns)
-            happenings.append(Happening(at_ns, within_ns, clock, agent, placed))
+            happenings.append(Happening(at_ns, within_ns, clock, event.mono_ns, agent, placed))
     return Timeline(happenings, alignment)

@@ -6,8 +6,7 @@ light, printed, and on a phone.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,24 +21,19 @@ from fieldkit.trials.attempts import Outcome
 from fieldkit.trials.comparison import Comparison
 from fieldkit.trials.figures import Figures, Judged
 from fieldkit.trials.floors import FLOORS
-from fieldkit.trials.incidents import Kind
+from fieldkit.trials.incidents import Incident, Kind
 from fieldkit.trials.lane_plot import Frame, Segment
 from fieldkit.trials.lane_truth import AtLane, Decided
-from fieldkit.trials.timeline import Happening, Timeline
+from fieldkit.trials.noted import NOISE, Line, lines
+from fieldkit.trials.sequence import unsure
+from fieldkit.trials.timeline import Timeline
+from fieldkit.trials.uncertainty import told_within
 from fieldkit.waterfall_view import MIDDLE, Leg, legs_shown, milliseconds, steps, words
 from twochannel.protocol.money import format_minor
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
-#: What is shown around a payment of what its parties noted beside it.
-_BEFORE_NS: Final = 2_000_000_000
-_AFTER_NS: Final = 1_000_000_000
-_MOST_LINES: Final = 80
-#: Noted often, and drawn elsewhere; lanes that a jack hears are mostly those of others.
-_NOISE: Final = frozenset({"code_heard", "lane_decision", "lane_heard", "health", "position"})
 #: Of a payment itself, the one that was its own lane's.
 _HEARD: Final = frozenset({"lane_heard"})
-#: Characters of a field.
-_BRIEF: Final = 32
 #: A drift that is known less well than this is not told.
 _TOLD_DRIFT_PPM: Final = 50.0
 #: Colours of the timeline, as far as they are on it.
@@ -71,30 +65,17 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """One line of a trace. ``shows``: it is evidence of the cause; ``own``: of the payment."""
-
-    at: str
-    within: str
-    party: str
-    agent: str
-    text: str
-    detail: str
-    shows: bool
-    own: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Payment:
     """One attempt as the template shows it."""
 
     judged: Judged
     number: int
     at: str
+    unsure: bool
     within: str
     amount: str
     drawing: waterfall.Waterfall | None
-    lines: Sequence[_Line]
+    lines: Sequence[Line]
 
     @property
     def anchor(self) -> str:
@@ -131,6 +112,16 @@ class _Payment:
 
 
 @dataclass(frozen=True, slots=True)
+class _IncidentRow:
+    """``unsure``: it may have come before a row above it."""
+
+    incident: Incident
+    at: str
+    within: str
+    unsure: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _ClockRow:
     clock: Clock
     offset: str
@@ -159,7 +150,7 @@ def render(figures: Figures, about: About, comparison: Comparison | None = None)
     )
     environment.filters |= {"percent": _percent, "ms": milliseconds, "words": words}
     timeline = figures.timeline
-    payments = {id(j): _payment(n, j, timeline) for n, j in enumerate(figures.judged, 1)}
+    payments = dict(_payments(figures))
     frame = Frame(figures.began_ns, figures.ended_ns)
     strips = _strips(figures, frame)
     return environment.get_template("trial.html.j2").render(
@@ -175,6 +166,7 @@ def render(figures: Figures, about: About, comparison: Comparison | None = None)
         troubled=[payments[id(judged)] for judged in figures.troubled],
         lanes=lane_plot.lane_plots(figures),
         uncertainty=_uncertainty(figures),
+        incidents=_incidents(figures),
         strips=strips,
         key=dict.fromkeys(_KEY[s.kind] for strip in strips for s in strip.segments),
         ticks=lane_plot.ticks(timeline, frame),
@@ -225,60 +217,27 @@ def _lead(figures: Figures) -> str:
     return " ".join(parts)
 
 
-def _payment(number: int, judged: Judged, timeline: Timeline) -> _Payment:
+def _payments(figures: Figures) -> Iterator[tuple[int, _Payment]]:
+    """By the id of what was judged."""
+    asked = [judged.attempt.question for judged in figures.judged]
+    marks = unsure((h.agent, h.at_ns, h.within_ns) for h in asked)
+    for number, (judged, mark) in enumerate(zip(figures.judged, marks, strict=True), 1):
+        yield id(judged), _payment(number, judged, figures.timeline, unsure=mark)
+
+
+def _payment(number: int, judged: Judged, timeline: Timeline, *, unsure: bool) -> _Payment:
     attempt = judged.attempt
     money = f"{format_minor(attempt.amount_minor, attempt.currency)} {attempt.currency}"
     return _Payment(
         judged=judged,
         number=number,
         at=timeline.clock_text(attempt.asked_ns),
-        within=_within(attempt.within_ms * 1e6),
+        unsure=unsure,
+        within=told_within(attempt.within_ms * 1e6),
         amount=money,
-        drawing=waterfall.draw([h.event for h in attempt.own if h.name not in _NOISE - _HEARD]),
-        lines=_lines(judged, timeline) if judged.cause else [],
+        drawing=waterfall.draw([h.event for h in attempt.own if h.name not in NOISE - _HEARD]),
+        lines=lines(judged, timeline) if judged.cause else [],
     )
-
-
-def _lines(judged: Judged, timeline: Timeline) -> list[_Line]:
-    """What the parties noted around the payment, and whatever else is evidence."""
-    attempt = judged.attempt
-    evidence = judged.cause.finding.evidence if judged.cause else ()
-    agents = {attempt.terminal, attempt.jack, attempt.phone} | {h.agent for h in attempt.own}
-    around = [
-        happening
-        for agent in agents - {""}
-        for happening in timeline.of_agent(
-            agent, attempt.asked_ns - _BEFORE_NS, attempt.ended_ns + _AFTER_NS
-        )
-        if happening.name not in _NOISE and happening.event.payment in {None, attempt.payment}
-    ]
-    shown = {id(h): h for h in (*evidence, *attempt.own, *around)}
-    kept = list(shown.values())[:_MOST_LINES]
-    marked = {id(h) for h in evidence}
-    return [
-        _line(h, attempt.asked_ns, shows=id(h) in marked, own=h.event.payment is not None)
-        for h in sorted(kept, key=lambda happening: happening.at_ns)
-    ]
-
-
-def _line(happening: Happening, from_ns: int, *, shows: bool, own: bool) -> _Line:
-    fields = happening.event.fields.items()
-    return _Line(
-        at=f"{(happening.at_ns - from_ns) / 1e9:+.3f} s",
-        within=_within(happening.within_ns),
-        party=happening.party,
-        agent=happening.agent,
-        text=words(happening.name),
-        detail=", ".join(f"{k}={_brief(v)}" for k, v in fields if v not in ("", None)),
-        shows=shows,
-        own=own,
-    )
-
-
-def _brief(value: object) -> str:
-    """Ids of devices are long, and told apart by their beginning."""
-    text = str(value)
-    return text if len(text) <= _BRIEF else f"{text[: _BRIEF // 2]}…"
 
 
 def _strips(figures: Figures, frame: Frame) -> list[_Strip]:
@@ -310,10 +269,22 @@ def _strips(figures: Figures, frame: Frame) -> list[_Strip]:
     return [_Strip(name, segments) for name, segments in rows.items() if segments]
 
 
+def _incidents(figures: Figures) -> list[_IncidentRow]:
+    told = figures.timeline.clock_text
+    # Of what was played its player tells, whoever it befell.
+    tellers = ("" if i.kind is Kind.FAULT else i.agent for i in figures.incidents)
+    spans = ((i.at_ns, i.within_ns) for i in figures.incidents)
+    marks = unsure((teller, *span) for teller, span in zip(tellers, spans, strict=True))
+    return [
+        _IncidentRow(found, told(found.at_ns), told_within(found.within_ns), mark)
+        for found, mark in zip(figures.incidents, marks, strict=True)
+    ]
+
+
 def _uncertainty(figures: Figures) -> str:
     """The worst of the payments whose legs are counted; empty if all is one machine's."""
     paid = (j.attempt for j in figures.judged if j.attempt.outcome is Outcome.PAID)
-    return _within(max((attempt.within_ms for attempt in paid), default=0.0) * 1e6)
+    return told_within(max((attempt.within_ms for attempt in paid), default=0.0) * 1e6)
 
 
 def _clock_row(clock: Clock) -> _ClockRow:
@@ -322,18 +293,9 @@ def _clock_row(clock: Clock) -> _ClockRow:
     range_ppm = f"{drift[0]:.0f} to {drift[1]:.0f} ppm" if told and drift else "—"
     if clock.basis is Basis.REFERENCE:
         return _ClockRow(clock, "0", "0", "exact")
-    best, worst = _within(clock.best_ns), _within(clock.worst_ns)
+    best, worst = told_within(clock.best_ns), told_within(clock.worst_ns)
     within = best if best == worst else f"{best} to {worst}"
     return _ClockRow(clock, f"{clock.offset_ns / 1e9:+.3f} s", range_ppm, within)
-
-
-def _within(ns: float) -> str:
-    """An uncertainty; empty where there is none."""
-    if not math.isfinite(ns):
-        return "unknown"
-    if ns == 0:
-        return ""
-    return f"± {ns / 1e9:.1f} s" if ns >= 1e9 else f"± {max(ns / 1e6, 0.1):.2g} ms"
 
 
 def _lasted(ns: int) -> str:

@@ -47,7 +47,11 @@ def _text(timeline: Timeline, phone: str, lost: Happening, back: Happening | Non
     until_ns = timeline.ended_ns if back is None else back.at_ns
     text = "the jack did not answer over Wi-Fi"
     jack = _only_jack(timeline, phone)
-    noted = timeline.of_agent(jack, lost.at_ns, until_ns) if jack else []
+    noted = [
+        h
+        for h in timeline.of_agent(jack, lost.at_ns, until_ns)
+        if h.clock == lost.clock or _inside(h, lost.at_ns, until_ns, lost.within_ns)
+    ]
     if any(h.name in _RESTARTS for h in noted):
         text += ", and was stopped or started meanwhile"
     elif noted:
@@ -55,6 +59,12 @@ def _text(timeline: Timeline, phone: str, lost: Happening, back: Happening | Non
     if back is None:
         return f"{text}; not found again"
     return f"{text}; found again after {(back.at_ns - lost.at_ns) / 1e9:.1f} s"
+
+
+def _inside(noted: Happening, from_ns: int, to_ns: int, doubt_ns: float) -> bool:
+    """Whether it was noted then for sure."""
+    doubt_ns += noted.within_ns
+    return from_ns + doubt_ns <= noted.at_ns <= to_ns - doubt_ns
 
 
 def _only_jack(timeline: Timeline, phone: str) -> str:

@@ -16,6 +16,7 @@ from tests.fieldkit.trials.recordings import ASKED_NS, MS, PAYMENT, laid_out, pa
 
 Play = Callable[[Trip], object]
 
+LATER = "01890a5d-ac96-774b-bcce-b302099a8058"
 NOT_CHOSEN = "terminal charge_asked"
 DECLINED = {"decision": "decline"}
 
@@ -54,23 +55,27 @@ def canceled(trip: Trip) -> None:
     trip.note("terminal", "payment_settled", over_ns + NS, PAYMENT, status="canceled")
 
 
+def boots_again(trip: Trip, party: str, at_ns: int) -> None:
+    """By a payment a minute later the boot is on the timeline."""
+    trip.machines[party] = Machine("desk", boot="boot-2")
+    trip.note(party, "agent_started", at_ns)
+    pay(trip, payment=LATER, at_ns=at_ns + 60 * NS)
+
+
 def power_cut(trip: Trip) -> None:
     over_ns = pay(trip, until="jack challenge_received")
-    trip.machines["jack"] = Machine("desk", boot="boot-2")
-    trip.note("jack", "agent_started", over_ns + 20 * NS)
+    boots_again(trip, "jack", over_ns + 20 * NS)
 
 
 def rebooted(trip: Trip) -> None:
     over_ns = pay(trip, until="jack challenge_received")
     trip.note("jack", "agent_stopped", over_ns + NS)
-    trip.machines["jack"] = Machine("desk", boot="boot-2")
-    trip.note("jack", "agent_started", over_ns + 20 * NS)
+    boots_again(trip, "jack", over_ns + 20 * NS)
 
 
 def phone_rebooted(trip: Trip) -> None:
     over_ns = pay(trip, until="phone auth_code_asked")
-    trip.machines["phone"] = Machine("desk", boot="boot-2")
-    trip.note("phone", "agent_started", over_ns + 20 * NS)
+    boots_again(trip, "phone", over_ns + 20 * NS)
 
 
 def phone_restarted(trip: Trip) -> None:
@@ -238,7 +243,7 @@ SLOW: dict[str, tuple[str, Play]] = {
 
 def judged(play: Play) -> Cause:
     timeline = laid_out(play)
-    (attempt,) = attempts(timeline)
+    attempt = attempts(timeline)[0]
     return cause(Scene(attempt, timeline))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -122,6 +123,27 @@ def test_a_boot_that_nothing_ties_is_told_as_unknown(tmp_path: Path) -> None:
     assert clocks["car"]["basis"] == "wall clock"
     assert clocks["car"]["within_ns"] == [None, None]
     assert "unknown" in (tmp_path / "p.html").read_text()
+
+
+def test_what_else_happened_tells_how_well_its_time_is_known(tmp_path: Path) -> None:
+    made = trip()
+    three(made)
+    made.note("server", "trial_marked", 40 * NS, trial="t", text="exact")
+    made.machines["jack"] = Machine("car")
+    made.note("jack", "trial_marked", 50 * NS, trial="t", text="somewhere")
+    archive = packed(made, tmp_path / "t.trial")
+    figures, tables = tmp_path / "f.json", tmp_path / "tables"
+    line = (archive, "--out", tmp_path / "p.html", "--json", figures, "--csv", tables)
+    assert report(*line).exit_code == 0
+    told = json.loads(figures.read_text())
+    assert told["format"] == 2
+    assert {one["text"]: one["within_ns"] for one in told["incidents"]} == {
+        "exact": 0,
+        "somewhere": None,
+    }
+    with (tables / "incidents.csv").open(newline="") as file:
+        rows = {row["text"]: row["within_ns"] for row in csv.DictReader(file)}
+    assert rows == {"exact": "0.0", "somewhere": ""}
 
 
 def test_what_is_no_trial_is_refused_in_words(tmp_path: Path) -> None:
