@@ -34,7 +34,7 @@ car: $(READY) ## Build the virtual car: BlueZ and Wi-Fi tests, and all journeys 
 	@$(BIN)/fieldkit car build
 	@$(BIN)/fieldkit car check $(ARGS)
 
-image: $(READY) ## Build the server's container image with buildah, and try it (needs root)
+image: $(READY) ## Build and try the server's container image, and try deploy/install (needs root)
 	@$(BIN)/python -m pytest $(ARGS) tests/container
 
 check: $(READY) ## Check format, lint, types, layers and documents

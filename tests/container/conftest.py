@@ -1,4 +1,6 @@
-"""The server's image, built from its container file by a real engine: ``make image``.
+"""The server's image, built from its container file by a real engine; a machine that installs.
+
+``make image`` runs these.
 
 The engine is buildah, which needs no daemon; ``chroot`` isolation and ``vfs`` storage work where
 containers are not allowed. The base image is made by mmdebstrap from Debian's own packages, under
@@ -13,12 +15,14 @@ import shlex
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.container.machine import Machine, make_root, running
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "operations.md"
@@ -93,15 +97,28 @@ class Container:
             process.communicate()
 
 
-def _missing() -> Sequence[str]:
-    return [tool for tool in ("buildah", "mmdebstrap") if shutil.which(tool) is None]
+def _demand(*tools: str) -> None:
+    if missing := [tool for tool in tools if shutil.which(tool) is None]:
+        pytest.fail(f"needs {' and '.join(missing)}: apt install {' '.join(missing)}")
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Switched on, with nothing of ours installed."""
+    _demand("mmdebstrap")
+    root = tmp_path_factory.mktemp("machine") / "root"
+    try:
+        make_root(root)
+        with running(root) as machine:
+            yield machine
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """With the image built."""
-    if missing := _missing():
-        pytest.fail(f"needs {' and '.join(missing)}: apt install {' '.join(missing)}")
+    _demand("buildah", "mmdebstrap")
     folder = tmp_path_factory.mktemp("engine")
     engine, archive = Engine(folder), folder / "base.tar"
     subprocess.run(

@@ -20,6 +20,7 @@ SCRIPTS = (
     "fieldkit/car/guest/prepare.sh",
     "fieldkit/car/guest/profile.sh",
     "fieldkit/car/kernel/build.sh",
+    "tests/container/boot",
     "tests/vectors/eddystone_eid.sh",
 )
 

@@ -68,6 +68,21 @@ def test_systemd_finds_nothing_wrong_with_a_radio_of_ones_own(machine: Path, kin
     assert verified(machine, "cigarjack") == ""
 
 
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize(("device", "node"), [("tpm", "/dev/tpmrm0"), ("i2c", "/dev/i2c-1")])
+def test_systemd_finds_nothing_wrong_with_the_one_device_that_keys_are_in(
+    machine: Path, unit: str, device: str, node: str
+) -> None:
+    units = machine / "etc" / "systemd" / "system"
+    drop_in = units / f"{unit}.service.d" / "keys.conf"
+    drop_in.parent.mkdir()
+    (units / f"keys-{device}.conf").rename(drop_in)
+    assert verified(machine, unit) == ""
+    opened = Unit(drop_in)["Service"]
+    assert opened["DeviceAllow"] == f"{node} rw"
+    assert "DevicePolicy" not in opened
+
+
 def test_systemd_would_say_what_is_wrong(machine: Path) -> None:
     unit = machine / "etc" / "systemd" / "system" / "cigarjack.service"
     unit.write_text(unit.read_text().replace("Restart=always", "Restart=allways"))
