@@ -52,7 +52,8 @@ def release_jack(connection: Connection, signed: Signed[Release], now_ms: int) -
        still (``epoch_outdated``), a member's with the membership that it ended;
     2. time (``clock_skew``, ``statement_expired``);
     3. the phone is revoked (``device_revoked``);
-    4. the jack is this phone's, in the epoch that is named (``epoch_outdated``);
+    4. the jack is this phone's, in the epoch that is named (``epoch_outdated``), and, if the phone
+       is a member, its owner's is not revoked (``device_revoked``);
     5. a statement id that was used before (``statement_replayed``).
     """
     release = signed.statement
