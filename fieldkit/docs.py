@@ -21,7 +21,7 @@ import click
 from fieldkit.specimens import NOW_S, Specimens
 from fieldkit.trials.causes import FAILURES, SLOWNESS
 from server.confirmations import accept_confirmation
-from server.couplings import couple
+from server.couplings import couple, uncouple
 from server.members import remove_member
 from server.operations import accept_order
 from server.payment_methods import choose_default
@@ -40,6 +40,7 @@ from twochannel.protocol.instructions import (
     MethodDefault,
     MethodRemoval,
     Release,
+    Uncoupling,
 )
 from twochannel.protocol.journal import Entry, link, link_lines, origin
 from twochannel.protocol.payment import (
@@ -190,6 +191,7 @@ def refusals_section() -> str:
         Refund: accept_refund,
         MethodDefault: choose_default,
         Coupling: couple,
+        Uncoupling: uncouple,
         Release: release_jack,
         MemberRemoval: remove_member,
     }

@@ -119,7 +119,8 @@ def couple(connection: Connection, coupling: SignedCoupling, now_ms: int) -> Non
     4. the challenge was for this phone and method (``chain_broken``), and is not past its time
        (``statement_expired``);
     5. the method is this phone's and was not removed (``payment_method_unknown``);
-    6. the jack is this phone's in the epoch of its answer (``epoch_outdated``);
+    6. the jack is this phone's in the epoch of its answer (``epoch_outdated``), and, if the phone
+       is a member, its owner's is not revoked (``device_revoked``);
     7. a challenge or a statement id that was used before (``statement_replayed``).
     """
     signed, challenge = coupling.signed, coupling.challenge
@@ -141,8 +142,15 @@ def couple(connection: Connection, coupling: SignedCoupling, now_ms: int) -> Non
 
 
 def uncouple(connection: Connection, signed: Signed[Uncoupling], now_ms: int) -> None:
-    """End a coupling. Checks as ``couple`` 1 to 3 and 5; then that there is one
-    (``payment_method_not_coupled``)."""
+    """End a coupling. Checks, in this order:
+
+    1. the same statement again changes nothing;
+    2. time (``clock_skew``, ``statement_expired``);
+    3. the phone is revoked (``device_revoked``);
+    4. the method is this phone's and was not removed (``payment_method_unknown``);
+    5. it is coupled to the jack (``payment_method_not_coupled``);
+    6. a statement id that was used before (``statement_replayed``).
+    """
     if repeated(connection, signed):
         return
     statement = signed.statement

@@ -97,12 +97,16 @@ def memberships_of(connection: Connection, phone: str) -> list[AnyRow]:
     return list(connection.execute(_OF_PHONE, {"phone": phone}))
 
 
-def newest_membership(connection: Connection, jack: str, phone: str) -> Any:
-    """Of a phone at a jack, in force or not; None if it never was a member."""
+def newest_membership(connection: Connection, jack: str, phone: str, epoch: int) -> Any:
+    """Of a phone in a pairing, in force or not; None if it never was a member in it."""
     query = (
         select(memberships, phones.c.label)
         .join(phones, phones.c.id == memberships.c.phone_id)
-        .where(memberships.c.jack_id == jack, memberships.c.phone_id == phone)
+        .where(
+            memberships.c.jack_id == jack,
+            memberships.c.phone_id == phone,
+            memberships.c.epoch == epoch,
+        )
         .order_by(memberships.c.joined_ms.desc(), memberships.c.id.desc())
         .limit(1)
     )
@@ -142,7 +146,8 @@ def remove_member(
 
     Checks, in this order:
 
-    1. the same statement again is answered with the jack as it is now;
+    1. the same statement again is answered with the jack as it is now, if it is this phone's still
+       (``epoch_outdated``);
     2. time (``clock_skew``, ``statement_expired``);
     3. the phone is revoked (``device_revoked``);
     4. it is the owner's, in the epoch that is named, and ``phone`` a member (``epoch_outdated``);
@@ -152,8 +157,7 @@ def remove_member(
     if not repeated(connection, signed):
         admit(connection, signed, lambda: _check_removal(connection, removal), now_ms)
         end(connection, removal.sub, removal.phone, now_ms)
-    row = connection.execute(_JACK, {"jack": removal.sub}).one()
-    return jack_view(connection, row)
+    return own_jack(connection, removal.sub, removal.iss)
 
 
 def _check_removal(connection: Connection, removal: MemberRemoval) -> None:
@@ -171,6 +175,15 @@ def end(connection: Connection, jack: str, phone: str, now_ms: int) -> bool:
         return False
     connection.execute(_WITHDRAW, {"phone": phone, "now_ms": now_ms})
     return True
+
+
+def own_jack(connection: Connection, jack: str, phone: str) -> dict[str, object]:
+    """A jack as it is now, for who owns it: nobody else is told. Raises CodedError
+    (``epoch_outdated``)."""
+    row = connection.execute(_JACK, {"jack": jack}).one()
+    if row.phone_id != phone:
+        raise CodedError(ErrorCode.EPOCH_OUTDATED, "the jack is no longer this phone's")
+    return jack_view(connection, row)
 
 
 def jack_view(connection: Connection, row: Any) -> dict[str, object]:

@@ -17,6 +17,7 @@ from server.members import (
     member_view,
     memberships_of,
     newest_membership,
+    own_jack,
 )
 from server.schema.parties import jacks
 from twochannel.protocol.errors import CodedError, ErrorCode
@@ -47,10 +48,12 @@ def release_jack(connection: Connection, signed: Signed[Release], now_ms: int) -
 
     Checks, in this order:
 
-    1. the same statement again is answered with the jack as it is now;
+    1. the same statement again is answered: an owner's with the jack as it is now, if it is theirs
+       still (``epoch_outdated``), a member's with the membership that it ended;
     2. time (``clock_skew``, ``statement_expired``);
     3. the phone is revoked (``device_revoked``);
-    4. the jack is this phone's, in the epoch that is named (``epoch_outdated``);
+    4. the jack is this phone's, in the epoch that is named (``epoch_outdated``), and, if the phone
+       is a member, its owner's is not revoked (``device_revoked``);
     5. a statement id that was used before (``statement_replayed``).
     """
     release = signed.statement
@@ -58,10 +61,10 @@ def release_jack(connection: Connection, signed: Signed[Release], now_ms: int) -
         admit(connection, signed, lambda: _check_paired(connection, release), now_ms)
         if not end(connection, release.sub, release.iss, now_ms):
             connection.execute(_RELEASE, {"jack": release.sub, "released_ms": now_ms})
-    left = newest_membership(connection, release.sub, release.iss)
-    if left is not None and left.epoch == release.epoch:
+    left = newest_membership(connection, release.sub, release.iss, release.epoch)
+    if left is not None:
         return member_view(left, released_ms=left.ended_ms)
-    return jack_view(connection, connection.execute(_FIND, {"jack": release.sub}).one())
+    return own_jack(connection, release.sub, release.iss)
 
 
 def _check_paired(connection: Connection, release: Release) -> None:

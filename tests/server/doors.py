@@ -36,7 +36,7 @@ class Door:
 
 @dataclass
 class Scene:
-    """A server with a pending, a held and a paid payment, and a family's car beside.
+    """A server with its devices, a pending, a held and a paid payment, and a family's car beside.
 
     ``spare``: a card of the car's owner; ``member``: another phone of the car.
     """
@@ -49,7 +49,6 @@ class Scene:
     member: FileSigner = field(init=False)
 
     async def prepare(self) -> None:
-        await self.bench.enrol()
         self.held = await self.bench.held()
         payment, request, challenge = await self.bench.pending()
         compact = self.bench.devices.confirmation(payment, challenge)

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     async with running(make_folder(tmp_path_factory.mktemp("server"))) as bench:
+        await bench.enrol()
         scene = Scene(bench)
         await scene.prepare()
         yield scene

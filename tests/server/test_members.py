@@ -18,6 +18,7 @@ from server.dashboard.figures import list_jacks
 from server.evidence import gather
 from tests.server.bench import Bench, check_problem, make_folder, running
 from tests.server.devices import Devices, new_id
+from tests.server.test_endings import sell_jack
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.statements import Role
 from twochannel.trace import wall_ms
@@ -160,6 +161,27 @@ async def test_only_the_owner_removes_and_nobody_removes_the_owner(bench: Bench)
     assert phones == [(owner.phone.key.kid, True), (other.phone.key.kid, False)]
     (jack,) = (await bench.get("/v1/jacks", other.phone)).json()["items"]
     assert [phone["phone"] for phone in jack["phones"]] == [other.phone.key.kid]
+
+
+async def test_who_had_a_jack_is_not_told_who_has_it_now(bench: Bench) -> None:
+    owner, member = bench.devices, await a_member(bench)
+    removed, released = removal(owner, member), owner.release()
+    for path, compact in ((REMOVALS, removed), ("/v1/releases", released)):
+        assert (await bench.post(path, compact)).status_code == 200
+    await sell_jack(bench)
+    for path, compact in ((REMOVALS, removed), ("/v1/releases", released)):
+        await bench.refused(path, compact, ErrorCode.EPOCH_OUTDATED)
+
+
+async def test_who_joins_anew_is_told_of_no_other_phone_by_an_old_release(bench: Bench) -> None:
+    member = await a_member(bench)
+    left = member.release()
+    assert (await bench.post("/v1/releases", left)).status_code == 200
+    bench.devices.epoch = member.epoch = 2
+    assert (await bench.post("/v1/pairings", bench.devices.acceptance())).status_code == 201
+    assert (await bench.post("/v1/pairings", joining(bench, member))).status_code == 201
+    jack = (await bench.post("/v1/releases", left)).json()
+    assert (jack["epoch"], [phone["owner"] for phone in jack["phones"]]) == (1, [False])
 
 
 async def test_what_makes_no_member(bench: Bench) -> None:

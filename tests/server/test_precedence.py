@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from tests.server.bench import Bench
-from tests.server.devices import Devices, new_id, now_s
+from server.registry import add_merchant
+from tests.server.bench import MERCHANT, Bench
+from tests.server.devices import Devices, new_id, now_s, seal
+from tests.server.doors import Door, Scene
+from tests.server.sql import execute
+from tests.server.test_couplings import asked
+from twochannel.protocol.envelope import digest, unverified_claims
 from twochannel.protocol.errors import ErrorCode
-from twochannel.protocol.statements import Role
+from twochannel.protocol.instructions import CouplingChallenge
+from twochannel.protocol.statements import Presence, Role
+from twochannel.trace import wall_ms
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Claims = dict[str, Any]
+Rungs = list[tuple[Claims, ErrorCode]]
 
 LATE: Claims = {"iat": now_s() - 3600, "exp": now_s() - 3500}
 OTHER_REQUEST: Claims = {"prev": "A" * 43}
@@ -114,3 +126,162 @@ async def test_of_a_confirmation(
     unheard = {"lane_nonce": None} if auth is None else auth
     compact = shared.devices.confirmation(payment, challenge, auth=unheard, **(faults | used))
     await shared.refused(f"/v1/payments/{payment}/confirmation", compact, code)
+
+
+#: Faults of a statement from the last that is told on: each comes on top of all those before.
+TERMINALS: dict[str, Rungs] = {
+    "captures": [
+        (TOO_MUCH, ErrorCode.AMOUNT_EXCEEDED),
+        (OTHER_CURRENCY, ErrorCode.CHAIN_BROKEN),
+    ],
+    "cancellation": [],
+    "refunds": [
+        (TOO_MUCH, ErrorCode.AMOUNT_EXCEEDED),
+        (OTHER_CURRENCY, ErrorCode.CHAIN_BROKEN),
+    ],
+}
+OTHER_METHOD: Claims = {"sub": new_id()}
+OWNERS: dict[str, Rungs] = {
+    "default": [(OTHER_METHOD, ErrorCode.PAYMENT_METHOD_UNKNOWN)],
+    "removal": [(OTHER_METHOD, ErrorCode.PAYMENT_METHOD_UNKNOWN)],
+    "uncouplings": [
+        ({"jack": "A" * 43}, ErrorCode.PAYMENT_METHOD_NOT_COUPLED),
+        (OTHER_METHOD, ErrorCode.PAYMENT_METHOD_UNKNOWN),
+    ],
+    "releases": [({"epoch": 9}, ErrorCode.EPOCH_OUTDATED)],
+    "member-removals": [({"epoch": 9}, ErrorCode.EPOCH_OUTDATED)],
+}
+OTHER_PHONE: Claims = {"phone": "A" * 43}
+#: The same of a coupling: of the server's challenge, and of the jack's answer to it.
+COUPLING: list[tuple[Claims, Claims, ErrorCode]] = [
+    ({}, {}, ErrorCode.STATEMENT_REPLAYED),
+    ({}, {"epoch": 9}, ErrorCode.EPOCH_OUTDATED),
+    (OTHER_METHOD, {}, ErrorCode.PAYMENT_METHOD_UNKNOWN),
+    (LATE, {}, ErrorCode.STATEMENT_EXPIRED),
+    (OTHER_PHONE, OTHER_PHONE, ErrorCode.CHAIN_BROKEN),
+]
+#: What ends a device: a column, its value then, and its value before.
+REVOKED = ("revoked_ms", 1, None)
+MOVED = ("merchant_id", "other", MERCHANT)
+#: What is told of its statements then.
+ENDED: Rungs = [({}, ErrorCode.DEVICE_REVOKED), (LATE, ErrorCode.CLOCK_SKEW)]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def scene(module_bench: Bench) -> Scene:
+    module_bench.store.write_now(
+        lambda c: add_merchant(c, "other", "Other", Presence.PREFER, wall_ms())
+    )
+    scene = Scene(module_bench)
+    await scene.prepare()
+    return scene
+
+
+@contextmanager
+def ended(bench: Bench, device: str, end: tuple[str, object, object] = REVOKED) -> Iterator[None]:
+    """A terminal or phone is revoked, or serves another merchant, while the block runs."""
+    column, then, before = end
+    table = "phones" if bench.rows("SELECT id FROM phones WHERE id = ?", device) else "terminals"
+    change = f"UPDATE {table} SET {column} = ? WHERE id = ?"
+    bench.store.write_now(lambda c: execute(c, change, then, device))
+    try:
+        yield
+    finally:
+        bench.store.write_now(lambda c: execute(c, change, before, device))
+
+
+async def climbed(bench: Bench, door: Door, rungs: Rungs) -> Door:
+    """The door with all faults of ``rungs``, the newest of which was told each time."""
+    for faults, code in rungs:
+        claims = door.claims | faults
+        path = door.path.replace(door.claims["sub"], claims["sub"])
+        door = replace(door, path=path, claims=claims)
+        await bench.refused(door.path, door.sealed(), code)
+    return door
+
+
+@pytest.mark.parametrize("end", [REVOKED, MOVED])
+@pytest.mark.parametrize("name", TERMINALS)
+async def test_of_what_a_terminal_orders(
+    scene: Scene, name: str, end: tuple[str, object, object]
+) -> None:
+    bench, door = scene.bench, await scene.door(name)
+    payment, request = scene.held if name == "refunds" else scene.paid
+    rungs: Rungs = [
+        ({"jti": payment}, ErrorCode.STATEMENT_REPLAYED),
+        *TERMINALS[name],
+        ({"sub": payment, "prev": digest(request)}, ErrorCode.PAYMENT_STATE),
+        (OTHER_REQUEST, ErrorCode.CHAIN_BROKEN),
+    ]
+    door = await climbed(bench, door, rungs)
+    with ended(bench, door.claims["iss"], end):
+        door = await climbed(bench, door, ENDED)
+    stranger = await bench.enrolled(Role.TERMINAL)
+    with ended(bench, stranger.key.kid, end):
+        door = replace(door, signer=stranger)
+        await climbed(bench, door, [({"iss": stranger.key.kid}, ErrorCode.PAYMENT_UNKNOWN)])
+
+
+@pytest.mark.parametrize("name", OWNERS)
+async def test_of_what_an_owner_orders(scene: Scene, name: str) -> None:
+    bench, door = scene.bench, await scene.door(name)
+    rungs: Rungs = [({"jti": used_by(scene)}, ErrorCode.STATEMENT_REPLAYED), *OWNERS[name]]
+    door = await climbed(bench, door, rungs)
+    with ended(bench, door.claims["iss"]):
+        await climbed(bench, door, ENDED)
+
+
+def used_by(scene: Scene) -> str:
+    """The id of a statement that has taken effect."""
+    return str(scene.bench.rows("SELECT id FROM instructions")[0][0])
+
+
+@pytest.mark.parametrize("name", ["default", "removal"])
+async def test_another_method_in_the_address_comes_before_all(scene: Scene, name: str) -> None:
+    door = await scene.door(name)
+    compact = door.sealed(LATE | OTHER_METHOD)
+    await scene.bench.refused(door.path, compact, ErrorCode.CHAIN_BROKEN)
+
+
+async def test_of_a_coupling(scene: Scene) -> None:
+    bench, car, path = scene.bench, scene.car, "/v1/couplings"
+    challenge = dict(unverified_claims((await asked(bench, car)).text))
+    server, answer, jti = bench.folder.keys.signer("signing"), dict[str, Any](), used_by(scene)
+    for faults, answered, code in COUPLING:
+        challenge, answer = challenge | faults, answer | answered
+        compact = seal(challenge, server, CouplingChallenge.TYP)
+        await bench.refused(path, car.coupling(compact, answer=answer, jti=jti), code)
+    with ended(bench, car.phone.key.kid):
+        revoked = car.coupling(compact, answer=answer, jti=jti)
+        await bench.refused(path, revoked, ErrorCode.DEVICE_REVOKED)
+        late = car.coupling(compact, answer=answer, jti=jti, **LATE)
+        await bench.refused(path, late, ErrorCode.CLOCK_SKEW)
+        other = car.coupling(compact, answer=answer | OTHER_REQUEST, jti=jti, **LATE)
+        await bench.refused(path, other, ErrorCode.CHAIN_BROKEN)
+
+
+async def test_a_members_release_once_the_owner_is_revoked(scene: Scene) -> None:
+    door = replace(await scene.door("releases"), signer=scene.member)
+    with ended(scene.bench, scene.car.phone.key.kid):
+        by_member = {"iss": scene.member.key.kid, "jti": used_by(scene)}
+        rungs: Rungs = [
+            (by_member, ErrorCode.DEVICE_REVOKED),
+            ({"epoch": 9}, ErrorCode.EPOCH_OUTDATED),
+        ]
+        await climbed(scene.bench, door, rungs)
+
+
+@pytest.mark.parametrize("name", [*TERMINALS, *OWNERS, "couplings"])
+async def test_what_has_taken_effect_is_answered_also_to_a_revoked_device(
+    scene: Scene, name: str
+) -> None:
+    bench, door = scene.bench, await scene.door(name)
+    compact = door.sealed()
+    first = await bench.post(door.path, compact, prefer="wait=20")
+    assert first.is_success, first.text
+    with ended(bench, door.claims["iss"]):
+        before = bench.row_counts()
+        again = await bench.post(door.path, compact)
+        assert (again.status_code, again.json()) == (200, first.json())
+        assert bench.row_counts() == before
+    await scene.mend(name)
