@@ -7,6 +7,7 @@ name or address from mDNS is never trusted: the phone's pin decides.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
@@ -63,8 +64,7 @@ class Announcement:
         self._sending: Awaitable[object] | None = None
 
     async def __aenter__(self) -> Self:
-        async with self._lock:
-            await self._join()
+        await self.follow_addresses()
         return self
 
     async def __aexit__(self, *failure: object) -> None:
@@ -84,32 +84,37 @@ class Announcement:
         zeroconf tells interfaces by their addresses alone.
         """
         async with self._lock:
-            if own_addresses(self._interfaces) != self._joined:
-                await self._leave()
-                await self._join()
-                await self._announce()
+            try:
+                if own_addresses(self._interfaces) != self._joined:
+                    await self._leave()
+                    await self._join()
+                    await self._announce()
+            except FAILURES as error:
+                _log.warning("announcement_failed", extra={"reason": str(error)})
 
     async def _join(self) -> None:
+        """Raises one of ``FAILURES``, being nowhere."""
         # Read first: what comes or goes meanwhile is then a change at the next look.
         found = own_addresses(self._interfaces)
         if not found:
             return
+        self._zeroconf = AsyncZeroconf(
+            interfaces=sorted({own.address for own in found}), ip_version=IPVersion.V4Only
+        )
         try:
-            self._zeroconf = AsyncZeroconf(
-                interfaces=sorted({own.address for own in found}), ip_version=IPVersion.V4Only
-            )
             await self._zeroconf.zeroconf.async_wait_for_start()
-        except FAILURES as error:
-            _log.warning("announcement_failed", extra={"reason": str(error)})
+        except FAILURES:
             await self._leave()
-        else:
-            self._joined = found
+            raise
+        self._joined = found
 
     async def _leave(self) -> None:
         left, self._zeroconf = self._zeroconf, None
         self._joined, self._told = frozenset(), None
         if left is not None:
-            await left.async_close()
+            # It ends with what kept it from starting.
+            with contextlib.suppress(*FAILURES):
+                await left.async_close()
 
     async def _announce(self) -> None:
         if self._zeroconf is None or self._notice is None or self._notice == self._told:

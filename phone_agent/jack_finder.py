@@ -7,6 +7,7 @@ pinned TLS certificate says; a service that fails the pin is one candidate among
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -94,15 +95,22 @@ class JackFinder:
         """Return when a service has come, gone or changed since this call began."""
         await self._change.wait()
 
-    async def _search_anew(self) -> None:
-        """Search the networks there are, from the beginning; the next look tries what fails now."""
-        self._searched = frozenset()
+    async def _search_anew(self) -> bool:
+        """Search from the beginning if networks have changed; whether it was so.
+
+        What fails now the next look tries again.
+        """
         try:
-            await self._search.aclose()
+            if own_addresses(self._interfaces) == self._searched:
+                return False
+            self._searched = frozenset()
+            with contextlib.suppress(*FAILURES):
+                await self._search.aclose()
             self._services.clear()
             await self._begin_search()
         except FAILURES as error:
             _log.warning("addresses_not_followed", extra={"reason": str(error)})
+        return True
 
     async def _begin_search(self) -> None:
         """Browse, knowing nothing. Raises one of ``FAILURES``."""
@@ -143,8 +151,7 @@ class JackFinder:
         """
         while True:
             await asyncio.sleep(_ADDRESS_CHECK_S)
-            if own_addresses(self._interfaces) != self._searched:
-                await self._search_anew()
+            if await self._search_anew():
                 self._announce()
 
     def _announce(self) -> None:

@@ -96,7 +96,7 @@ def _cause(said: Outcome | ProcessorError | None) -> str:
         case Approved(reference):
             return f"the processor says by now that it was carried out as {reference}"
         case Refused(reason):
-            return f"the processor says by now that it was not carried out: {reason}"
+            return f"the processor says by now that it was not carried out or released: {reason}"
         case None:
             return "the processor says by now that it has not carried it out"
         case _:

@@ -55,6 +55,11 @@ def note_event(connection: Connection, event: ProcessorEvent, now_ms: int) -> bo
         return False
     row = {"id": event.id, "kind": event.kind, "payment_id": event.payment_id}
     connection.execute(_ADD, row | {"received_ms": now_ms})
+    return wake_orders(connection, event, now_ms)
+
+
+def wake_orders(connection: Connection, event: ProcessorEvent, now_ms: int) -> bool:
+    """Have what is unknown of its payment looked up at once; whether there is something."""
     if event.payment_id is None:
         return False
     woken = connection.execute(_WAKE, {"payment": event.payment_id, "next_at_ms": now_ms})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from server.config import CONFIG_NAME, PREFIX, ServerSettings
-from server.database import check_version, migrate
+from server.database import REVISIONS, check_version, migrate, revision_of
 from server.issuer import Issuer
 from server.occupancy import alone
 from server.store import Store, database_url
@@ -150,7 +150,7 @@ class StateFolder:
         return store
 
     def migrate(self, settings: ServerSettings | None = None) -> None:
-        """Bring the database up to this version.
+        """Bring the database up to this version; one that is so may have servers that run.
 
         Raises SettingsError, DatabaseError, StoreError.
         """
@@ -160,8 +160,9 @@ class StateFolder:
         url = settings.database_at(self.path)
         store = Store(url)
         try:
-            with alone(url):
-                migrate(store)
+            if store.read_now(revision_of) != REVISIONS[-1]:
+                with alone(url):
+                    migrate(store)
         finally:
             store.close_now()
 

@@ -63,8 +63,8 @@ async def answer_http_error(request: Request, error: Exception) -> JSONResponse:
         raise TypeError("registered for HTTPException only")
     code = _STATUS_CODES.get(error.status_code, ErrorCode.MESSAGE_MALFORMED)
     headers = dict(error.headers or {})
-    if code is ErrorCode.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(_methods_here(request))
+    if code is ErrorCode.METHOD_NOT_ALLOWED and (methods := _methods_here(request)):
+        headers["Allow"] = ", ".join(methods)
     return problem_response(code, headers=headers)
 
 

@@ -16,7 +16,7 @@ from server.calls import Job
 from server.disagreements import Found, note_found
 from server.openapi import BODY_CODES, Door, door
 from server.outbox import UNKNOWN
-from server.processor_events import jobs_about, note_event
+from server.processor_events import jobs_about, note_event, wake_orders
 from server.processors.port import (
     ContradictionError,
     KeyConflictError,
@@ -30,7 +30,7 @@ router = APIRouter(route_class=Door)
 
 _log = logging.getLogger(__name__)
 
-#: Stripe tells again what was not taken.
+#: For all look-ups together; Stripe tells again what was not taken.
 _PATIENCE_S: Final = 8.0
 
 _BODY = {
@@ -73,7 +73,14 @@ async def hear_stripe(request: Request) -> JSONResponse:
     signature = request.headers.get("stripe-signature", "")
     event = services.stripe_events.read(await request.body(), signature)
     jobs = await services.store.read(lambda c: jobs_about(c, event))
-    found = [await _look_up(services.processor, job) for job in jobs]
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            found = [await _look_up(services.processor, job) for job in jobs]
+    except (ProcessorError, TimeoutError) as error:
+        # It is told again; what is under way need not wait for that.
+        if await services.store.write(lambda c: wake_orders(c, event, services.now_ms())):
+            services.notifications.wake(UNKNOWN)
+        raise CodedError(ErrorCode.PROCESSOR_UNREACHABLE, str(error)) from None
 
     def note(connection: Connection) -> tuple[bool, list[str]]:
         now_ms = services.now_ms()
@@ -89,11 +96,8 @@ async def hear_stripe(request: Request) -> JSONResponse:
 
 
 async def _look_up(processor: Processor, job: Job) -> Found:
-    """Raises CodedError: ``processor_unreachable``."""
+    """Raises ProcessorError if nothing is known."""
     try:
-        async with asyncio.timeout(_PATIENCE_S):
-            return Found(job, await processor.lookup(job.order))
+        return Found(job, await processor.lookup(job.order))
     except (ContradictionError, KeyConflictError) as error:
         return Found(job, error)
-    except (ProcessorError, TimeoutError) as error:
-        raise CodedError(ErrorCode.PROCESSOR_UNREACHABLE, str(error)) from None

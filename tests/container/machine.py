@@ -141,7 +141,8 @@ def running(root: Path) -> Iterator[Machine]:
 
 def _first_process(around: subprocess.Popen[bytes]) -> int:
     """That of the machine's own, once it listens: below ``boot`` and ``unshare``."""
-    while around.poll() is None:
+    ends_at_s = time.monotonic() + _COMMAND_DEADLINE_S
+    while around.poll() is None and time.monotonic() < ends_at_s:
         with suppress(psutil.NoSuchProcess):
             for unshare in psutil.Process(around.pid).children():
                 for process in unshare.children():

@@ -91,6 +91,27 @@ async def test_a_network_that_goes_while_it_is_taken_up_is_tried_again(
         await until_candidates(finder, link_key, [(LOOPBACK, 4001)])
 
 
+async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel cannot be made to refuse its addresses once."""
+    looks = iter([OSError(24, "Too many open files"), frozenset({OwnAddress(2, LOOPBACK)})])
+
+    def addresses(_among: object) -> frozenset[OwnAddress]:
+        found = next(looks, last)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    last = frozenset({OwnAddress(3, LOOPBACK)})
+    monkeypatch.setattr(jack_finder, "_ADDRESS_CHECK_S", 0.01)
+    link_key = secrets.token_bytes(32)
+    async with JackFinder([LOOPBACK]) as finder, announced(Notice(4001, link_key)):
+        await until_candidates(finder, link_key, [(LOOPBACK, 4001)])
+        found_anew = finder.change()
+        monkeypatch.setattr(jack_finder, "own_addresses", addresses)
+        await asyncio.wait_for(found_anew, DEADLINE_S)
+        await until_candidates(finder, link_key, [(LOOPBACK, 4001)])
+
+
 async def test_a_jack_that_moved_while_the_phone_was_away_is_found_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -64,7 +64,7 @@ async def test_a_refund_that_fails_after_it_had_succeeded_is_for_a_person(
         await heard(hearing, payment, "refund.failed")
     (review,) = waiting(hearing)
     assert (review["operation"], review["undecided"]) == ("refund", False)
-    assert "not carried out: lost_or_stolen_card" in review["cause"]
+    assert "not carried out or released: lost_or_stolen_card" in review["cause"]
     shown = await hearing.get(refund, hearing.devices.terminal)
     assert shown.json()["status"] == "succeeded"
     assert (await hearing.payment(payment))["refunded_minor"] == 100
@@ -110,6 +110,7 @@ async def test_a_hold_that_was_released_at_stripe_is_for_a_person(
     await heard(hearing, payment, "payment_intent.canceled")
     (review,) = waiting(hearing)
     assert (review["payment"], review["operation"]) == (payment, "charge")
+    assert "not carried out or released" in review["cause"]
 
 
 async def test_a_charge_that_succeeds_after_it_was_declined_is_for_a_person(
@@ -158,6 +159,22 @@ async def test_an_event_that_cannot_be_looked_up_is_told_again(
     wire.requests.clear()
     assert (await told(hearing, body)).status_code == 200
     assert wire.requests == []
+
+
+async def test_what_is_unknown_is_asked_for_at_once_though_the_rest_cannot_be_looked_up(
+    hearing: Bench, wire: Wire
+) -> None:
+    """A refund without an answer waits for a minute, and Stripe does not tell of the charge."""
+    payment = await paid(hearing)
+    wire.faults += [lost, lost]
+    refund = hearing.devices.refund(hearing.statement(payment, "payment-request+jwt"), 100)
+    path = f"/v1/payments/{payment}/refunds"
+    waits = (await hearing.post(path, refund)).json()
+    await hearing.until_state(waits["id"], "unknown")
+    wire.faults.append(lost)
+    body = event(payment, type="charge.refunded")
+    check_problem(await told(hearing, body), ErrorCode.PROCESSOR_UNREACHABLE)
+    await hearing.until_state(waits["id"], "done")
 
 
 async def test_what_is_under_way_or_was_gone_on_with_is_not_compared(desk: Desk) -> None:
