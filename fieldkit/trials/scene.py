@@ -94,10 +94,22 @@ class Scene:
 
     def restart(self, party: str) -> Restart | None:
         """Its agent's restart shortly before or during the payment."""
+        return self._restart(party, self.from_ns, self.to_ns)
+
+    def restart_between(self, party: str) -> Restart | None:
+        """Its agent's restart after the question and before the outcome."""
+        return self._restart(party, self.attempt.asked_ns + 1, self.to_ns)
+
+    def late_restart(self, party: str) -> Restart | None:
+        """Its agent's restart after the payment, before whose end it had noted its last."""
+        found = self._restart(party, self.to_ns, self.timeline.ended_ns)
+        return found if found is not None and found.last.at_ns <= self.to_ns else None
+
+    def _restart(self, party: str, from_ns: int, to_ns: int) -> Restart | None:
         agent = self.agent(party)
         if not agent:
             return None
-        for first in self.timeline.of_agent(agent, self.from_ns, self.to_ns, ("agent_started",)):
+        for first in self.timeline.of_agent(agent, from_ns, to_ns, ("agent_started",)):
             before = self.timeline.of_agent(agent, self.timeline.began_ns, first.at_ns - 1)
             if before:
                 last = before[-1]
