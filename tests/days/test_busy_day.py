@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fieldkit.trace import TraceEvent
 from fieldkit.trials.alignment import align
 from fieldkit.trials.archive import Trial
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
+from tests.trials.brought import assert_same_day, carried, last_lines_collected
 from tests.trials.virtual import (
     PlayedTrial,
     on_timeline_us,
@@ -37,8 +39,12 @@ NS_PER_S = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
-def busy_day(tmp_path_factory: pytest.TempPathFactory) -> PlayedTrial:
-    return played(SCENARIOS_FOLDER / "busy-day.toml", tmp_path_factory.mktemp("busy-day"))
+def busy_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayedTrial]:
+    folder = tmp_path_factory.mktemp("busy-day")
+    day = played(SCENARIOS_FOLDER / "busy-day.toml", folder, kept=True)
+    yield day
+    assert day.states is not None
+    shutil.rmtree(day.states)
 
 
 def during(trial: PlayedTrial, fault: Mapping[str, Any], agent: str) -> list[TraceEvent]:
@@ -278,3 +284,43 @@ def test_every_decision_of_a_lane_is_replayed_exactly(
     busy_day: PlayedTrial, tmp_path: Path
 ) -> None:
     assert replayed_exactly(busy_day, tmp_path) > 100
+
+
+# --- carried home on a stick, as from machines that nobody played on
+
+
+@pytest.fixture(scope="module")
+def collected(busy_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> PlayedTrial:
+    stick = tmp_path_factory.mktemp("stick")
+    return replace(busy_day, archive=carried(busy_day, "busy-day", stick))
+
+
+def test_what_is_bundled_and_collected_is_what_the_agents_recorded(
+    busy_day: PlayedTrial, collected: PlayedTrial
+) -> None:
+    """And what they noted after the player had packed it, to their orderly end."""
+    for last in last_lines_collected(busy_day, collected.archive):
+        assert b'"agent_stopped"' in last
+
+
+def test_the_report_of_what_was_collected_is_that_of_the_day(
+    collected: PlayedTrial, told: dict[str, Any], tmp_path: Path
+) -> None:
+    page = str(tmp_path / "day.html")
+    found = told_by("report", collected, tmp_path, "--slow", SLOW_S, "--out", page)
+    assert_same_day(found, told)
+    assert causes_of(found) == causes_of(told)
+
+
+def causes_of(report: dict[str, Any]) -> dict[str, tuple[str, str | None]]:
+    """By payment, how it ended and why."""
+    return {p["payment"]: (p["status"], p["cause"]) for p in report["payments"]}
+
+
+def test_every_decision_of_a_lane_that_was_collected_is_replayed_exactly(
+    busy_day: PlayedTrial, collected: PlayedTrial, tmp_path: Path
+) -> None:
+    packed, brought = tmp_path / "packed", tmp_path / "brought"
+    packed.mkdir()
+    brought.mkdir()
+    assert replayed_exactly(collected, brought) >= replayed_exactly(busy_day, packed)
