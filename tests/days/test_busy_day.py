@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,24 +15,21 @@ from fieldkit.trace import TraceEvent
 from fieldkit.trials.alignment import align
 from fieldkit.trials.archive import Trial
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
+from tests.trials import found_faults
 from tests.trials.brought import assert_same_day, carried, last_lines_collected
 from tests.trials.virtual import (
     PlayedTrial,
-    on_timeline_us,
     played,
     replayed_exactly,
     times_outside,
     told_by,
 )
 
-#: A fault is noted at the latest so long after it has ended.
-NOTED_S = 20
 #: A phone tries Bluetooth when Wi-Fi has been silent for 1.5 s; without a fault all is faster.
 SLOW_S = "1.2"
 #: An auth code that is asked for so shortly before a fault ends need not meet it.
 MEETS_US = 2_500_000
 US_PER_S = 1_000_000
-NS_PER_S = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +43,7 @@ def busy_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayedTrial]:
 
 def during(trial: PlayedTrial, fault: Mapping[str, Any], agent: str) -> list[TraceEvent]:
     """What an agent noted from the beginning of a fault on."""
-    ends_us = fault["to_true_us"] + NOTED_S * US_PER_S
+    ends_us = fault["to_true_us"] + found_faults.NOTED_S * US_PER_S
     return [e for e in trial.events[agent] if fault["from_true_us"] <= trial.true_us(e) <= ends_us]
 
 
@@ -130,29 +124,10 @@ def test_the_true_time_of_every_event_is_within_its_uncertainty(busy_day: Played
 def told(busy_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The report for programs, without the truth: what was played cannot be copied from there."""
     folder = tmp_path_factory.mktemp("report")
-    blind = replace(busy_day, archive=without_truth(busy_day.archive, folder / "day.trial"))
+    blind = replace(
+        busy_day, archive=found_faults.without_truth(busy_day.archive, folder / "day.trial")
+    )
     return told_by("report", blind, folder, "--slow", SLOW_S, "--out", str(folder / "day.html"))
-
-
-def without_truth(archive: Path, to: Path) -> Path:
-    with zipfile.ZipFile(archive) as opened, zipfile.ZipFile(to, "w") as written:
-        for name in opened.namelist():
-            data = opened.read(name)
-            if name == "trial.json":
-                data = json.dumps(json.loads(data) | {"truth": None, "scenario": None}).encode()
-            written.writestr(name, data)
-    return to
-
-
-#: By fault: of which kind the incident is that tells of it, and how it is told.
-FOUND = {
-    "wifi_lost": ("wifi", r"did not answer over Wi-Fi, though it was up; found again after"),
-    "radio_restarted": ("radio", r"radio lost \(.+\); recovered by reopened after"),
-    "power_cut": ("restart", r"machine lost its power or was reset, with no orderly end"),
-    "clock_in_1970": ("clock", r"wall clock 5\d\.\d years behind the server's"),
-    "clock_stepped": ("clock", r"wall clock set back by 7[45]\.\d+ s"),
-    "server_restarted": ("restart", r"agent was stopped and started again"),
-}
 
 
 def test_the_report_finds_every_fault_at_its_agent_and_time(
@@ -162,19 +137,7 @@ def test_the_report_finds_every_fault_at_its_agent_and_time(
     assert "fault" not in {incident["kind"] for incident in incidents}
     alignment = align(Trial.open(busy_day.archive))
     for fault in busy_day.truth["faults"]:
-        begins_ns, ends_ns = (
-            1000 * on_timeline_us(busy_day, alignment, fault[f"{end}_true_us"])
-            for end in ("from", "to")
-        )
-        kind, text = FOUND[fault["name"]]
-        found = [
-            incident
-            for incident in incidents
-            if (incident["kind"], incident["agent"]) == (kind, fault["machine"])
-            and re.search(text, incident["text"])
-            and incident["at_ns"] <= ends_ns + NOTED_S * NS_PER_S
-            and (incident["until_ns"] or incident["at_ns"]) >= begins_ns
-        ]
+        found = found_faults.found(busy_day, alignment, incidents, fault)
         assert len(found) == 1, (fault, incidents)
 
 

@@ -70,6 +70,12 @@ def test_two_cars_of_a_mix_are_never_sent_to_one_lane_in_the_same_round() -> Non
     assert {(step.car, step.to) for step in drives} == {(c, lane) for c in CARS for lane in LANES}
 
 
+def test_one_car_of_a_mix_goes_to_one_lane_after_the_other() -> None:
+    timeline = mixed(Mix(payments=4, per_visit=1), (), ["a"], LANES, seed=1)
+    to = [step.to for step in timeline if isinstance(step, Drive)]
+    assert to == ["one", "two", "one", "two"]
+
+
 def test_what_a_fault_of_the_end_waits_for_comes_last() -> None:
     late = WifiLost(do="wifi_lost", car="a", for_s=5, after_payments=900)
     assert mixed(Mix(payments=4), (late,), CARS, LANES, seed=1)[-1] == late
