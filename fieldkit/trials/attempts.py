@@ -153,10 +153,12 @@ def _outcome(status: str, own: Sequence[Happening]) -> Outcome:
 
 
 def _thought_ms(own: Sequence[Happening]) -> float:
-    asked = next((h for h in own if h.name == "prompt_shown"), None)
+    """Since the owner was last asked: a phone that restarts asks again, and that is no thinking."""
     decided = next((h for h in own if h.name == "decision"), None)
-    if asked is None or decided is None or decided.field("decided_by") != "owner":
+    if decided is None or decided.field("decided_by") != "owner":
         return 0.0
+    prompts = [h for h in own if h.name == "prompt_shown" and h.at_ns <= decided.at_ns]
+    asked = prompts[-1] if prompts else decided
     return round(max(decided.at_ns - asked.at_ns, 0) / _NS_PER_MS, 1)
 
 

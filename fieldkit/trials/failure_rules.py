@@ -10,7 +10,7 @@ from typing import Final
 from fieldkit.trials.attempts import Outcome
 from fieldkit.trials.endings import told_end
 from fieldkit.trials.finding import Finding
-from fieldkit.trials.scene import Scene
+from fieldkit.trials.scene import Restart, Scene
 from fieldkit.trials.timeline import Happening
 from payment_device.sightings import Absence, Ambiguity
 
@@ -61,9 +61,11 @@ def canceled(scene: Scene) -> Finding | None:
 
 
 def power_cut(scene: Scene) -> Finding | None:
-    """A party under a new boot id while the payment needed it, or up to 10 s before."""
+    """A party under a new boot id while the payment needed it, or up to 10 s before; a phone that
+    sent no answer, also after it.
+    """
     for party in PARTIES:
-        restart = scene.restart(party)
+        restart = scene.restart(party) or _late(scene, party)
         if restart is not None and restart.machine_too and _broke(scene, party):
             return Finding(
                 f"The machine of the {party} {told_end(restart.last)}; it was back at "
@@ -74,9 +76,11 @@ def power_cut(scene: Scene) -> Finding | None:
 
 
 def restarted(scene: Scene) -> Finding | None:
-    """A party's `agent_started` while the payment needed it, or up to 10 s before."""
+    """A party's `agent_started` while the payment needed it, or up to 10 s before; of a phone that
+    sent no answer, also after it.
+    """
     for party in PARTIES:
-        restart = scene.restart(party)
+        restart = scene.restart(party) or _late(scene, party)
         if restart is not None and _broke(scene, party):
             return Finding(
                 f"The {party}'s agent was restarted at "
@@ -84,6 +88,11 @@ def restarted(scene: Scene) -> Finding | None:
                 (restart.last, restart.first),
             )
     return None
+
+
+def _late(scene: Scene, party: str) -> Restart | None:
+    """A phone that runs answers before its time is over: one that never did was off till then."""
+    return scene.late_restart(party) if party == "phone" else None
 
 
 def _broke(scene: Scene, party: str) -> bool:

@@ -53,7 +53,7 @@ def mixed(
     paid = visit = 0
     while paid < mix.payments:
         car = cars[visit % len(cars)]
-        lane = lanes[(visit + visit // len(cars)) % len(lanes)]
+        lane = lanes[(visit % len(cars) + visit // len(cars)) % len(lanes)]
         steps.append(Drive(do="drive", car=car, to=lane, speed_mps=_speed_mps(luck)))
         for _ in range(min(mix.per_visit, mix.payments - paid)):
             while due and (due[0].after_payments or 0) <= paid:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,13 +13,17 @@ from fieldkit.process import StageError
 from fieldkit.trials import steps
 from fieldkit.trials.company import Company
 from fieldkit.trials.driving import Driving
-from fieldkit.trials.steps import Owner
+from fieldkit.trials.owners import Owners
+from fieldkit.trials.steps import Owner, Step
 from twochannel.protocol.errors import CodedError, ErrorCode
 
 _CURRENCY: Final = "EUR"
 _HEARD_DEADLINE_S: Final = 40.0
 _LOOK_EVERY_S: Final = 0.05
 _WAIT_S: Final = 30
+#: A till does not ask for longer, which is twice what a challenge lives.
+_UNREACHED_S: Final = 120.0
+_ASK_AGAIN_S: Final = 0.5
 #: By the terminal, because another jack could be meant.
 _REFUSED: Final = "refused"
 _OPEN: Final = {"pending", "confirmed", "unknown"}
@@ -55,6 +57,7 @@ class _Asked:
     capture: str = "automatic"
     pick: bool = False
     hurried: bool = False
+    meets: Step | None = None
 
     @property
     def states(self) -> set[str]:
@@ -66,15 +69,18 @@ class _Asked:
 class Paying:
     """Where a car stands, it pays."""
 
-    def __init__(self, company: Company, driving: Driving) -> None:
-        self._company, self._stage, self._driving = company, company.stage, driving
+    def __init__(self, company: Company, driving: Driving, owners: Owners) -> None:
+        self._company, self._stage = company, company.stage
+        self._driving, self._owners = driving, owners
 
     async def pay(self, step: steps.Pay, ending: Ending) -> None:
         """Raises StageError if it ends as it must not: in trouble it may end in any way."""
         began_us = self._company.truth.now_us()
         if step.method is not None:
             await self._choose_method(step.car, step.method)
-        asked = _Asked(step.amount, step.owner, pick=step.pick, hurried=step.hurried)
+        asked = _Asked(
+            *(step.amount, step.owner), pick=step.pick, hurried=step.hurried, meets=step.meets
+        )
         await self._charge(step.car, asked, ending)
         well = ending.status in _ENDS[step.owner] | ({_REFUSED} if step.hurried else set())
         if not well and not self._company.truth.troubled(step.car, began_us):
@@ -105,20 +111,20 @@ class Paying:
         if asked.pick:
             body["jack"] = handle
         asked_s = time.monotonic()
-        async with self._owner(role, asked.owner):
+        async with self._owners.asked(role, asked.owner, asked.meets):
             payment = await self._ask(lane, body, hurried=asked.hurried)
             ending.payment = str(payment["id"])
             while payment["status"] in _OPEN:
                 path = f"/v1/payments/{ending.payment}?wait_s={_WAIT_S}"
-                payment = await self._stage.ask(lane, "GET", path)
+                payment = await self._reached(lane, "GET", path)
+            ending.took_ms = round((time.monotonic() - asked_s) * 1000, 1)
         ending.status = str(payment["status"])
-        ending.took_ms = round((time.monotonic() - asked_s) * 1000, 1)
         self._company.truth.paid(ending.payment, car, lane, asked.owner.value)
 
     async def _ask(self, lane: str, body: dict[str, object], *, hurried: bool) -> dict[str, Any]:
         """The payment; one that the terminal refused to begin has its id from the trace."""
         try:
-            return await self._stage.ask(lane, "POST", "/v1/payments", body)
+            return await self._reached(lane, "POST", "/v1/payments", body)
         except CodedError as error:
             if not hurried or error.code is not ErrorCode.JACK_AMBIGUOUS:
                 raise
@@ -126,34 +132,18 @@ class Paying:
         refused = next(event for event in reversed(events) if event.event == "jack_not_chosen")
         return {"id": refused.payment, "status": _REFUSED}
 
-    @contextlib.asynccontextmanager
-    async def _owner(self, car: CarRole, owner: Owner) -> AsyncIterator[None]:
-        """Who does what ``owner`` says about the payment that is asked for meanwhile."""
-        if owner is Owner.RULE:
-            yield
-            return
-        answering = asyncio.create_task(self._answer(car, owner, time.monotonic_ns()))
-        try:
-            yield
-            await answering
-        finally:
-            answering.cancel()
-            await asyncio.gather(answering, return_exceptions=True)
-
-    async def _answer(self, car: CarRole, owner: Owner, after_ns: int) -> None:
-        phone = car.phone.name
-        prompt = await self._stage.seen(phone, "prompt_shown", after_ns=after_ns)
-        if owner is Owner.SILENT:
-            fault = self._company.truth.began("owner_silent", phone, payment=prompt.payment)
-            await self._stage.traces[phone].wait(
-                "decision",
-                payment=prompt.payment,
-                deadline_s=self._stage.within_s(car.phone.prompt_s + _WAIT_S),
-            )
-            self._company.truth.ended(fault)
-            return
-        act = "approve" if owner is Owner.APPROVES else "decline"
-        await self._stage.ask(phone, "POST", f"/v1/payments/{prompt.payment}/{act}", {})
+    async def _reached(
+        self, lane: str, method: str, path: str, body: dict[str, object] | None = None
+    ) -> dict[str, Any]:
+        """A till asks again while its terminal reaches no server: it is the same payment."""
+        async with asyncio.timeout(self._stage.within_s(_UNREACHED_S)):
+            while True:
+                try:
+                    return await self._stage.ask(lane, method, path, body)
+                except CodedError as error:
+                    if error.code is not ErrorCode.SERVER_UNREACHABLE:
+                        raise
+                await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _heard(self, lane: str, car: CarRole, states: set[str]) -> str:
         """Wait until ``lane`` shows the jack of ``car`` in one of ``states``; its handle."""

@@ -13,6 +13,7 @@ from fieldkit.trials import steps
 from fieldkit.trials.company import Company
 from fieldkit.trials.driving import Driving
 from fieldkit.trials.misfortunes import Misfortunes
+from fieldkit.trials.owners import Owners
 from fieldkit.trials.paying import Ending, Paying
 from fieldkit.trials.steps import CarStep, Step
 from twochannel.control import ControlError
@@ -55,7 +56,7 @@ class Player:
         self._cars = [entry.name for entry in company.scenario.cars]
         self._driving = Driving(company)
         self._misfortunes = Misfortunes(company)
-        self._paying = Paying(company, self._driving)
+        self._paying = Paying(company, self._driving, Owners(company, self._misfortunes))
         self._acts: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
             steps.Drive: self._driving.drive,
             steps.Leave: self._driving.leave,
@@ -115,7 +116,7 @@ async def _wait(step: steps.Wait) -> None:
 def _side_by_side(numbered: Sequence[tuple[int, Step]]) -> Sequence[tuple[int, Step]]:
     """The first steps that may go on at once: up to one of no car, or that one alone."""
     for index, (_, step) in enumerate(numbered):
-        if not isinstance(step, CarStep):
+        if not all(isinstance(part, CarStep) for part in steps.parts(step)):
             return numbered[: max(index, 1)]
     return numbered
 

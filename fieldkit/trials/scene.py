@@ -105,11 +105,22 @@ class Scene:
 
     def restart(self, party: str) -> Restart | None:
         """Its agent's restart shortly before or during the payment, for sure."""
+        return self._restart(party, self.from_ns, self.to_ns)
+
+    def restart_between(self, party: str) -> Restart | None:
+        """Its agent's restart after the question and before the outcome, for sure."""
+        return self._restart(party, self.attempt.asked_ns + 1, self.to_ns)
+
+    def late_restart(self, party: str) -> Restart | None:
+        """Its agent's restart surely after the payment, before whose end it had noted its last."""
+        found = self._restart(party, self.to_ns, math.inf)
+        return found if found is not None and found.last.at_ns <= self.to_ns else None
+
+    def _restart(self, party: str, from_ns: float, to_ns: float) -> Restart | None:
         for first in self._told(party, ("agent_started",)):
-            if self._surely(first, self.from_ns, self.to_ns):
-                earlier = self.timeline.of_agent(
-                    first.agent, self.timeline.began_ns, first.at_ns - 1
-                )
+            if self._surely(first, from_ns, to_ns):
+                began_ns = self.timeline.began_ns
+                earlier = self.timeline.of_agent(first.agent, began_ns, first.at_ns - 1)
                 if earlier:
                     machine_too = earlier[-1].event.boot != first.event.boot
                     return Restart(earlier[-1], first, machine_too)

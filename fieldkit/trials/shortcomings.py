@@ -48,7 +48,7 @@ def _of_steps(
     """Steps with a reason; and those of a car that could then not get to where they are done."""
     found, lost = [], {entry.name: "" for entry in scenario.cars}
     for number, step in enumerate(timeline, start=1):
-        why = reason(step)
+        why = next(filter(None, map(reason, steps.parts(step))), "")
         if isinstance(step, steps.Drive):
             lost[step.car] = why and f"{step.car} does not get to {step.to}"
         elif isinstance(step, steps.Pay | steps.Refuel) and not why:

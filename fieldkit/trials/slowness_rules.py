@@ -21,9 +21,8 @@ _PRESENCE_MS: Final = 1_500
 def restarted(scene: Scene) -> Finding | None:
     """A party's `agent_started` between the question and the outcome."""
     for party in ("terminal", "server", "phone", "jack"):
-        restart = scene.restart(party)
-        during = scene.noted(party, ("agent_started",))
-        if restart is not None and restart.first in during:
+        restart = scene.restart_between(party)
+        if restart is not None:
             what = "machine" if restart.machine_too else "agent"
             at = scene.timeline.clock_text(restart.first.at_ns)
             text = f"The {party}'s {what} was restarted in between and was back at {at}."

@@ -1,16 +1,17 @@
 """The steps of a trial, as a scenario file names them by ``do``. Pure.
 
 Steps of one car follow each other; those of different cars go on side by side. A step of no car
-waits for all before it, and all after it wait for it. A fault that lasts (``for_s``) has begun when
-its step is over, and ends by itself while the next steps go on.
+waits for all before it, and all after it wait for it; so does a payment that meets one. A fault
+that lasts (``for_s``) has begun when its step is over, and ends by itself while the next steps go
+on.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from twochannel.protocol.statements import Name
 
@@ -60,31 +61,6 @@ class Leave(CarStep):
     speed_mps: Annotated[float, Field(gt=0, le=100)] = 10.0
 
 
-class Pay(CarStep):
-    """Pay at the lane where the car is. Amounts are EUR, as a person types them.
-
-    ``method``: the label of the card, else the phone's default. ``pick``: the attendant names the
-    jack, because others could be meant too. ``hurried``: the till asks as soon as the jack may
-    be meant, and may be refused because another could be meant too.
-    """
-
-    do: Literal["pay"]
-    amount: _Typed
-    owner: Owner = Owner.RULE
-    method: str | None = None
-    pick: bool = False
-    hurried: bool = False
-
-
-class Refuel(CarStep):
-    """Hold an amount, then take what was pumped."""
-
-    do: Literal["refuel"]
-    hold: _Typed
-    amount: _Typed
-    owner: Owner = Owner.RULE
-
-
 class WifiLost(CarStep):
     """The Wi-Fi of jack and phone falls silent, though both still believe in it."""
 
@@ -127,6 +103,41 @@ class ServerRestarted(_Step):
     for_s: _Seconds
 
 
+class Pay(CarStep):
+    """Pay at the lane where the car is. Amounts are EUR, as a person types them.
+
+    ``method``: the label of the card, else the phone's default. ``pick``: the attendant names the
+    jack, because others could be meant too. ``hurried``: the till asks as soon as the jack may
+    be meant, and may be refused because another could be meant too. ``meets``: what goes wrong as
+    soon as the owner is asked, who answers when the phone has noticed, and asks again if it has to.
+    """
+
+    do: Literal["pay"]
+    amount: _Typed
+    owner: Owner = Owner.RULE
+    method: str | None = None
+    pick: bool = False
+    hurried: bool = False
+    meets: Annotated[PowerCut | ServerRestarted, Field(discriminator="do")] | None = None
+
+    @model_validator(mode="after")
+    def _owner_can_answer(self) -> Self:
+        if self.meets is not None and self.owner not in {Owner.APPROVES, Owner.DECLINES}:
+            raise ValueError("meets needs an owner who approves or declines")
+        if isinstance(self.meets, CarStep) and self.meets.car != self.car:
+            raise ValueError(f"meets is of {self.meets.car}, and {self.car} pays")
+        return self
+
+
+class Refuel(CarStep):
+    """Hold an amount, then take what was pumped."""
+
+    do: Literal["refuel"]
+    hold: _Typed
+    amount: _Typed
+    owner: Owner = Owner.RULE
+
+
 class Wait(CarStep):
     """The car stands."""
 
@@ -149,10 +160,18 @@ Step = Annotated[
 ]
 
 
+def parts(step: Step) -> tuple[Step, ...]:
+    """The step, and what its payment meets."""
+    met = step.meets if isinstance(step, Pay) else None
+    return (step,) if met is None else (step, met)
+
+
 def told(step: Step) -> str:
     """The step in a few words, for people."""
-    members = step.model_dump(exclude={"do", "after_payments"}, exclude_defaults=True)
-    return " ".join((step.do, *(f"{name}={value}" for name, value in members.items())))
+    hidden = {"do", "after_payments", "meets"}
+    members = step.model_dump(exclude=hidden, exclude_defaults=True)
+    words = (step.do, *(f"{name}={value}" for name, value in members.items()))
+    return " ".join((*words, *(f"meets: {told(met)}" for met in parts(step)[1:])))
 
 
 def payments(steps: list[Step]) -> int:

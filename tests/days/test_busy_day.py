@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
-import zipfile
+import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,33 +15,35 @@ from fieldkit.trace import TraceEvent
 from fieldkit.trials.alignment import align
 from fieldkit.trials.archive import Trial
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
+from tests.trials import found_faults
+from tests.trials.brought import assert_same_day, carried, last_lines_collected
 from tests.trials.virtual import (
     PlayedTrial,
-    on_timeline_us,
     played,
     replayed_exactly,
     times_outside,
     told_by,
 )
 
-#: A fault is noted at the latest so long after it has ended.
-NOTED_S = 20
 #: A phone tries Bluetooth when Wi-Fi has been silent for 1.5 s; without a fault all is faster.
 SLOW_S = "1.2"
 #: An auth code that is asked for so shortly before a fault ends need not meet it.
 MEETS_US = 2_500_000
 US_PER_S = 1_000_000
-NS_PER_S = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
-def busy_day(tmp_path_factory: pytest.TempPathFactory) -> PlayedTrial:
-    return played(SCENARIOS_FOLDER / "busy-day.toml", tmp_path_factory.mktemp("busy-day"))
+def busy_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayedTrial]:
+    folder = tmp_path_factory.mktemp("busy-day")
+    day = played(SCENARIOS_FOLDER / "busy-day.toml", folder, kept=True)
+    yield day
+    assert day.states is not None
+    shutil.rmtree(day.states)
 
 
 def during(trial: PlayedTrial, fault: Mapping[str, Any], agent: str) -> list[TraceEvent]:
     """What an agent noted from the beginning of a fault on."""
-    ends_us = fault["to_true_us"] + NOTED_S * US_PER_S
+    ends_us = fault["to_true_us"] + found_faults.NOTED_S * US_PER_S
     return [e for e in trial.events[agent] if fault["from_true_us"] <= trial.true_us(e) <= ends_us]
 
 
@@ -72,9 +72,9 @@ def test_the_faults_of_the_scenario_are_those_of_the_truth(busy_day: PlayedTrial
         "wifi_lost": 2,
         "radio_restarted": 1,
         "clock_stepped": 1,
-        "server_restarted": 1,
+        "server_restarted": 2,
         # The power of a car is that of its jack and of its phone.
-        "power_cut": 2,
+        "power_cut": 6,
         "clock_in_1970": 1,
     }
 
@@ -83,12 +83,13 @@ def test_each_fault_is_seen_in_what_was_recorded(busy_day: PlayedTrial) -> None:
     for lost in faults(busy_day, "wifi_lost"):
         noted = during(busy_day, lost, lost["machine"])
         assert {"gatt_tried", "jack_lost"} & {event.event for event in noted}
+    of_machine = Counter(cut["machine"] for cut in faults(busy_day, "power_cut"))
     for cut in faults(busy_day, "power_cut"):
         boots = {event.boot for event in busy_day.events[cut["machine"]]}
-        assert len(boots) == 2
-    (restarted,) = faults(busy_day, "server_restarted")
-    noted = during(busy_day, restarted, "server")
-    assert "agent_started" in {event.event for event in noted}
+        assert len(boots) == 1 + of_machine[cut["machine"]]
+    for restarted in faults(busy_day, "server_restarted"):
+        noted = during(busy_day, restarted, "server")
+        assert "agent_started" in {event.event for event in noted}
     (woken,) = faults(busy_day, "clock_in_1970")
     first = during(busy_day, woken, woken["machine"])[0]
     assert (first.clock, first.wall_ms < 600_000) == ("unsynchronised", True)
@@ -123,29 +124,10 @@ def test_the_true_time_of_every_event_is_within_its_uncertainty(busy_day: Played
 def told(busy_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The report for programs, without the truth: what was played cannot be copied from there."""
     folder = tmp_path_factory.mktemp("report")
-    blind = replace(busy_day, archive=without_truth(busy_day.archive, folder / "day.trial"))
+    blind = replace(
+        busy_day, archive=found_faults.without_truth(busy_day.archive, folder / "day.trial")
+    )
     return told_by("report", blind, folder, "--slow", SLOW_S, "--out", str(folder / "day.html"))
-
-
-def without_truth(archive: Path, to: Path) -> Path:
-    with zipfile.ZipFile(archive) as opened, zipfile.ZipFile(to, "w") as written:
-        for name in opened.namelist():
-            data = opened.read(name)
-            if name == "trial.json":
-                data = json.dumps(json.loads(data) | {"truth": None, "scenario": None}).encode()
-            written.writestr(name, data)
-    return to
-
-
-#: By fault: of which kind the incident is that tells of it, and how it is told.
-FOUND = {
-    "wifi_lost": ("wifi", r"did not answer over Wi-Fi, though it was up; found again after"),
-    "radio_restarted": ("radio", r"radio lost \(.+\); recovered by reopened after"),
-    "power_cut": ("restart", r"machine lost its power or was reset, with no orderly end"),
-    "clock_in_1970": ("clock", r"wall clock 5\d\.\d years behind the server's"),
-    "clock_stepped": ("clock", r"wall clock set back by 7[45]\.\d+ s"),
-    "server_restarted": ("restart", r"agent was stopped and started again"),
-}
 
 
 def test_the_report_finds_every_fault_at_its_agent_and_time(
@@ -155,19 +137,7 @@ def test_the_report_finds_every_fault_at_its_agent_and_time(
     assert "fault" not in {incident["kind"] for incident in incidents}
     alignment = align(Trial.open(busy_day.archive))
     for fault in busy_day.truth["faults"]:
-        begins_ns, ends_ns = (
-            1000 * on_timeline_us(busy_day, alignment, fault[f"{end}_true_us"])
-            for end in ("from", "to")
-        )
-        kind, text = FOUND[fault["name"]]
-        found = [
-            incident
-            for incident in incidents
-            if (incident["kind"], incident["agent"]) == (kind, fault["machine"])
-            and re.search(text, incident["text"])
-            and incident["at_ns"] <= ends_ns + NOTED_S * NS_PER_S
-            and (incident["until_ns"] or incident["at_ns"]) >= begins_ns
-        ]
+        found = found_faults.found(busy_day, alignment, incidents, fault)
         assert len(found) == 1, (fault, incidents)
 
 
@@ -217,6 +187,39 @@ def test_the_cause_of_a_payment_is_the_fault_that_it_met(
             assert sentence in payment["cause_text"], payment
 
 
+@pytest.mark.parametrize(
+    ("met", "status", "cause", "sentence"),
+    [
+        (
+            "power_cut car=mina for_s=4.0",
+            "captured",
+            "slow_restart",
+            "The phone's machine was restarted in between and was back at",
+        ),
+        (
+            "power_cut car=mina for_s=65.0",
+            "expired",
+            "power_cut",
+            "The machine of the phone lost its power or was reset, with no orderly end",
+        ),
+        (
+            "server_restarted for_s=2.0",
+            "captured",
+            "slow_restart",
+            "The server's agent was restarted in between and was back at",
+        ),
+    ],
+)
+def test_the_cause_of_a_payment_is_what_was_cut_or_restarted_while_its_owner_was_asked(
+    busy_day: PlayedTrial, told: dict[str, Any], met: str, status: str, cause: str, sentence: str
+) -> None:
+    (step,) = (s for s in busy_day.document["steps"] if s["step"].endswith(f"meets: {met}"))
+    (payment,) = (p for p in told["payments"] if p["payment"] == step["payment"])
+    assert (step["status"], payment["status"]) == (status, status)
+    assert payment["cause"] == cause, payment
+    assert payment["cause_text"].startswith(sentence), payment
+
+
 def test_no_failure_is_left_unexplained(told: dict[str, Any]) -> None:
     """What was a little slow may be: this machine has other things to do."""
     failed = [payment for payment in told["payments"] if payment["outcome"] != "paid"]
@@ -232,8 +235,8 @@ def test_the_truth_is_within_what_is_stated_of_every_clock(
     stated_ms = [clock["within_ns"][1] / 1e6 for clock in found["clocks"]]
     print(f"{len(errors_ms)} clocks: off by up to {max(errors_ms):.1f} ms", end="; ")
     print(f"stated: within up to {max(stated_ms):.1f} ms")
-    # Four agents at lanes and server, two cars, of one of which both boots.
-    assert len(errors_ms) == 8
+    # Two lanes, and the boots of jack and phone: two of one car, three of the other.
+    assert len(errors_ms) == 2 + 2 * 2 + 2 * 3
     assert all(clock["inside"] for clock in found["clock_truths"])
     jacks = {payment["payment"]: payment["jack"] for payment in found["payments"]}
     assert jacks == {p["payment"]: f"{p['car']}-jack" for p in busy_day.truth["payments"]}
@@ -244,3 +247,43 @@ def test_every_decision_of_a_lane_is_replayed_exactly(
     busy_day: PlayedTrial, tmp_path: Path
 ) -> None:
     assert replayed_exactly(busy_day, tmp_path) > 100
+
+
+# --- carried home on a stick, as from machines that nobody played on
+
+
+@pytest.fixture(scope="module")
+def collected(busy_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> PlayedTrial:
+    stick = tmp_path_factory.mktemp("stick")
+    return replace(busy_day, archive=carried(busy_day, "busy-day", stick))
+
+
+def test_what_is_bundled_and_collected_is_what_the_agents_recorded(
+    busy_day: PlayedTrial, collected: PlayedTrial
+) -> None:
+    """And what they noted after the player had packed it, to their orderly end."""
+    for last in last_lines_collected(busy_day, collected.archive):
+        assert b'"agent_stopped"' in last
+
+
+def test_the_report_of_what_was_collected_is_that_of_the_day(
+    collected: PlayedTrial, told: dict[str, Any], tmp_path: Path
+) -> None:
+    page = str(tmp_path / "day.html")
+    found = told_by("report", collected, tmp_path, "--slow", SLOW_S, "--out", page)
+    assert_same_day(found, told)
+    assert causes_of(found) == causes_of(told)
+
+
+def causes_of(report: dict[str, Any]) -> dict[str, tuple[str, str | None]]:
+    """By payment, how it ended and why."""
+    return {p["payment"]: (p["status"], p["cause"]) for p in report["payments"]}
+
+
+def test_every_decision_of_a_lane_that_was_collected_is_replayed_exactly(
+    busy_day: PlayedTrial, collected: PlayedTrial, tmp_path: Path
+) -> None:
+    packed, brought = tmp_path / "packed", tmp_path / "brought"
+    packed.mkdir()
+    brought.mkdir()
+    assert replayed_exactly(collected, brought) >= replayed_exactly(busy_day, packed)

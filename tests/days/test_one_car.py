@@ -11,24 +11,13 @@ from typing import Any
 
 import pytest
 
-from fieldkit.trials.alignment import align
-from fieldkit.trials.archive import Trial
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
-from tests.trials.virtual import (
-    PlayedTrial,
-    on_timeline_us,
-    played,
-    replayed_exactly,
-    times_outside,
-    told_by,
-)
+from tests.trials import one_car
+from tests.trials.virtual import PlayedTrial, played, replayed_exactly, times_outside, told_by
 
 pytestmark = pytest.mark.parametrize("place", ["air", "car"], scope="module")
 
 ONE_CAR = SCENARIOS_FOLDER / "one-car.toml"
-#: A fault is noted at the latest so long after it has ended.
-NOTED_S = 30
-US_PER_S = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -63,31 +52,11 @@ def test_the_jack_noted_that_its_radio_was_lost_and_how_it_recovered(
     assert after[0].fields["rung"] == {"air": "reopened", "car": "power_cycle"}[place]
 
 
-#: What the report says of each fault by what the agents noted, without the truth.
-FOUND = {
-    "radio_restarted": ("mina-jack", "radio", "radio lost"),
-    "wifi_lost": ("mina-phone", "wifi", "the jack did not answer over Wi-Fi"),
-    "server_restarted": ("server", "restart", "agent was stopped and started again"),
-}
-
-
-@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("name", one_car.FOUND)
 def test_the_report_finds_each_fault_with_its_cause(
     trial: PlayedTrial, report: dict[str, Any], name: str
 ) -> None:
-    agent, kind, text = FOUND[name]
-    fault = trial.fault(name, agent)
-    alignment = align(Trial.open(trial.archive))
-    until_us = on_timeline_us(trial, alignment, fault["to_true_us"] + NOTED_S * US_PER_S)
-    from_us = on_timeline_us(trial, alignment, fault["from_true_us"] - US_PER_S)
-    found = [
-        incident
-        for incident in report["incidents"]
-        if (incident["agent"], incident["kind"]) == (agent, kind)
-        and incident["text"].startswith(text)
-        and from_us <= incident["at_ns"] // 1000 <= until_us
-    ]
-    assert len(found) == 1, report["incidents"]
+    assert len(one_car.found(trial, report, name)) == 1, report["incidents"]
 
 
 def test_a_payment_whose_wifi_was_lost_took_its_code_over_bluetooth(

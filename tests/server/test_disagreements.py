@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from server.processors.port import Refused
 from server.reviews import list_reviews
 from tests.server.bench import Bench, check_problem
 from tests.server.desk import Desk, open_desk
-from tests.server.process import command
+from tests.server.process import DEADLINE_S, command
 from tests.server.stripe_hooks import event, told
 from tests.server.stripe_peer import KEY, Wire, altered, charged_at_stripe, instead, lost
 from twochannel.protocol.errors import ErrorCode
@@ -164,17 +165,25 @@ async def test_an_event_that_cannot_be_looked_up_is_told_again(
 async def test_what_is_unknown_is_asked_for_at_once_though_the_rest_cannot_be_looked_up(
     hearing: Bench, wire: Wire
 ) -> None:
-    """A refund without an answer waits for a minute, and Stripe does not tell of the charge."""
+    """A refund is under way at Stripe, which does not tell of the charge just now."""
     payment = await paid(hearing)
-    wire.faults += [lost, lost]
     refund = hearing.devices.refund(hearing.statement(payment, "payment-request+jwt"), 100)
-    path = f"/v1/payments/{payment}/refunds"
-    waits = (await hearing.post(path, refund)).json()
-    await hearing.until_state(waits["id"], "unknown")
+    wire.faults.append(altered(status="pending"))
+    await hearing.post(f"/v1/payments/{payment}/refunds", refund)
+    await refund_is(hearing, payment, "unknown")
+    later = f"UPDATE outbox SET next_at_ms = {wall_ms() + 3_600_000} WHERE state = 'unknown'"
+    hearing.store.write_now(lambda c: c.exec_driver_sql(later))
     wire.faults.append(lost)
     body = event(payment, type="charge.refunded")
     check_problem(await told(hearing, body), ErrorCode.PROCESSOR_UNREACHABLE)
-    await hearing.until_state(waits["id"], "done")
+    await refund_is(hearing, payment, "done")
+
+
+async def refund_is(bench: Bench, payment: str, state: str) -> None:
+    sql = "SELECT state FROM outbox WHERE payment_id = ? AND refund_id IS NOT NULL"
+    async with asyncio.timeout(DEADLINE_S):
+        while [row.state for row in bench.rows(sql, payment)] != [state]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_what_is_under_way_or_was_gone_on_with_is_not_compared(desk: Desk) -> None:

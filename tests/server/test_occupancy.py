@@ -140,5 +140,5 @@ def test_a_server_whose_sessions_broke_is_at_its_database_again(
             f" d.datname = '{name}' AND locktype = 'advisory' AND mode = 'ShareLock' AND granted"
         ):
             assert time.monotonic() < deadline_s
-        check_refused(command(replica, "migrate"))
+        check_refused(command(replica, "db", "restored"))
         assert process.end() == 0

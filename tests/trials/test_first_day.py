@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ import pytest
 from fieldkit.trace import TraceEvent
 from fieldkit.trials.scenario import SCENARIOS_FOLDER
 from tests.trials import secrets_kept
+from tests.trials.brought import assert_same_day, carried, last_lines_collected
 from tests.trials.virtual import PlayedTrial, played, replayed_exactly, times_outside, told_by
 
 US_PER_S = 1_000_000
@@ -82,63 +81,28 @@ def test_no_byte_of_the_archive_is_a_secret(first_day: PlayedTrial) -> None:
     assert found == set()
 
 
-def told(*command: str) -> None:
-    """Run a command of the desk, which must end well."""
-    line = [sys.executable, "-m", "fieldkit", *command]
-    ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-
-
 @pytest.fixture(scope="module")
-def carried(first_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``bundle`` takes from the agents' own state folders, joined by ``collect``."""
-    assert first_day.states is not None
-    stick = tmp_path_factory.mktemp("stick")
-    machines = first_day.truth["clock_offsets_us"]
-    for machine in machines:
-        state = str(first_day.states / machine)
-        told("bundle", "--state", state, "--machine", machine, "--out", str(stick))
-    parts = [word for machine in machines for word in ("--from", str(stick / f"{machine}.part"))]
-    told("collect", "first-day", *parts, "--out", str(stick / "first-day.trial"))
-    return stick / "first-day.trial"
+def collected(first_day: PlayedTrial, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return carried(first_day, "first-day", tmp_path_factory.mktemp("stick"))
 
 
 def test_what_is_bundled_and_collected_is_what_the_agents_recorded(
-    first_day: PlayedTrial, carried: Path
+    first_day: PlayedTrial, collected: Path
 ) -> None:
     """And what they noted after the player had packed it, to their orderly end."""
-    with zipfile.ZipFile(carried) as collected, zipfile.ZipFile(first_day.archive) as packed:
-        assert collected.namelist() == packed.namelist()
-        files = sorted(packed.namelist()[1:])
-        assert all(collected.read(name).startswith(packed.read(name)) for name in files)
-        newest = {name.split("/")[1]: name for name in files if name.endswith(".jsonl")}
-        for name in newest.values():
-            assert b'"agent_stopped"' in collected.read(name).splitlines()[-1], name
+    for last in last_lines_collected(first_day, collected):
+        assert b'"agent_stopped"' in last
 
 
 def test_the_report_of_what_was_collected_is_that_of_the_day(
-    first_day: PlayedTrial, carried: Path, report: dict[str, Any], tmp_path: Path
+    first_day: PlayedTrial, collected: Path, report: dict[str, Any], tmp_path: Path
 ) -> None:
     """The truth is not in it, which no machine knows; all else is."""
-    collected = replace(first_day, archive=carried)
     page = str(tmp_path / "day.html")
     slow_s = f"{report['slow_ms'] / 1000:.2f}"
-    found = told_by("report", collected, tmp_path, "--slow", slow_s, "--out", page)
-    assert found["success"] == report["success"]
-    assert found["causes"] == report["causes"]
-    assert bases(found) == bases(report)
-    assert set(bases(found).values()) == {"reference", "messages"}
-    noted = [i for i in report["incidents"] if i["kind"] != "fault"]
-    assert told_of(found["incidents"]) == told_of(noted)
-
-
-def bases(report: dict[str, Any]) -> dict[str, str]:
-    return {clock["boot"]: clock["basis"] for clock in report["clocks"]}
-
-
-def told_of(incidents: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """Without its times, which what was noted later may have made a little better known."""
-    return sorted((i["kind"], i["agent"], re.sub(r"[0-9.]+ s", "", i["text"])) for i in incidents)
+    brought = replace(first_day, archive=collected)
+    found = told_by("report", brought, tmp_path, "--slow", slow_s, "--out", page)
+    assert_same_day(found, report)
 
 
 def test_every_machine_has_clocks_of_its_own(first_day: PlayedTrial) -> None:

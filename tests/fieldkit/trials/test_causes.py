@@ -78,6 +78,13 @@ def phone_rebooted(trip: Trip) -> None:
     boots_again(trip, "phone", over_ns + 20 * NS)
 
 
+def phone_off_for_longer(trip: Trip) -> None:
+    over_ns = pay(trip, until="phone auth_code_received")
+    trip.note("server", "payment_status", over_ns + 60 * NS, PAYMENT, status="expired")
+    trip.note("terminal", "payment_settled", over_ns + 61 * NS, PAYMENT, status="expired")
+    boots_again(trip, "phone", over_ns + 70 * NS)
+
+
 def phone_restarted(trip: Trip) -> None:
     over_ns = pay(trip, until="phone auth_code_asked")
     trip.note("phone", "agent_started", over_ns + NS)
@@ -287,6 +294,36 @@ def test_an_end_that_nobody_noted_is_one() -> None:
     assert "The machine of the phone lost its power or was reset" in judged(phone_rebooted).text
 
 
+def test_a_phone_without_power_is_the_cause_though_the_payment_is_over_when_it_is_back() -> None:
+    found = judged(phone_off_for_longer)
+    assert found.name == "power_cut"
+    assert "The machine of the phone lost its power or was reset" in found.text
+
+
+def test_a_jack_that_loses_its_power_after_the_payment_is_no_cause() -> None:
+    """So does every jack when its car is parked."""
+
+    def parked(trip: Trip) -> None:
+        trip.note("jack", "beacon_rotated", ASKED_NS - NS, handle="3f2a")
+        over_ns = pay(trip, until="phone auth_code_asked")
+        trip.note("terminal", "payment_settled", over_ns + 60 * NS, PAYMENT, status="expired")
+        trip.machines["jack"] = Machine("desk", boot="boot-2")
+        trip.note("jack", "agent_started", over_ns + 70 * NS)
+
+    assert judged(parked).name == "jack_unreachable"
+
+
+def test_a_phone_that_noted_something_after_the_payment_was_not_off_till_then() -> None:
+    def tunnel(trip: Trip) -> None:
+        over_ns = pay(trip, until="server challenge_issued")
+        trip.note("terminal", "payment_settled", over_ns + 60 * NS, PAYMENT, status="expired")
+        trip.note("phone", "server_connected", over_ns + 65 * NS)
+        trip.machines["phone"] = Machine("desk", boot="boot-2")
+        trip.note("phone", "agent_started", over_ns + 70 * NS)
+
+    assert judged(tunnel).name == "phone_offline"
+
+
 def test_what_no_rule_explains_is_said_to_be_unexplained() -> None:
     def vanished(trip: Trip) -> None:
         pay(trip, until="server payment_confirmed")
@@ -337,3 +374,26 @@ def test_the_owners_time_does_not_make_a_payment_slow() -> None:
     assert one.attempt.legs.total_ms is not None
     assert one.attempt.legs.total_ms > 9_000
     assert (one.slow, one.cause) == (False, None)
+
+
+def test_an_owner_who_is_asked_again_after_a_power_cut_did_not_think_meanwhile() -> None:
+    def cut_while_asked(trip: Trip) -> None:
+        trip.note("phone", "prompt_shown", ASKED_NS + 30 * MS, PAYMENT)
+        trip.machines["phone"] = Machine("desk", boot="boot-2")
+        trip.note("phone", "agent_started", ASKED_NS + 8_000 * MS)
+        trip.note("phone", "prompt_shown", ASKED_NS + 9_000 * MS, PAYMENT)
+        by_owner = {"decision": "approve", "decided_by": "owner", "reason": "owner_answered"}
+        pay(trip, delays_ms={"phone decision": 9_500}, fields={"phone decision": by_owner})
+
+    (one,) = figures("trial", laid_out(cut_while_asked)).judged
+    assert one.attempt.thought_ms < 1_000
+    assert one.cause is not None
+    assert one.cause.name == "slow_restart"
+
+
+def test_a_restart_before_the_question_does_not_hide_one_after_it() -> None:
+    def twice(trip: Trip) -> None:
+        trip.note("server", "agent_started", ASKED_NS - 5 * NS)
+        slow("server payment_status", noted=server_again)(trip)
+
+    assert judged(twice).name == "slow_restart"

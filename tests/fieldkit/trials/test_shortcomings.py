@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from fieldkit.cli import main
 from fieldkit.hosts import Bench
 from fieldkit.trials.order import Order
-from fieldkit.trials.scenario import SCENARIOS_FOLDER
+from fieldkit.trials.scenario import SCENARIOS_FOLDER, parse
 from fieldkit.trials.shortcomings import in_car, on_bench
 from fieldkit.trials.steps import CarStep
 
@@ -50,6 +50,15 @@ def test_what_the_bench_file_names_it_can() -> None:
     told = reasons(text)
     assert not any("Wi-Fi" in reason or "drive car=mina" in reason for reason in told)
     assert not any("car=mina" in reason for reason in told)
+
+
+def test_a_payment_that_meets_what_a_bench_cannot_do_is_not_played_there() -> None:
+    cut = 'owner = "declines"\nmeets = {do = "power_cut", car = "mina", for_s = 1.0}'
+    scenario = parse(FILE.read_text().replace('owner = "declines"', cut))
+    bench = Bench.parse(BENCH + "car.at = ['lane-1']\n")
+    found = [str(one) for one in on_bench(bench, scenario, scenario.timeline())]
+    (told,) = (one for one in found if "amount=31.00" in one)
+    assert "nothing on this bench cuts the power of the car" in told
 
 
 @pytest.mark.parametrize("place", ["car", "bench"])
