@@ -165,10 +165,10 @@ async def test_an_event_that_cannot_be_looked_up_is_told_again(
 async def test_what_is_unknown_is_asked_for_at_once_though_the_rest_cannot_be_looked_up(
     hearing: Bench, wire: Wire
 ) -> None:
-    """A refund is under way at Stripe, which does not tell of the charge just now."""
+    """A refund got no answer, nor did who asked for it; now Stripe does not tell of the charge."""
     payment = await paid(hearing)
     refund = hearing.devices.refund(hearing.statement(payment, "payment-request+jwt"), 100)
-    wire.faults.append(altered(status="pending"))
+    wire.faults += [lost, lost]
     await hearing.post(f"/v1/payments/{payment}/refunds", refund)
     await refund_is(hearing, payment, "unknown")
     later = f"UPDATE outbox SET next_at_ms = {wall_ms() + 3_600_000} WHERE state = 'unknown'"
