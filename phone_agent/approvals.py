@@ -25,7 +25,7 @@ from phone_agent.ledger import KeptPayment, Ledger, check_unanswered
 from phone_agent.screen import Screen
 from phone_agent.waiting_line import Asked
 from phone_agent.wallet import Wallet
-from server.client import ServerClient, ServerEvent
+from server.client import ServerClient, ServerEvent, ServerUnreachableError
 from twochannel.protocol.chain import presence_proven
 from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
@@ -85,6 +85,7 @@ class Approvals:
         self._prompt_s = prompt_s
         self._screens: list[Screen] = []
         self._flows: dict[str, asyncio.Task[None]] = {}
+        self._rereading: set[asyncio.Task[None]] = set()
         self._questions: dict[str, _Question] = {}
 
     def show_on(self, screen: Screen) -> None:
@@ -93,9 +94,10 @@ class Approvals:
 
     async def close(self) -> None:
         """Stop all flows; each is resumed from the ledger at the next start."""
-        for flow in self._flows.values():
-            flow.cancel()
-        await asyncio.gather(*self._flows.values(), return_exceptions=True)
+        tasks = [*self._flows.values(), *self._rereading]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # What the server says.
 
@@ -109,17 +111,32 @@ class Approvals:
     def challenged(self, event: ServerEvent) -> None:
         """A ``challenge`` event; one that is not for this phone is dropped and logged."""
         try:
-            read = read_challenge(
-                event.data,
-                pin=self._server.pin,
-                phone=self._phone,
-                is_paired=self._jacks.is_paired,
-                now_s=self._server.now_s(),
-            )
+            self._take(event)
         except StatementError as error:
-            _log.warning("challenge_dropped", extra={"reason": str(error)})
-            self._ledger.keep_event(event.id)
-            return
+            if error.code is ErrorCode.CLOCK_SKEW:
+                again = asyncio.create_task(self._take_again(event), name="challenge")
+                self._rereading.add(again)
+                again.add_done_callback(self._rereading.discard)
+            else:
+                self._drop(event, error)
+
+    async def _take_again(self, event: ServerEvent) -> None:
+        """The server's clock may have been set: read the challenge by its time of now."""
+        try:
+            await self._server.synchronise()
+            self._take(event)
+        except (StatementError, CodedError, ServerUnreachableError) as error:
+            self._drop(event, error)
+
+    def _take(self, event: ServerEvent) -> None:
+        """Raises StatementError."""
+        read = read_challenge(
+            event.data,
+            pin=self._server.pin,
+            phone=self._phone,
+            is_paired=self._jacks.is_paired,
+            now_s=self._server.now_s(),
+        )
         if self._ledger.keep_challenge(
             read.payment,
             read.challenge.aud,
@@ -129,6 +146,10 @@ class Approvals:
         ):
             self._trace.event("challenge_received", read.challenge.sub)
             self._begin(self._ledger.payment(read.challenge.sub))
+
+    def _drop(self, event: ServerEvent, error: Exception) -> None:
+        _log.warning("challenge_dropped", extra={"reason": str(error)})
+        self._ledger.keep_event(event.id)
 
     def shown(self, event: ServerEvent) -> None:
         """A ``payment`` event: its status as the server has it."""

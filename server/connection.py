@@ -43,6 +43,12 @@ _STREAM_TIMEOUT_S = 45.0
 _WELL_KNOWN = "/.well-known/cigarjack"
 
 
+def _boottime_ms() -> int:
+    """Milliseconds since this boot, sleep included where the system counts it."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(clock) // 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
     """One server-sent event: its id for ``Last-Event-ID``, its kind, its JSON."""
@@ -55,7 +61,9 @@ class ServerEvent:
 class ServerConnection:
     """One device's connection to its pinned server: kept alive, and aware of the server's time.
 
-    ``new_id`` gives UUIDs for proofs; ``wall_ms`` is this machine's clock, right or wrong.
+    ``new_id`` gives UUIDs for proofs; ``wall_ms`` is this machine's clock, right or wrong, which
+    counts until the server has told its time. ``steady_ms``: a clock that nobody sets; by it the
+    server's time goes on from there.
     ``keep_pin`` is given the pin anew when the server has announced another key: store it.
     """
 
@@ -66,12 +74,14 @@ class ServerConnection:
         *,
         new_id: Callable[[], str] = lambda: str(uuid7()),
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        steady_ms: Callable[[], int] = _boottime_ms,
         keep_pin: Callable[[ServerPin], None] = lambda _pin: None,
     ) -> None:
         self.pin = pin
         self.signer = signer
         self._new_id = new_id
         self._wall_ms = wall_ms
+        self._steady_ms = steady_ms
         self._keep_pin = keep_pin
         self._successions = 0
         self._offset_ms: int | None = None
@@ -97,7 +107,9 @@ class ServerConnection:
 
     def now_ms(self) -> int:
         """The server's time as far as this device knows it, Unix milliseconds."""
-        return self._wall_ms() + (self._offset_ms or 0)
+        if self._offset_ms is None:
+            return self._wall_ms()
+        return self._steady_ms() + self._offset_ms
 
     def now_s(self) -> int:
         """The server's time as far as this device knows it, Unix seconds."""
@@ -167,9 +179,9 @@ class ServerConnection:
         Raises CodedError, and ServerUnreachableError also for an answer without a time.
         """
         await self.synchronise()
-        if self._offset_ms is None:
+        if not self.synchronised:
             raise ServerUnreachableError("the server's answer tells no time")
-        return self._offset_ms
+        return self.now_ms() - self._wall_ms()
 
     async def events(self, last_event_id: str | None = None) -> AsyncIterator[ServerEvent]:
         """The phone's event stream, reconnecting for ever with back-off and ``Last-Event-ID``.
@@ -324,7 +336,7 @@ class ServerConnection:
     def _learn_time(self, answer: httpx.Response) -> None:
         told_ms = _number(answer.headers.get("cigarjack-time", ""))
         if told_ms is not None:
-            self._offset_ms = told_ms - self._wall_ms()
+            self._offset_ms = told_ms - self._steady_ms()
 
 
 def statement_builder(

@@ -92,6 +92,21 @@ async def test_the_owner_is_asked_once_and_answers(
     assert len(phone.traced("challenge_received")) == 1
 
 
+@pytest.mark.parametrize("by_s", [90, -90])
+async def test_a_challenge_is_taken_after_the_servers_clock_was_set(
+    server: ScriptedServer, jack: Jack, phone: OwnersPhone, by_s: int
+) -> None:
+    phone.pair(jack, server)
+    hear_lane(jack)
+    async with served(jack), phone.running():
+        server.ask(server.challenge(jack.id, phone.id))
+        await server.confirmation()
+        server.skew_ms += by_s * 1000
+        later = server.challenge(jack.id, phone.id)
+        server.ask(later)
+        await phone.until_traced("challenge_received", later.sub)
+
+
 async def test_a_merchant_that_requires_presence_is_declined_with_the_auth_code(
     server: ScriptedServer, jack: Jack, phone: OwnersPhone
 ) -> None:

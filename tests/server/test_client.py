@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -92,8 +93,17 @@ async def client(limits: list[str]) -> AsyncIterator[ServerClient]:
         yield client
 
 
+@dataclass
+class Clocks:
+    """Of a device."""
+
+    wall_ms: int = NOW_S * 1000
+    steady_ms: int = 5000
+
+
 @asynccontextmanager
-async def _client_of(app: Starlette) -> AsyncIterator[ServerClient]:
+async def _client_of(app: Starlette, clocks: Clocks | None = None) -> AsyncIterator[ServerClient]:
+    clocks = clocks or Clocks()
     async with serve(app, Address(), tls.server_context(_CERTIFICATE, _KEY)) as served:
         pin = ServerPin(
             url=f"https://127.0.0.1:{served.port}",
@@ -104,7 +114,11 @@ async def _client_of(app: Starlette) -> AsyncIterator[ServerClient]:
         )
         signer = specimen_signer("phone")
         async with ServerClient(
-            pin, signer, new_id=lambda: specimen_id(1), wall_ms=lambda: NOW_S * 1000
+            pin,
+            signer,
+            new_id=lambda: specimen_id(1),
+            wall_ms=lambda: clocks.wall_ms,
+            steady_ms=lambda: clocks.steady_ms,
         ) as client:
             yield client
 
@@ -132,6 +146,23 @@ async def test_the_offset_of_the_clocks_is_told_or_missed(client: ServerClient) 
     with pytest.raises(ServerUnreachableError, match="tells no time"):
         await client.clock_offset_ms()
     assert await client.clock_offset_ms() == 90_000
+
+
+async def test_the_servers_time_goes_on_when_the_devices_clock_is_set() -> None:
+    """As by a time server, minutes after the start."""
+    clocks, app = Clocks(), Starlette(routes=[Route("/.well-known/cigarjack", _told_time)])
+    async with _client_of(app, clocks) as client:
+        assert (client.synchronised, client.now_ms()) == (False, NOW_S * 1000)
+        assert await client.clock_offset_ms() == 90_000
+        clocks.wall_ms += 310_000
+        clocks.steady_ms += 2000
+        assert client.now_ms() == NOW_S * 1000 + 92_000
+        clocks.wall_ms -= 400_000
+        assert client.now_s() == NOW_S + 92
+
+
+async def _told_time(_request: Request) -> Response:
+    return JSONResponse({}, headers={"cigarjack-time": str(NOW_S * 1000 + 90_000)})
 
 
 async def test_pings_do_not_end_the_stream() -> None:
