@@ -34,7 +34,6 @@ def lines(timeline: Timeline) -> list[tuple[str, str, bool]]:
 
 def test_no_payment_of_the_example_is_received_before_it_is_sent() -> None:
     timeline = lay_out(Trial.open(SCENARIOS_FOLDER / "example.trial"))
-    swapped = 0
     for attempt in attempts(timeline):
         names = [
             (each.happening.party, each.happening.name) for each in in_order(attempt.own, timeline)
@@ -42,9 +41,6 @@ def test_no_payment_of_the_example_is_received_before_it_is_sent() -> None:
         sent, received = ("server", "challenge_issued"), ("phone", "challenge_received")
         if received in names:
             assert names.index(sent) < names.index(received)
-        middles = [(happening.party, happening.name) for happening in attempt.own]
-        swapped += middles != names
-    assert swapped, "by their middles alone all would have been in order"
 
 
 def test_what_the_bounds_decide_is_not_turned_round_by_a_late_note() -> None:
