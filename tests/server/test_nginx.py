@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +12,15 @@ import httpx
 import pytest
 from httpx_sse import EventSource
 
-from server.client import ServerClient
 from server.dashboard.admins import recent_actions
 from server.state import StateFolder
-from tests.adversaries.scene import findings
 from tests.nginx import Nginx, documented_settings, nginx
 from tests.server.admin_desk import NAME, AdminDesk, dashboard
 from tests.server.bench import DEADLINE_S, JWT, Bench, check_problem, copied, make_folder, running
 from tests.server.devices import Devices
 from tests.server.streams import Stream
-from tests.server.test_typed_client import Parties, pinned
+from tests.server.test_typed_client import paid_through
 from twochannel.protocol.errors import ErrorCode
-from twochannel.protocol.payment import CaptureMode, Status
 from twochannel.protocol.statements import Role
 from twochannel.tls import client_context
 
@@ -83,24 +79,7 @@ def _browser(proxy: Nginx) -> httpx.AsyncClient:
 
 async def test_a_payment_and_its_events_at_once(bench: Bench, proxy: Nginx) -> None:
     """Devices pin the server, enrol, are asked, told and paid through it."""
-    pin, code = await pinned(bench, Role.PHONE, proxy.url)
-    assert (pin.url, pin.certificate) == (proxy.url, bench.folder.certificate())
-    async with (
-        ServerClient(pin, bench.devices.terminal) as terminal,
-        ServerClient(pin, bench.devices.phone) as phone,
-    ):
-        assert (await phone.enrol(Role.PHONE, code)).server == pin.server
-        parties = Parties(bench, terminal, phone)
-        async with asyncio.timeout(DEADLINE_S):
-            events = phone.events()
-            assert isinstance(events, AsyncGenerator)
-            assert (await anext(events)).kind == "connected"
-            _, challenge = await parties.request(CaptureMode.AUTOMATIC)
-            # Nothing else comes on this stream that would push it out of a buffer.
-            assert (await anext(events)).data["challenge"] == challenge
-            assert await parties.approve(challenge) is Status.CAPTURED
-            await events.aclose()
-    assert findings(bench.folder) == []
+    await paid_through(bench, proxy.url)
     assert proxy.told() == ""
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import pytest
 
 from server.client import ServerClient
 from server.contact import ServerUnreachableError
-from tests.adversaries.scene import findings
-from tests.server.bench import DEADLINE_S, JWT, Bench, check_problem, make_folder, running
-from tests.server.test_typed_client import Parties, pinned
+from tests.server.bench import JWT, Bench, check_problem, make_folder, running
+from tests.server.test_typed_client import paid_through, pinned
 from tests.server.tls_proxy import TlsProxy, tls_proxy
 from twochannel.protocol.errors import ErrorCode
-from twochannel.protocol.payment import CaptureMode, Status
 from twochannel.protocol.statements import Role
 from twochannel.tls import client_context
 
@@ -47,25 +44,9 @@ async def proxy(bench: Bench) -> AsyncIterator[TlsProxy]:
 
 async def test_a_payment_of_devices_that_pin_the_server(bench: Bench, proxy: TlsProxy) -> None:
     """They enrol, are asked, told and paid through it, and know no other address."""
-    pin, code = await pinned(bench, Role.PHONE, proxy.url)
-    assert (pin.url, pin.certificate) == (proxy.url, bench.folder.certificate())
-    async with (
-        ServerClient(pin, bench.devices.terminal) as terminal,
-        ServerClient(pin, bench.devices.phone) as phone,
-    ):
-        assert (await phone.enrol(Role.PHONE, code)).server == pin.server
-        parties = Parties(bench, terminal, phone)
-        async with asyncio.timeout(DEADLINE_S):
-            events = phone.events()
-            assert isinstance(events, AsyncGenerator)
-            assert (await anext(events)).kind == "connected"
-            _, challenge = await parties.request(CaptureMode.AUTOMATIC)
-            assert (await anext(events)).data["challenge"] == challenge
-            assert await parties.approve(challenge) is Status.CAPTURED
-            await events.aclose()
+    await paid_through(bench, proxy.url)
     # The well-known document, the enrolment, the events, the request, the confirmation.
     assert proxy.seen == {_PROXY: 5}
-    assert findings(bench.folder) == []
 
 
 async def test_a_proxy_with_another_certificate_is_nobody(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from server.client import EnrolmentCode, ServerClient, ServerPin, meet
 from server.contact import ServerUnreachableError
-from tests.server.bench import Bench
+from tests.adversaries.scene import findings
+from tests.server.bench import DEADLINE_S, Bench
 from tests.server.devices import Devices, lane_nonce, new_id, new_signer
 from twochannel.protocol.envelope import unverified_claims
 from twochannel.protocol.errors import CodedError, ErrorCode
@@ -70,6 +72,28 @@ async def pinned(bench: Bench, role: Role, url: str = "") -> tuple[ServerPin, En
     merchant = "blue-bottle" if role is Role.TERMINAL else None
     code = EnrolmentCode(bench.devices.identity.iss, bench.enrolment_code(role, merchant))
     return await meet(url or bench.url, code), code
+
+
+async def paid_through(bench: Bench, url: str) -> None:
+    """Devices pin the server at ``url``, enrol, are asked, told and paid there."""
+    pin, code = await pinned(bench, Role.PHONE, url)
+    assert (pin.url, pin.certificate) == (url, bench.folder.certificate())
+    async with (
+        ServerClient(pin, bench.devices.terminal) as terminal,
+        ServerClient(pin, bench.devices.phone) as phone,
+    ):
+        assert (await phone.enrol(Role.PHONE, code)).server == pin.server
+        parties = Parties(bench, terminal, phone)
+        async with asyncio.timeout(DEADLINE_S):
+            events = phone.events()
+            assert isinstance(events, AsyncGenerator)
+            assert (await anext(events)).kind == "connected"
+            _, challenge = await parties.request(CaptureMode.AUTOMATIC)
+            # Nothing else comes on this stream that would push it out of a buffer.
+            assert (await anext(events)).data["challenge"] == challenge
+            assert await parties.approve(challenge) is Status.CAPTURED
+            await events.aclose()
+    assert findings(bench.folder) == []
 
 
 @pytest.fixture
