@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,8 @@ MOSQUITTO = Path("/usr/sbin/mosquitto")
 USER, PASSWORD = "lane", "correct horse"
 _LOOK_EVERY_S = 0.02
 _DEADLINE_S = 20.0
+#: Whose subscription outlasts the broker.
+_LATER = "reads-later"
 
 
 @dataclass
@@ -47,6 +50,8 @@ class Broker:
         yield f"listener {self.port} 127.0.0.1"
         # Started by root it would become another user, who may not read this folder.
         yield "user root"
+        yield "persistence true"
+        yield f"persistence_location {self.folder}/"
         yield f"allow_anonymous {'false' if self.password else 'true'}"
         if self.password:
             file = self.folder / "passwords"
@@ -64,18 +69,42 @@ class Broker:
             await self._process.wait()
             self._process = None
 
+    async def keep_for_later(self) -> None:
+        """From now on, even killed in between, it keeps all messages for a ``reader(later=True)``.
+
+        A reader who subscribes once the broker is back misses what an agent sends sooner.
+        """
+        assert self._process is not None
+        async with self._client(later=True) as client:
+            await client.subscribe("#", qos=1)
+        kept = self.folder / "mosquitto.db"
+        kept.unlink(missing_ok=True)
+        self._process.send_signal(signal.SIGUSR1)  # Write it now.
+        async with asyncio.timeout(_DEADLINE_S):
+            while not kept.exists():  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_EVERY_S)
+
     @contextlib.asynccontextmanager
-    async def reader(self, topics: str = "#") -> AsyncIterator[Reader]:
-        """Reads along while the block runs."""
+    async def reader(self, topics: str = "#", *, later: bool = False) -> AsyncIterator[Reader]:
+        """Reads along while the block runs; ``later``: and before it what was kept."""
+        async with self._client(later=later) as client:
+            await client.subscribe(topics, qos=1)
+            yield Reader(client)
+
+    def _client(self, *, later: bool) -> Client:
         tls = None
         if self.certificates is not None:
             tls = ssl.create_default_context(cafile=self.certificates / "ca.pem")
         user, password = (USER, PASSWORD) if self.password else (None, None)
-        async with Client(
-            "127.0.0.1", self.port, username=user, password=password, tls_context=tls
-        ) as client:
-            await client.subscribe(topics, qos=1)
-            yield Reader(client)
+        return Client(
+            "127.0.0.1",
+            self.port,
+            username=user,
+            password=password,
+            tls_context=tls,
+            identifier=_LATER if later else None,
+            clean_session=not later,
+        )
 
 
 @dataclass

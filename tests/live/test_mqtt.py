@@ -41,13 +41,14 @@ async def test_what_became_of_a_payment_is_published(observed: Observed, broker:
 async def test_a_payment_does_not_wait_for_a_broker_that_was_killed(
     observed: Observed, broker: Broker
 ) -> None:
+    await broker.keep_for_later()
     await broker.kill()
     before_ns = time.monotonic_ns()
     payment = await journeys.charge(observed.stage, observed.lane, "4.50")
     assert payment["status"] == "captured"
     await broker.start()
     told = topic(observed, observed.lane, "payment_settled")
-    async with broker.reader() as reader:
+    async with broker.reader(later=True) as reader:
         line = json.loads(await reader.until(told))
     assert line["payment"] == payment["id"]
     assert line["mono_ns"] > before_ns

@@ -99,15 +99,18 @@ async def test_a_broker_that_is_killed_and_comes_back_gets_what_it_missed(
     monkeypatch.setattr(publisher, "_LAST_RETRY_S", 0.1)
     async with publishing(settings(broker), trace):
         await logged(caplog, "mqtt_connected")
+        await broker.keep_for_later()
         await broker.kill()
         await logged(caplog, "mqtt_lost")
         trace.event("clock_stepped", by_ms=1)
         trace.event("clock_stepped", by_ms=2)
         await asyncio.sleep(0.5)
         await broker.start()
-        async with broker.reader() as reader:
+        async with broker.reader(later=True) as reader:
             trace.event("power", under_voltage=True)
             await reader.until(f"{TOPICS}/power")
+    missed = [json.loads(line) for topic, line in reader.seen if topic.endswith("clock_stepped")]
+    assert [line["by_ms"] for line in missed] == [1, 2]
     # A line for each change, however often it was tried.
     assert told(caplog) == ["mqtt_connected", "mqtt_lost", "mqtt_connected"]
 
