@@ -28,6 +28,7 @@ _ELSEWHERE: Final = {
     "keys": "server.key_commands:keys",
     "limits": "server.limit_commands:limits",
     "merchants": "server.registry_commands:merchants",
+    "owners": "server.owner_commands:owners",
     "payments": "server.payment_commands:payments",
     "phones": "server.registry_commands:phones",
     "ready": "server.ready_command:ready",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from server.instructions import Signed, admit, repeated
 from server.prepared import AnyRow, Prepared
@@ -52,6 +52,9 @@ _ONE: Final = Prepared(
 _OF_PHONE: Final = _LASTING.where(memberships.c.phone_id == bindparam("phone")).order_by(
     memberships.c.joined_ms, memberships.c.id
 )
+_COUNTS: Final = _LASTING.with_only_columns(
+    jacks.c.phone_id, func.count().label("members")
+).group_by(jacks.c.phone_id)
 _OWNER_REVOKED: Final = Prepared(
     select(phones.c.revoked_ms)
     .join(jacks, jacks.c.phone_id == phones.c.id)
@@ -95,6 +98,11 @@ def check_member(connection: Connection, jack: str, phone: str) -> None:
 def memberships_of(connection: Connection, phone: str) -> list[AnyRow]:
     """The jacks of which a phone is a member."""
     return list(connection.execute(_OF_PHONE, {"phone": phone}))
+
+
+def count_members(connection: Connection) -> dict[str, int]:
+    """How many members the jacks of each owner have; owners without any are left out."""
+    return {row.phone_id: row.members for row in connection.execute(_COUNTS)}
 
 
 def newest_membership(connection: Connection, jack: str, phone: str, epoch: int) -> Any:

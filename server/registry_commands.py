@@ -120,7 +120,7 @@ terminals.add_command(show_command(Role.TERMINAL))
 
 @click.group()
 def phones() -> None:
-    """Phones: the owners' devices."""
+    """Phones: the owners' devices. `owners` tells what each has."""
 
 
 @phones.command("add")
