@@ -95,7 +95,8 @@ def accept_confirmation(
     """Let the owner's decision take effect. Checks, in this order:
 
     1. the phone was asked about the payment (``payment_unknown``);
-    2. the same statement again is answered with the payment as it is now;
+    2. the same statement again is answered with the payment as it is now, also to a revoked
+       phone;
     3. time (``clock_skew``, ``statement_expired``);
     4. an approval: the phone has not sent too many wrong ones (``too_many_confirmations``);
     5. the payment is pending (``payment_state``; ``settled_by_other_phone`` if another one of the

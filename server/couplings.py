@@ -113,9 +113,9 @@ def challenge_jack(
 def couple(connection: Connection, coupling: SignedCoupling, now_ms: int) -> None:
     """Let a coupling take effect. Checks, in this order:
 
-    1. the same statement again changes nothing;
-    2. time (``clock_skew``, ``statement_expired``);
-    3. the phone is revoked (``device_revoked``);
+    1. the phone is revoked (``device_revoked``);
+    2. the same statement again changes nothing;
+    3. time (``clock_skew``, ``statement_expired``);
     4. the challenge was for this phone and method (``chain_broken``), and is not past its time
        (``statement_expired``);
     5. the method is this phone's and was not removed (``payment_method_unknown``);
@@ -144,9 +144,9 @@ def couple(connection: Connection, coupling: SignedCoupling, now_ms: int) -> Non
 def uncouple(connection: Connection, signed: Signed[Uncoupling], now_ms: int) -> None:
     """End a coupling. Checks, in this order:
 
-    1. the same statement again changes nothing;
-    2. time (``clock_skew``, ``statement_expired``);
-    3. the phone is revoked (``device_revoked``);
+    1. the phone is revoked (``device_revoked``);
+    2. the same statement again changes nothing;
+    3. time (``clock_skew``, ``statement_expired``);
     4. the method is this phone's and was not removed (``payment_method_unknown``);
     5. it is coupled to the jack (``payment_method_not_coupled``);
     6. a statement id that was used before (``statement_replayed``).

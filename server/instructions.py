@@ -32,7 +32,11 @@ class Signed(Generic[S]):
 
 
 def repeated(connection: Connection, signed: Signed[S]) -> bool:
-    """Whether exactly this statement has taken effect before."""
+    """Whether exactly this statement has taken effect before.
+
+    Asked first: a revoked phone is not told either. Raises CodedError (``device_revoked``).
+    """
+    check_not_revoked(connection, Role.PHONE, signed.statement.iss)
     stored = connection.scalar(_KNOWN, {"jti": signed.statement.jti})
     return stored == digest(signed.compact)
 
@@ -40,13 +44,12 @@ def repeated(connection: Connection, signed: Signed[S]) -> bool:
 def admit(
     connection: Connection, signed: Signed[S], check: Callable[[], None], now_ms: int
 ) -> None:
-    """Keep a new instruction, if nothing is against it: time, revoked phone, ``check``, its id.
+    """Keep one that is not ``repeated``, if nothing is against it: time, ``check``, its id.
 
     Raises CodedError.
     """
     statement = signed.statement
     check_time(statement, now_ms // 1000)
-    check_not_revoked(connection, Role.PHONE, statement.iss)
     check()
     if connection.scalar(_KNOWN, {"jti": statement.jti}) is not None:
         raise StatementError(ErrorCode.STATEMENT_REPLAYED)

@@ -154,10 +154,10 @@ def remove_member(
 
     Checks, in this order:
 
-    1. the same statement again is answered with the jack as it is now, if it is this phone's still
+    1. the phone is revoked (``device_revoked``);
+    2. the same statement again is answered with the jack as it is now, if it is this phone's still
        (``epoch_outdated``);
-    2. time (``clock_skew``, ``statement_expired``);
-    3. the phone is revoked (``device_revoked``);
+    3. time (``clock_skew``, ``statement_expired``);
     4. it is the owner's, in the epoch that is named, and ``phone`` a member (``epoch_outdated``);
     5. a statement id that was used before (``statement_replayed``).
     """

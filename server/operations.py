@@ -59,7 +59,8 @@ def accept_order(
     """Let a capture or cancel take effect. Checks, in this order:
 
     1. the payment is this terminal's (``payment_unknown``);
-    2. the same statement again is answered with the payment as it is now;
+    2. the same statement again is answered with the payment as it is now, also to a revoked
+       terminal;
     3. time (``clock_skew``, ``statement_expired``);
     4. the terminal is revoked, or serves another merchant by now (``device_revoked``);
     5. it names this payment and its request (``chain_broken``);

@@ -63,8 +63,8 @@ def store_pairing(
 ) -> tuple[dict[str, object], bool]:
     """Store the mapping; the answer, and whether it is new. Checks, in this order:
 
-    the same statement again (answered as before); time; phone or jack revoked
-    (``device_revoked``); an epoch that is not above the stored one (``epoch_outdated``); a jack's
+    phone or jack revoked (``device_revoked``); the same statement again (answered as before);
+    time; an epoch that is not above the stored one (``epoch_outdated``); a jack's
     key that has another role, or a beacon key that is another jack's (``issuer_wrong``). A pairing
     that names the jack's owner makes a member of the phone (``server.members``).
     """
@@ -74,12 +74,12 @@ def store_pairing(
         "phone": pairing.sub,
         "epoch": pairing.epoch,
     }
+    check_not_revoked(connection, Role.PHONE, pairing.sub)
+    check_not_revoked(connection, Role.JACK, pairing.iss)
     own_digest = digest(accepted.compact)
     if _repeated(connection, own_digest):
         return answer, False
     check_time(accepted.acceptance, now_ms // 1000)
-    check_not_revoked(connection, Role.PHONE, pairing.sub)
-    check_not_revoked(connection, Role.JACK, pairing.iss)
     if pairing.owner is not None:
         join(connection, pairing, own_digest, accepted.compact, now_ms)
         return answer, True

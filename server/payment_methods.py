@@ -57,13 +57,13 @@ def known_method(
 ) -> Enrolled | None:
     """The payment method of this very statement, or None: it may be registered.
 
-    Checks: the same again; time; revoked phone; id used before.
+    Checks: revoked phone; the same again; time; id used before.
     """
+    check_not_revoked(connection, Role.PHONE, method.iss)
     known = connection.execute(_FIND, {"method": method.jti}).one_or_none()
     if known is not None and known.digest == digest(compact):
         return Enrolled(_view(connection, known), created=False)
     check_time(method, now_ms // 1000)
-    check_not_revoked(connection, Role.PHONE, method.iss)
     if known is not None:
         raise CodedError(ErrorCode.STATEMENT_REPLAYED)
     return None
@@ -110,9 +110,9 @@ def choose_default(
 ) -> dict[str, object]:
     """Let the owner's choice take effect. Checks, in this order:
 
-    1. the same statement again is answered with the method as it is now;
-    2. time (``clock_skew``, ``statement_expired``);
-    3. the phone is revoked (``device_revoked``);
+    1. the phone is revoked (``device_revoked``);
+    2. the same statement again is answered with the method as it is now;
+    3. time (``clock_skew``, ``statement_expired``);
     4. the method is this phone's and was not removed (``payment_method_unknown``);
     5. a statement id that was used before (``statement_replayed``).
     """

@@ -116,11 +116,12 @@ def enrol(
 ) -> Enrolled:
     """Register the device that signed ``enrolment``. Checks, in this order:
 
-    the same statement again (answered as before); time; the code unknown, used, expired, or for
-    another role (``enrolment_code_refused``); a device that was revoked (``device_revoked``), or
-    that has another role (``issuer_wrong``).
+    a device that was revoked (``device_revoked``); the same statement again (answered as before);
+    time; the code unknown, used, expired, or for another role (``enrolment_code_refused``); a
+    device that has another role (``issuer_wrong``).
     A device that is registered already takes the label and merchant of its new code.
     """
+    check_not_revoked(connection, enrolment.role, enrolment.iss)
     code = connection.execute(
         select(enrolment_codes).where(enrolment_codes.c.hash == code_hash(enrolment.code))
     ).one_or_none()
@@ -154,8 +155,6 @@ def _put_device(connection: Connection, enrolment: Enrolment, code: Row[Any], no
             insert(table).values(id=enrolment.iss, key=key, enrolled_ms=now_ms, **values)
         )
         return True
-    if known.revoked_ms is not None:
-        raise CodedError(ErrorCode.DEVICE_REVOKED)
     connection.execute(update(table).where(table.c.id == enrolment.iss).values(**values))
     return False
 

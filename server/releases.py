@@ -48,10 +48,10 @@ def release_jack(connection: Connection, signed: Signed[Release], now_ms: int) -
 
     Checks, in this order:
 
-    1. the same statement again is answered: an owner's with the jack as it is now, if it is theirs
+    1. the phone is revoked (``device_revoked``);
+    2. the same statement again is answered: an owner's with the jack as it is now, if it is theirs
        still (``epoch_outdated``), a member's with the membership that it ended;
-    2. time (``clock_skew``, ``statement_expired``);
-    3. the phone is revoked (``device_revoked``);
+    3. time (``clock_skew``, ``statement_expired``);
     4. the jack is this phone's, in the epoch that is named (``epoch_outdated``), and, if the phone
        is a member, its owner's is not revoked (``device_revoked``);
     5. a statement id that was used before (``statement_replayed``).

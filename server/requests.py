@@ -97,8 +97,8 @@ def accept_request(
 ) -> Requested:
     """Create the payment and its challenge. Checks, in this order:
 
-    1. the payment id is known: the same statement is answered with its payment, another one is
-       refused (``payment_conflict``);
+    1. the payment id is known: the same statement is answered with its payment, also to a
+       revoked terminal, another one is refused (``payment_conflict``);
     2. time (``clock_skew``, ``statement_expired``);
     3. the terminal is revoked (``device_revoked``), or names another lane than the one that it is
        registered for (``claim_invalid``);

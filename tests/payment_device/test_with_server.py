@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from payment_device.answers import UnsettledError
+from payment_device.intents import FILE_NAME, Phase
 from payment_device.orders import GivingBack
 from server.client import ServerPin
+from server.registry import revoke
 from tests.payment_device.lane import Air, Bench, terminal_at, until
 from tests.server.bench import Bench as ServerBench
 from tests.server.bench import make_folder, running
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.money import Amount
+from twochannel.protocol.statements import Role
 from twochannel.protocol.wire import base64url
+from twochannel.trace import wall_ms
 
 
 @dataclass
@@ -51,6 +58,10 @@ class Site:
             payment, devices.confirmation(payment, challenge, auth={"lane_nonce": nonce})
         )
         assert answer.status_code == 200, answer.text
+
+    def revoke_terminal(self) -> None:
+        terminal = self.server.devices.terminal.key.kid
+        self.server.store.write_now(lambda c: revoke(c, Role.TERMINAL, terminal, wall_ms()))
 
 
 def pin_of(server: ServerBench) -> ServerPin:
@@ -141,6 +152,65 @@ async def test_parts_of_a_payment_are_given_back(site: Site) -> None:
     with pytest.raises(CodedError) as refused:
         await site.lane.terminal.refund(payment, asked)
     assert refused.value.code is ErrorCode.AMOUNT_EXCEEDED
+
+
+def before_the_answer(lane: Path, forgets: str) -> Path:
+    """The terminal's folder as a power cut left it, before what the server told was on disk."""
+    cut = lane.with_name("cut")
+    cut.mkdir()
+    with (
+        closing(sqlite3.connect(lane / FILE_NAME)) as now,
+        closing(sqlite3.connect(cut / FILE_NAME)) as then,
+    ):
+        now.backup(then)
+        then.execute(forgets)
+        then.commit()
+    return cut
+
+
+async def test_a_terminal_that_was_revoked_before_the_answer_came_learns_that_it_was_paid(
+    tmp_path: Path, site: Site, air: Air
+) -> None:
+    charging = site.charge("coffee")
+    await site.approve()
+    payment = (await charging)["id"]
+    cut = before_the_answer(
+        tmp_path / "lane", "UPDATE payments SET phase = 'stored', answer = NULL"
+    )
+    site.revoke_terminal()
+    signer = site.server.devices.terminal
+    async with terminal_at(cut, pin_of(site.server), signer, air) as again:
+        told = await again.terminal.payment(payment, wait_s=20)
+    assert (told["phase"], told["status"], told["paid"]) == ("settled", "captured", True)
+
+
+async def test_a_terminal_that_was_revoked_before_the_answer_came_learns_what_it_gave_back(
+    tmp_path: Path, site: Site, air: Air
+) -> None:
+    charging = site.charge("coffee")
+    await site.approve()
+    payment = (await charging)["id"]
+    asked = GivingBack(Amount(value=100, currency="EUR"), "milk", "", wait_s=20)
+    await site.lane.terminal.refund(payment, asked)
+    cut = before_the_answer(tmp_path / "lane", "UPDATE operations SET phase = 'stored'")
+    site.revoke_terminal()
+    signer = site.server.devices.terminal
+    async with terminal_at(cut, pin_of(site.server), signer, air) as again:
+        told = await again.terminal.refund(payment, asked)
+    assert (told["refund"]["phase"], told["refunded_minor"]) == ("done", 100)
+
+
+async def test_what_is_pending_at_a_terminal_that_is_revoked_is_not_taken_for_refused(
+    tmp_path: Path, site: Site, air: Air
+) -> None:
+    payment = (await site.charge("coffee", wait_s=0))["id"]
+    site.revoke_terminal()
+    cut = before_the_answer(tmp_path / "lane", "DELETE FROM operations")
+    signer = site.server.devices.terminal
+    async with terminal_at(cut, pin_of(site.server), signer, air, patience_s=0) as again:
+        with pytest.raises(UnsettledError):
+            await again.terminal.payment(payment, wait_s=20)
+        assert again.intents.get(payment).phase is Phase.PENDING
 
 
 async def test_a_code_of_nobody_is_no_payment(site: Site) -> None:

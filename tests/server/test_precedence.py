@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,13 +10,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from httpx import Response
 
 from server.registry import add_merchant
-from tests.server.bench import MERCHANT, Bench
+from tests.server.bench import MERCHANT, Bench, check_problem
 from tests.server.devices import Devices, new_id, now_s, seal
-from tests.server.doors import Door, Scene
+from tests.server.doors import DOORS, Door, Scene
 from tests.server.sql import execute
 from tests.server.test_couplings import asked
+from tests.server.test_proofs import tell_time
 from twochannel.protocol.envelope import digest, unverified_claims
 from twochannel.protocol.errors import ErrorCode
 from twochannel.protocol.instructions import CouplingChallenge
@@ -163,8 +166,14 @@ COUPLING: list[tuple[Claims, Claims, ErrorCode]] = [
 #: What ends a device: a column, its value then, and its value before.
 REVOKED = ("revoked_ms", 1, None)
 MOVED = ("merchant_id", "other", MERCHANT)
-#: What is told of its statements then.
+#: What is told of a terminal's orders then.
 ENDED: Rungs = [({}, ErrorCode.DEVICE_REVOKED), (LATE, ErrorCode.CLOCK_SKEW)]
+#: What a jack's phone asks the time for.
+A_JACK = json.dumps({"jack": "A" * 43, "nonce": "A" * 22}).encode()
+#: What moves money: a refusal would say that it has not.
+OF_PAYMENTS = ("payments", "confirmation", *TERMINALS)
+#: What a device that was revoked is told if it sends the same again; None: the same answer.
+SENT_AGAIN = [(name, None if name in OF_PAYMENTS else ErrorCode.DEVICE_REVOKED) for name in DOORS]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -179,9 +188,10 @@ async def scene(module_bench: Bench) -> Scene:
 
 @contextmanager
 def ended(bench: Bench, device: str, end: tuple[str, object, object] = REVOKED) -> Iterator[None]:
-    """A terminal or phone is revoked, or serves another merchant, while the block runs."""
+    """A device is revoked, or a terminal serves another merchant, while the block runs."""
     column, then, before = end
-    table = "phones" if bench.rows("SELECT id FROM phones WHERE id = ?", device) else "terminals"
+    tables = ("phones", "jacks", "terminals")
+    table = next(t for t in tables if bench.rows(f"SELECT id FROM {t} WHERE id = ?", device))
     change = f"UPDATE {table} SET {column} = ? WHERE id = ?"
     bench.store.write_now(lambda c: execute(c, change, then, device))
     try:
@@ -226,9 +236,9 @@ async def test_of_what_a_terminal_orders(
 async def test_of_what_an_owner_orders(scene: Scene, name: str) -> None:
     bench, door = scene.bench, await scene.door(name)
     rungs: Rungs = [({"jti": used_by(scene)}, ErrorCode.STATEMENT_REPLAYED), *OWNERS[name]]
-    door = await climbed(bench, door, rungs)
+    door = await climbed(bench, door, [*rungs, (LATE, ErrorCode.CLOCK_SKEW)])
     with ended(bench, door.claims["iss"]):
-        await climbed(bench, door, ENDED)
+        await climbed(bench, door, [({}, ErrorCode.DEVICE_REVOKED)])
 
 
 def used_by(scene: Scene) -> str:
@@ -251,11 +261,10 @@ async def test_of_a_coupling(scene: Scene) -> None:
         challenge, answer = challenge | faults, answer | answered
         compact = seal(challenge, server, CouplingChallenge.TYP)
         await bench.refused(path, car.coupling(compact, answer=answer, jti=jti), code)
+    late = car.coupling(compact, answer=answer, jti=jti, **LATE)
+    await bench.refused(path, late, ErrorCode.CLOCK_SKEW)
     with ended(bench, car.phone.key.kid):
-        revoked = car.coupling(compact, answer=answer, jti=jti)
-        await bench.refused(path, revoked, ErrorCode.DEVICE_REVOKED)
-        late = car.coupling(compact, answer=answer, jti=jti, **LATE)
-        await bench.refused(path, late, ErrorCode.CLOCK_SKEW)
+        await bench.refused(path, late, ErrorCode.DEVICE_REVOKED)
         other = car.coupling(compact, answer=answer | OTHER_REQUEST, jti=jti, **LATE)
         await bench.refused(path, other, ErrorCode.CHAIN_BROKEN)
 
@@ -271,17 +280,57 @@ async def test_a_members_release_once_the_owner_is_revoked(scene: Scene) -> None
         await climbed(scene.bench, door, rungs)
 
 
-@pytest.mark.parametrize("name", [*TERMINALS, *OWNERS, "couplings"])
-async def test_what_has_taken_effect_is_answered_also_to_a_revoked_device(
-    scene: Scene, name: str
+async def taken(scene: Scene, name: str) -> tuple[Door, str, Response]:
+    """A door, a statement that has taken effect there, and how it was answered."""
+    bench = scene.bench
+    await bench.clear()
+    door = await scene.door(name)
+    code = {"code": bench.enrolment_code(Role.PHONE)} if name == "enrolments" else {}
+    compact, wait_s = door.sealed(code), 0 if name == "payments" else 20
+    answer = await bench.post(door.path, compact, prefer=f"wait={wait_s}")
+    assert answer.is_success, answer.text
+    return door, compact, answer
+
+
+@pytest.mark.parametrize(("name", "code"), SENT_AGAIN)
+async def test_a_revoked_device_that_sends_the_same_again_is_told_of_payments_alone(
+    scene: Scene, name: str, code: ErrorCode | None
 ) -> None:
-    bench, door = scene.bench, await scene.door(name)
-    compact = door.sealed()
-    first = await bench.post(door.path, compact, prefer="wait=20")
-    assert first.is_success, first.text
-    with ended(bench, door.claims["iss"]):
-        before = bench.row_counts()
-        again = await bench.post(door.path, compact)
-        assert (again.status_code, again.json()) == (200, first.json())
-        assert bench.row_counts() == before
+    bench = scene.bench
+    door, compact, first = await taken(scene, name)
+    before = bench.row_counts()
+    with ended(bench, door.signer.key.kid):
+        revoked = await bench.post(door.path, compact)
+    again = await bench.post(door.path, compact)
+    assert (again.status_code, again.json()) == (200, first.json())
+    if code is None:
+        assert (revoked.status_code, revoked.json()) == (200, first.json())
+    else:
+        check_problem(revoked, code)
+    assert bench.row_counts() == before
+    await bench.clear()
     await scene.mend(name)
+
+
+async def test_a_pairing_that_is_sent_again_is_refused_once_its_jack_is_revoked(
+    scene: Scene,
+) -> None:
+    door, compact, _ = await taken(scene, "pairings")
+    with ended(scene.bench, door.claims["sub"]):
+        await scene.bench.refused(door.path, compact, ErrorCode.DEVICE_REVOKED)
+    await scene.mend("pairings")
+
+
+@pytest.mark.parametrize("role", [Role.TERMINAL, Role.PHONE])
+async def test_a_revoked_device_looks_nothing_up(scene: Scene, role: Role) -> None:
+    bench, payment = scene.bench, f"/v1/payments/{scene.paid[0]}"
+    signer = getattr(bench.devices, role.value)
+    paths = ["/v1/payments", payment, f"{payment}/refunds", f"{payment}/refunds/{new_id()}"]
+    if role is Role.PHONE:
+        paths += ["/v1/payment-methods", "/v1/jacks", "/v1/events"]
+    with ended(bench, signer.key.kid):
+        for path in paths:
+            check_problem(await bench.get(path, signer), ErrorCode.DEVICE_REVOKED)
+        if role is Role.PHONE:
+            check_problem(await tell_time(bench, A_JACK), ErrorCode.DEVICE_REVOKED)
+            check_problem(await asked(bench), ErrorCode.DEVICE_REVOKED)
