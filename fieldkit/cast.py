@@ -5,13 +5,13 @@ Names of agents are also the names of their virtual radios, state folders and lo
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from fieldkit.toml_models import parsed, text_of
 from twochannel.protocol.statements import Label, Name
 
 _INSTALLED: Final = Path(__file__).parent / "seeds"
@@ -175,19 +175,9 @@ def _at(controller: dict[str, Any], at_m: tuple[float, float]) -> dict[str, Any]
 
 def parse(text: str) -> Cast:
     """The cast in TOML ``text``. Raises CastError."""
-    try:
-        return Cast.model_validate(tomllib.loads(text))
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        lines = (f"{'.'.join(map(str, p['loc'])) or 'cast'}: {p['msg']}" for p in problems)
-        raise CastError("\n".join(lines)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise CastError(f"not TOML: {error}") from None
+    return parsed(Cast, text, CastError, whole="cast")
 
 
 def load(file: Path) -> Cast:
     """Read a cast from ``file``. Raises CastError."""
-    try:
-        return parse(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CastError(f"{file} cannot be read: {error}") from None
+    return parse(text_of(file, CastError))

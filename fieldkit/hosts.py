@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tomllib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fieldkit.air_control import AirControl
 from fieldkit.cast import Cast
@@ -21,6 +20,7 @@ from fieldkit.journeys import Journey
 from fieldkit.place import Place
 from fieldkit.process import Process, StageError
 from fieldkit.ssh_place import Login, There
+from fieldkit.toml_models import parsed, text_of
 
 _SERVER: Final = "server"
 
@@ -95,22 +95,12 @@ class Bench(_Entry):
     @classmethod
     def parse(cls, text: str) -> Bench:
         """The bench in TOML ``text``. Raises BenchError."""
-        try:
-            return cls.model_validate(tomllib.loads(text))
-        except ValidationError as error:
-            problems = error.errors(include_url=False, include_input=False)
-            lines = (f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
-            raise BenchError("\n".join(lines)) from None
-        except tomllib.TOMLDecodeError as error:
-            raise BenchError(f"not TOML: {error}") from None
+        return parsed(cls, text, BenchError, whole="bench")
 
     @classmethod
     def load(cls, file: Path) -> Bench:
         """Read a bench from ``file``. Raises BenchError."""
-        try:
-            return cls.parse(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BenchError(f"{file} cannot be read: {error}") from None
+        return cls.parse(text_of(file, BenchError))
 
     def cast(self, whole: Cast) -> Cast:
         """``whole`` with the terminals of this bench alone. Raises BenchError."""

@@ -1,7 +1,8 @@
 """What systemd is told of an agent: that it is ready, how it is, and that it lives (sd_notify(3)).
 
-An agent that cannot do its work says so at once. If that lasts, it is no longer called alive, and
-systemd starts it anew. Where there is no systemd, nobody is told anything.
+An agent that cannot do its work says so at once, and until it steadily can again. If that lasts, it
+is no longer called alive, and systemd starts it anew. Where there is no systemd, nobody is told
+anything.
 """
 
 from __future__ import annotations
@@ -45,11 +46,19 @@ class Patience:
         self._mended_after_s = min(_MENDED_AFTER_S, _MENDED_AFTER_PART * limit_s)
         self._unwell_since_s: float | None = None
         self._well_since_s: float | None = None
+        self._started = False
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """What is told to be wrong: the last, until that is mended; at a start until it is over."""
+        return self._trouble
 
     def lasts(self, problem: str | None, now_s: float) -> bool:
         """Whether it is called alive at ``now_s``. ``problem``: what is wrong; None: nothing."""
         if problem is None:
             return self._lasts_well(now_s)
+        self._trouble = problem
         self._well_since_s = None
         if self._unwell_since_s is None:
             self._unwell_since_s = now_s
@@ -58,8 +67,10 @@ class Patience:
     def _lasts_well(self, now_s: float) -> bool:
         if self._well_since_s is None:
             self._well_since_s = now_s
+        if not self._started:
+            self._started, self._trouble = True, None
         if now_s - self._well_since_s >= self._mended_after_s:
-            self._unwell_since_s = None
+            self._unwell_since_s = self._trouble = None
         if self._unwell_since_s is None:
             return True
         return self._well_since_s - self._unwell_since_s < self._limit_s
@@ -130,7 +141,8 @@ async def supervised(
     """Call the agent ready, and alive while the block runs and its event loop turns.
 
     ``state``: what it does, in a sentence. ``problem``: the sentence that is told instead while it
-    cannot do its work; None if it can. ``patience_s``: how long it is called alive with a problem.
+    cannot do its work, and for some seconds longer; None if it can. ``patience_s``: how long it is
+    called alive with a problem.
     """
     supervisor = supervisor or Supervisor(os.environ)
     if not supervisor.listens:
@@ -156,12 +168,11 @@ async def _tell_for_ever(
     told, alive, sign_at_s = "", True, 0.0
     while True:
         now_s = time.monotonic()
-        trouble = problem()
-        sentence = " ".join((trouble or state()).split())
+        was_alive, alive = alive, patience.lasts(problem(), now_s)
+        sentence = " ".join((patience.trouble or state()).split())
         if sentence != told:
             supervisor.tell(f"STATUS={sentence}")
             told = sentence
-        was_alive, alive = alive, patience.lasts(trouble, now_s)
         if was_alive and not alive:
             _log.error("patience_ended", extra={"reason": sentence})
         if alive and now_s >= sign_at_s:

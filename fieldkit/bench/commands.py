@@ -32,6 +32,7 @@ from fieldkit.bench.machine import Machine
 from fieldkit.bench.progress import BenchProgress
 from fieldkit.bench.server_load import Site
 from fieldkit.cast import DEMO_CAST, CastError, load
+from fieldkit.interruption import sigterm_as_ctrl_c
 from fieldkit.journeys import JourneyFailedError
 from fieldkit.process import StageError
 from fieldkit.trace import TraceError
@@ -286,7 +287,7 @@ def perform(benches: list[Bench], folder: Path | None, json_file: Path | None) -
     if not bytecode.prepare():
         click.echo("The code cannot be compiled here; every start will take longer.", err=True)
     for one in benches:
-        with told_errors(), BenchProgress() as progress:
+        with told_errors(), sigterm_as_ctrl_c(), BenchProgress() as progress:
             before = neighbours.now()
             figures = measured(one, parent, progress)
             others = neighbours.cores_of_others(before, neighbours.now())

@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from fieldkit.interruption import sigterm_as_ctrl_c
 from fieldkit.process import StageError
 from fieldkit.soak.page import render, told_s
 from fieldkit.soak.soak import Bounds, Outcome, Soak
@@ -63,6 +64,7 @@ _USUAL: Final = Bounds()
     show_default=True,
     help="Bound of an agent's growth, open descriptors an hour.",
 )
+@sigterm_as_ctrl_c()
 def soak(
     hours: float,
     seed: int,
@@ -92,7 +94,7 @@ def soak(
         failure = str(error) + "".join(f"\n  {line}" for line in getattr(error, "log", ()))
         outcome.failures.append(str(error))
     except KeyboardInterrupt:
-        raise click.ClickException("Interrupted before it began; all was stopped.") from None
+        raise click.ClickException("Interrupted; everything was stopped.") from None
     finally:
         # What has failed is looked at: its logs stay.
         if not failure:

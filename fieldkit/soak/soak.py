@@ -220,13 +220,15 @@ class Soak:
             self._tell("interrupted; what has begun is ended, then comes the audit")
 
         loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+        before = [signal.getsignal(number) for number in numbers]
         for number in numbers:
             loop.add_signal_handler(number, interrupt)
         try:
             yield
         finally:
-            for number in numbers:
+            for number, handler in zip(numbers, before, strict=True):
                 loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager

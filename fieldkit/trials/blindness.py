@@ -1,7 +1,8 @@
 """When a terminal heard nothing although a jack was near and sending. Pure.
 
 A gap counts if the lane heard a jack strongly enough to be at it right before and right after, and
-a jack of the trial was sending all the while: a car that drives away fades before it is gone.
+a jack of the trial was sending all the while: a car that drives away fades before it is gone. Both
+must be so wherever in their bounds the times were.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from fieldkit.trials.alignment import Relation
 from fieldkit.trials.timeline import Happening, Timeline
 from payment_device.sightings import MAX_RSSI_DBM, LaneRules
 
 #: Twenty adverts of a jack. Ten are lost by chance less than once in 1000 gaps even at 50 % loss.
 BLIND_FROM_NS: Final = 2_000_000_000
+_CHANGES: Final = ("beacon_rotated", "beacon_silent", "agent_started")
 
 
 @dataclass(frozen=True, slots=True)
 class Blindness:
-    """``why``: what the traces say of it."""
+    """``within_ns``: the uncertainty of both ends. ``why``: what the traces say of it."""
 
     terminal: str
     from_ns: int
     to_ns: int
+    within_ns: float
     why: str
 
     @property
@@ -38,11 +42,22 @@ def blind_windows(timeline: Timeline) -> list[Blindness]:
         least_dbm = threshold_dbm(timeline, terminal)
         for before, after in pairwise(heard):
             near = min(before.field("rssi_dbm"), after.field("rssi_dbm")) >= least_dbm
-            long_enough = after.at_ns - before.at_ns >= BLIND_FROM_NS
-            if near and long_enough and _sending(timeline, before.at_ns, after.at_ns):
-                why = _why(timeline, terminal, before.at_ns, after.at_ns)
-                found.append(Blindness(terminal, before.at_ns, after.at_ns, why))
+            long_enough = _least_ns(before, after) >= BLIND_FROM_NS
+            if near and long_enough and _sending(timeline, before, after):
+                found.append(_blindness(timeline, before, after))
     return sorted(found, key=lambda window: window.from_ns)
+
+
+def _blindness(timeline: Timeline, before: Happening, after: Happening) -> Blindness:
+    terminal, from_ns, to_ns = before.agent, before.at_ns, after.at_ns
+    within_ns = max(before.within_ns, after.within_ns)
+    return Blindness(terminal, from_ns, to_ns, within_ns, _why(timeline, terminal, from_ns, to_ns))
+
+
+def _least_ns(before: Happening, after: Happening) -> float:
+    """How long it was at least: two boots of a terminal are two clocks."""
+    doubt_ns = 0.0 if before.clock == after.clock else before.within_ns + after.within_ns
+    return after.at_ns - before.at_ns - doubt_ns
 
 
 def heard_by(timeline: Timeline) -> dict[str, list[Happening]]:
@@ -64,15 +79,22 @@ def threshold_dbm(timeline: Timeline, terminal: str) -> float:
     return float(told) if told is not None else LaneRules().min_rssi_dbm
 
 
-def _sending(timeline: Timeline, from_ns: int, to_ns: int) -> bool:
-    """Whether a jack was on the air from before until after, and never silent in between."""
-    changes = ("beacon_rotated", "beacon_silent", "agent_started")
-    for jack in (agent for agent, party in timeline.agents.items() if party == "jack"):
-        state = timeline.latest(jack, from_ns, changes)
-        during = timeline.of_agent(jack, from_ns, to_ns, changes)
-        if state and all(h.name == "beacon_rotated" for h in (state, *during)):
-            return True
-    return False
+def _sending(timeline: Timeline, before: Happening, after: Happening) -> bool:
+    """Whether a jack was for sure on the air from before until after, never silent in between."""
+    jacks = (agent for agent, party in timeline.agents.items() if party == "jack")
+    return any(_on_air(timeline, jack, before, after) for jack in jacks)
+
+
+def _on_air(timeline: Timeline, jack: str, before: Happening, after: Happening) -> bool:
+    told = timeline.of_agent(jack, timeline.began_ns, timeline.ended_ns, _CHANGES)
+    known = [h for h in told if timeline.order(h, before) is Relation.BEFORE]
+    perhaps_since = [
+        h
+        for h in told
+        if timeline.order(h, before) is not Relation.BEFORE
+        and timeline.order(h, after) is not Relation.AFTER
+    ]
+    return bool(known) and all(h.name == "beacon_rotated" for h in (known[-1], *perhaps_since))
 
 
 def _why(timeline: Timeline, terminal: str, from_ns: int, to_ns: int) -> str:

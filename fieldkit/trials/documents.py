@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fieldkit.legs import NAMES
 from fieldkit.trials.alignment import Clock
+from fieldkit.trials.blindness import Blindness
 from fieldkit.trials.figures import Figures, Judged, Share
 from fieldkit.trials.floors import FLOORS
 from fieldkit.trials.incidents import Incident
@@ -38,8 +39,8 @@ def document(figures: Figures) -> dict[str, Any]:
             for (truth, decided), count in sorted(figures.matrix.items())
         ],
         "payments": [_payment(judged) for judged in figures.judged],
-        "blind_windows": [asdict(window) for window in figures.blind],
-        "incidents": [_incident(incident) for incident in figures.incidents],
+        "blind_windows": [_lasting(window) for window in figures.blind],
+        "incidents": [_lasting(incident) for incident in figures.incidents],
         "clocks": [_clock(clock) for clock in timeline.alignment.clocks],
         "clock_truths": [
             {"machine": t.clock.machine, "boot": t.clock.boot, "inside": t.inside, "ms": t.worst_ms}
@@ -92,7 +93,7 @@ def _line(happening: Happening) -> dict[str, Any]:
     }
 
 
-def _incident(found: Incident) -> dict[str, Any]:
+def _lasting(found: Incident | Blindness) -> dict[str, Any]:
     return asdict(found) | {"within_ns": _finite(found.within_ns)}
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from fieldkit.interruption import sigterm_as_ctrl_c
 from fieldkit.process import StageError
 from fieldkit.trace import TraceError
 from fieldkit.trials import steps
@@ -22,6 +23,7 @@ from fieldkit.trials.player import Played
 NOT_AS_IT_MUST: Final = 3
 
 
+@sigterm_as_ctrl_c()
 def perform(
     order: Order,
     ground: Ground,

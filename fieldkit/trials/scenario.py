@@ -7,12 +7,11 @@ has its name.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fieldkit.cast import (
     SEEDS_FOLDER,
@@ -26,6 +25,7 @@ from fieldkit.cast import (
     PhoneRole,
     TerminalRole,
 )
+from fieldkit.toml_models import parsed, text_of
 from fieldkit.trials.mix import Mix, mixed
 from fieldkit.trials.steps import CarStep, Drive, SetClock, Step
 from twochannel.protocol.statements import Name
@@ -162,19 +162,9 @@ class Scenario(_Entry):
 
 def parse(text: str) -> Scenario:
     """The scenario in TOML ``text``. Raises ScenarioError."""
-    try:
-        return Scenario.model_validate(tomllib.loads(text))
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        lines = (f"{'.'.join(map(str, p['loc'])) or 'scenario'}: {p['msg']}" for p in problems)
-        raise ScenarioError("\n".join(lines)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"not TOML: {error}") from None
+    return parsed(Scenario, text, ScenarioError, whole="scenario")
 
 
 def load(file: Path) -> Scenario:
     """Read a scenario from ``file``. Raises ScenarioError."""
-    try:
-        return parse(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{file} cannot be read: {error}") from None
+    return parse(text_of(file, ScenarioError))

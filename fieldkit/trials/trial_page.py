@@ -181,6 +181,7 @@ def render(figures: Figures, about: About, comparison: Comparison | None = None)
         middle=MIDDLE,
         steps=steps,
         told=timeline.clock_text,
+        told_within=told_within,
     )
 
 

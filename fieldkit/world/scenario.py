@@ -6,7 +6,6 @@ dB or dBm. What is left out has the default of the class here, which says where 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final, Self
@@ -16,12 +15,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
 from fieldkit.cast import SEEDS_FOLDER
 from fieldkit.propagation import Propagation
+from fieldkit.toml_models import parsed, text_of
 from twochannel.protocol.statements import Label, Name
 
 SCENARIOS_FOLDER: Final = SEEDS_FOLDER / "world"
@@ -207,22 +206,14 @@ class Scenario(_Entry):
 
 def parse(text: str, name: str = "scenario") -> Scenario:
     """The scenario in TOML ``text``. Raises ScenarioError."""
-    try:
-        return Scenario.model_validate(tomllib.loads(text) | {"name": name})
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        lines = (f"{'.'.join(map(str, p['loc'])) or 'scenario'}: {p['msg']}" for p in problems)
-        raise ScenarioError("\n".join(lines)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"not TOML: {error}") from None
+    return parsed(Scenario, text, ScenarioError, whole="scenario", name=name)
 
 
 def load(file: Path) -> Scenario:
     """Read a scenario, named as its file. Raises ScenarioError."""
+    text = text_of(file, ScenarioError)
     try:
-        return parse(file.read_text(encoding="utf-8"), file.stem)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{file} cannot be read: {error}") from None
+        return parse(text, file.stem)
     except ScenarioError as error:
         raise ScenarioError(f"{file} is not a scenario:\n{error}") from None
 

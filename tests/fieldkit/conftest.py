@@ -1,8 +1,10 @@
-"""An air without luck, for tests that are about something else."""
+"""An air without luck, for tests that are about something else, and a folder for commands."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +20,14 @@ async def air() -> AsyncIterator[Air]:
     controllers = (ControllerPlan(name="jack"), ControllerPlan(name="terminal", x=3))
     async with Air(AirPlan(propagation=STILL, controllers=controllers)) as opened:
         yield opened
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """Where a command makes its folder: short, as sockets lie in it."""
+    folder = Path("/tmp") / f"cj-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    for left in sorted(folder.rglob("*"), reverse=True):
+        left.rmdir() if left.is_dir() else left.unlink()
+    folder.rmdir()

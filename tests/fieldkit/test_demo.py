@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,17 +24,6 @@ JOURNEYS = [
     "wifi-lost",
 ]
 DEADLINE_S = 180
-
-
-@pytest.fixture
-def temporary() -> Iterator[Path]:
-    """Where the demo makes its folder: short, as sockets lie in it."""
-    folder = Path("/tmp") / f"cj-{os.getpid()}"
-    folder.mkdir()
-    yield folder
-    for left in sorted(folder.rglob("*"), reverse=True):
-        left.rmdir() if left.is_dir() else left.unlink()
-    folder.rmdir()
 
 
 def start(temporary: Path, *options: str) -> subprocess.Popen[str]:

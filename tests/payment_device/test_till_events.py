@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tests.payment_device.lane import Air, Bench, terminal_at
+from tests.payment_device.lane import CODE, Air, Bench, terminal_at
 from tests.payment_device.scripted_server import ScriptedServer
 from tests.payment_device.till import Event, a_till, listening, next_of
 from twochannel.keystore.file import FileSigner
@@ -29,7 +29,8 @@ async def test_a_payment_is_told_from_the_request_to_the_receipt(
 
 async def test_the_jacks_are_told_when_what_is_heard_changes(lane: Bench) -> None:
     async with a_till(lane) as till, listening(till) as events:
-        heard = await next_of(events, "jacks", reason=None)
+        async with lane.air.standing((CODE, -55), seconds=0):
+            heard = await next_of(events, "jacks", reason=None)
         assert heard.data["items"][0]["state"] == "chosen"
         gone = await next_of(events, "jacks", reason="stale")
         assert gone.data["items"][0]["state"] == "quiet"

@@ -97,6 +97,16 @@ def times_outside(played: PlayedTrial) -> list[tuple[str, str, int, float]]:
     return outside
 
 
+def clocks_inside(report: dict[str, Any]) -> int:
+    """How many clocks lie where a report states; all of which the truth is known must."""
+    errors_ms = [clock["ms"] for clock in report["clock_truths"]]
+    stated_ms = [clock["within_ns"][1] / 1e6 for clock in report["clocks"]]
+    print(f"{len(errors_ms)} clocks: off by up to {max(errors_ms):.1f} ms", end="; ")
+    print(f"stated: within up to {max(stated_ms):.1f} ms")
+    assert all(clock["inside"] for clock in report["clock_truths"])
+    return len(errors_ms)
+
+
 def on_timeline_us(played: PlayedTrial, alignment: Alignment, true_us: int) -> int:
     """What the clock of the timeline showed at that true time."""
     readings = played.truth["clock_offsets_us"][alignment.reference.machine]

@@ -7,11 +7,12 @@ import logging
 import math
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from tests.systemd import DEADLINE_S, listening
+from tests.systemd import DEADLINE_S, Systemd, listening
 from twochannel import supervisor
 from twochannel.supervisor import Patience, Supervisor, starting, supervised
 
@@ -87,6 +88,40 @@ async def test_an_unwell_agent_says_why_and_is_no_longer_called_alive(
             trouble[0] = None
             # Not one sign of life between the end of the patience and the recovery.
             assert await systemd.until("WATCHDOG=1") == ["STATUS=Well."]
+
+
+async def told_of(systemd: Systemd, problems: Iterable[str | None]) -> list[str]:
+    """What is told of an agent that has had one of ``problems`` after another at each look."""
+    looks, over = iter(problems), asyncio.Event()
+
+    def problem() -> str | None:
+        try:
+            return next(looks)
+        except StopIteration:
+            over.set()
+            return None
+
+    told: list[str] = []
+    async with supervised(lambda: "Well.", problem, 60, systemd.supervisor()):
+        async with asyncio.timeout(DEADLINE_S):
+            while not over.is_set():
+                await asyncio.sleep(0.01)
+                told += systemd.waiting()
+    return [line for line in told if line.startswith("STATUS=")]
+
+
+async def test_a_radio_that_is_well_for_moments_only_is_steadily_told_as_unwell(
+    tmp_path: Path,
+) -> None:
+    async with listening(str(tmp_path / "notify")) as systemd:
+        told = await told_of(systemd, (None, DEAF, None, DEAF, None, DEAF, None))
+    assert told == ["STATUS=Well.", f"STATUS={DEAF}"]
+
+
+async def test_a_start_is_told_to_be_over_as_soon_as_it_is(tmp_path: Path) -> None:
+    async with listening(str(tmp_path / "notify")) as systemd:
+        told = await told_of(systemd, ("not opened yet", None, None, DEAF, None))
+    assert told == ["STATUS=not opened yet", "STATUS=Well.", f"STATUS={DEAF}"]
 
 
 def test_patience_counts_from_the_first_moment_of_one_trouble() -> None:

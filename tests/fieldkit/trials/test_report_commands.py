@@ -14,7 +14,7 @@ from tests.fieldkit.trials.archives import packed
 from tests.fieldkit.trials.machines import NS, Machine, Trip
 from tests.fieldkit.trials.recordings import trip
 from tests.fieldkit.trials.test_causes import FAILED, SLOW
-from tests.fieldkit.trials.test_figures import three
+from tests.fieldkit.trials.test_figures import heard, three
 
 
 @pytest.fixture
@@ -144,6 +144,22 @@ def test_what_else_happened_tells_how_well_its_time_is_known(tmp_path: Path) -> 
     with (tables / "incidents.csv").open(newline="") as file:
         rows = {row["text"]: row["within_ns"] for row in csv.DictReader(file)}
     assert rows == {"exact": "0.0", "somewhere": ""}
+
+
+def test_blind_windows_tell_how_well_their_times_are_known(tmp_path: Path) -> None:
+    made = trip()
+    three(made)
+    made.machines |= dict.fromkeys(("jack", "terminal"), Machine("car"))
+    made.note("jack", "beacon_rotated", 40 * NS, handle="3f2a")
+    for at_s in (50, 53):
+        heard(made, at_s)
+    figures, page = tmp_path / "f.json", tmp_path / "p.html"
+    archive = packed(made, tmp_path / "t.trial")
+    assert report(archive, "--out", page, "--json", figures).exit_code == 0
+    (window,) = json.loads(figures.read_text())["blind_windows"]
+    assert (window["to_ns"] - window["from_ns"], window["within_ns"]) == (3 * NS, None)
+    (row,) = (row for row in page.read_text().split("<tr>") if "recording</td>" in row)
+    assert '<span class="pm">unknown</span>' in row
 
 
 def test_what_is_no_trial_is_refused_in_words(tmp_path: Path) -> None:

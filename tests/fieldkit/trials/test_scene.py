@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fieldkit.trials.attempts import attempts
+from fieldkit.trials.blindness import Blindness, blind_windows
 from fieldkit.trials.causes import UNEXPLAINED, Cause, cause
 from fieldkit.trials.incidents import Kind, incidents
 from fieldkit.trials.scene import Scene
@@ -16,6 +17,7 @@ from tests.fieldkit.trials.machines import NS, Machine, Trip
 from tests.fieldkit.trials.recordings import ASKED_NS, MS, PAYMENT, laid_out, pay
 from tests.fieldkit.trials.test_alignment import PARTIES
 from tests.fieldkit.trials.test_causes import missed
+from tests.fieldkit.trials.test_figures import heard
 
 #: The jack's second boot was so much later than its wall clock makes believe.
 LATER_S = 83 * 60
@@ -96,6 +98,39 @@ def slow_with_a_start(at_ns: int) -> Cause:
 def test_a_start_that_may_have_been_after_the_payment_is_not_its_cause() -> None:
     assert slow_with_a_start(-1500 * MS).name == "slow_restart"
     assert slow_with_a_start(-100 * MS).name == UNEXPLAINED
+
+
+def blind_beside(rotated_s: float, silent_s: float) -> list[Blindness]:
+    """For three seconds from the tenth on, with a jack whose clock is known to a second or so."""
+    trip = Trip({party: Machine(party, 50 * NS) for party in ("server", *PARTIES)})
+    pay(
+        trip, delays_ms=dict.fromkeys(("jack challenge_received", "phone auth_code_received"), 1000)
+    )
+    for at_s in (10, 13):
+        heard(trip, at_s)
+    trip.note("jack", "beacon_rotated", int(rotated_s * NS), handle="3f2a")
+    trip.note("jack", "beacon_silent", int(silent_s * NS), reason="inviting")
+    for record in trip.agents:
+        record.events.sort(key=lambda event: event.mono_ns)
+    return blind_windows(lay_out(trip))
+
+
+def test_a_lane_is_blind_only_if_a_jack_was_sending_all_the_while_for_sure() -> None:
+    (window,) = blind_beside(7, 16)
+    assert window.length_s == pytest.approx(3, abs=0.01)
+    assert 0 < window.within_ns < NS
+    assert blind_beside(9.5, 16) == []
+    assert blind_beside(7, 13.5) == []
+
+
+def test_a_lane_is_not_blind_for_a_time_of_which_nobody_knows_the_length() -> None:
+    def play(trip: Trip) -> None:
+        heard(trip, 10)
+        trip.machines["terminal"] = Machine("desk", boot="boot-2")
+        trip.note("terminal", "agent_started", 12 * NS)
+        heard(trip, 13)
+
+    assert blind_windows(laid_out(play)) == []
 
 
 def test_a_jack_is_up_only_if_what_it_noted_was_meanwhile_for_sure() -> None:

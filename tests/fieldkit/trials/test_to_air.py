@@ -48,10 +48,13 @@ def unlike_in_time(sighting: Sighting) -> tuple[object, ...]:
 async def test_a_radio_hears_them_as_they_were_heard(air: Air) -> None:
     sent = beacons(100.0, 100.1, 100.1, 100.35)
     async with AirControl(air.control) as control:
-        # Nobody scans yet: the first is held back until somebody does.
+        # Nobody scans yet: the first is held back until somebody does, and takes what is heard.
         playing = asyncio.create_task(play(control, "terminal", sent))
+        await control.mute("terminal")
         async with open_radio(f"bumble:{air.transports['terminal']}") as radio:
-            heard = await taken(radio.scanner.sightings(), len(sent))
+            stream = radio.scanner.sightings()
+            await control.unmute("terminal")
+            heard = await taken(stream, len(sent))
             played = await playing
     assert list(map(unlike_in_time, heard)) == list(map(unlike_in_time, sent))
     assert (played.adverts, played.unheard) == (4, 0)

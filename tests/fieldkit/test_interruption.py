@@ -1,0 +1,91 @@
+"""A command that is interrupted stops all that it began, and leaves no folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fieldkit.trials.scenario import SCENARIOS_FOLDER
+from tests.fieldkit.test_demo import DEADLINE_S, children
+
+INTERRUPTIONS = [signal.SIGTERM, signal.SIGINT]
+
+
+def start(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fieldkit", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(temporary)},
+    )
+
+
+def interrupt(
+    command: subprocess.Popen[str], moment: str, how: signal.Signals
+) -> list[psutil.Process]:
+    """As soon as it has told of ``moment``; what was running."""
+    assert command.stderr
+    said = ""
+    while moment not in (line := command.stderr.readline()):
+        said += line
+        assert line, said
+    running = children(command)
+    command.send_signal(how)
+    return running
+
+
+def assert_nothing_left(
+    command: subprocess.Popen[str], running: list[psutil.Process], temporary: Path
+) -> None:
+    _, said = command.communicate(timeout=DEADLINE_S)
+    assert command.returncode == 1, said
+    assert "everything was stopped" in said
+    assert running
+    _, alive = psutil.wait_procs(running, timeout=10)
+    assert alive == []
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", INTERRUPTIONS)
+def test_a_bench_that_is_interrupted_leaves_nothing(temporary: Path, how: signal.Signals) -> None:
+    with start(temporary, "bench", "latency", "--folder", str(temporary)) as bench:
+        assert_nothing_left(bench, interrupt(bench, "payments: 50", how), temporary)
+
+
+@pytest.mark.parametrize("how", INTERRUPTIONS)
+def test_a_soak_that_is_interrupted_before_it_begins_leaves_nothing(
+    temporary: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    report = tmp_path / "soak.html"
+    with start(temporary, "soak", "--hours", "1", "--report", str(report)) as soak:
+        assert_nothing_left(soak, interrupt(soak, "enrolment", how), temporary)
+    assert not report.exists()
+
+
+def test_a_soak_that_is_ended_again_while_it_audits_leaves_nothing(
+    temporary: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "soak.html"
+    with start(temporary, "soak", "--hours", "1", "--report", str(report)) as soak:
+        interrupt(soak, "0%: 0 payments", signal.SIGTERM)
+        interrupt(soak, "… audit", signal.SIGTERM)
+        soak.communicate(timeout=DEADLINE_S)
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", INTERRUPTIONS)
+def test_a_trial_that_is_interrupted_leaves_nothing(
+    temporary: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    scenario, archive = SCENARIOS_FOLDER / "first-day.toml", tmp_path / "day.trial"
+    with start(temporary, "trial", "play", str(scenario), "--out", str(archive)) as trial:
+        assert_nothing_left(trial, interrupt(trial, "enrolment", how), temporary)
+    assert not archive.exists()
