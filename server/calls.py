@@ -212,11 +212,13 @@ def lose(
 
 def lose_abandoned(
     connection: Connection, issuer: Issuer, now_ms: int, lease_end_ms: int
-) -> list[Change]:
-    """Rows whose lease ends at ``lease_end_ms`` or before: whoever called has gone."""
+) -> list[Change | None]:
+    """Rows whose lease ends at ``lease_end_ms`` or before: whoever called has gone.
+
+    Of each what became of its payment, None if that stays as it is.
+    """
     abandoned = _ABANDONED.scalars(connection, {"lease_end_ms": lease_end_ms})
-    changes = [lose(connection, row_id, issuer, now_ms, next_at_ms=now_ms) for row_id in abandoned]
-    return [change for change in changes if change is not None]
+    return [lose(connection, row_id, issuer, now_ms, next_at_ms=now_ms) for row_id in abandoned]
 
 
 def refer(

@@ -187,15 +187,14 @@ async def _take(clearing: Clearing, limit: int, lease_end_ms: int) -> list[Job]:
     """Give up what was abandoned, and take what is due. A full disk is waited out."""
     abilities, issuer = clearing.processor.abilities, clearing.issuer
 
-    def look(connection: Connection) -> tuple[list[Change], list[Job]]:
+    def look(connection: Connection) -> tuple[list[Change | None], list[Job]]:
         # Now, not before the wait for the database: a lease is for the call.
         now_ms = clearing.clock_ms()
         until_ms = now_ms + round(clearing.timeout_s * 1000) + LEASE_MARGIN_MS
         changes = lose_abandoned(connection, issuer, now_ms, lease_end_ms)
         jobs = take(connection, now_ms, until_ms, limit)
         old = [j for j in jobs if j.attempts and outdated(abilities, j.created_ms, now_ms)]
-        referred = [refer(connection, job, TOO_OLD, issuer, now_ms) for job in old]
-        changes += [change for change in referred if change is not None]
+        changes += [refer(connection, job, TOO_OLD, issuer, now_ms) for job in old]
         return changes, [job for job in jobs if job not in old]
 
     try:
@@ -205,7 +204,8 @@ async def _take(clearing: Clearing, limit: int, lease_end_ms: int) -> list[Job]:
         await asyncio.sleep(POLL_S)
         return []
     for change in changes:
-        clearing.announce(change)
+        if change is not None:
+            clearing.announce(change)
         clearing.notifications.wake(UNKNOWN)
     return jobs
 

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from server.state import StateFolder
 from tests.postgresql import Postgresql
 from tests.server.bench import Bench, Prepared, copied, make_folder, running, running_on
+from tests.server.crash_scene import Crasher, starting_crasher
 from tests.server.devices import Devices
+from tests.server.renewal import Renewal
 from tests.server.stripe_peer import KEY, SECRET, Wire, localstripe, stripe_wire
 
 #: Either kind of database.
@@ -53,14 +56,42 @@ async def wire(stripe: str) -> AsyncIterator[Wire]:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """The folder of a server that has stopped, and the devices that it knows."""
-    folder = make_folder(tmp_path_factory.mktemp("prepared") / "server")
+    return _enrolled(make_folder(tmp_path_factory.mktemp("prepared") / "server"))
 
+
+def _enrolled(folder: StateFolder) -> Prepared:
     async def enrol() -> Devices:
-        async with running(folder) as bench:
+        async with running(folder, database=folder.settings().database) as bench:
             await bench.enrol()
             return bench.devices
 
     return folder, asyncio.run(enrol())
+
+
+@pytest.fixture(scope="session")
+def prepared_on_postgresql(
+    postgresql: Postgresql, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Prepared, Renewal]:
+    """Another, and how to have its database as it was."""
+    url = postgresql.new_database()
+    prepared = _enrolled(make_folder(tmp_path_factory.mktemp("prepared") / "server", database=url))
+    return prepared, Renewal.of(url)
+
+
+@pytest.fixture(params=KINDS)
+def stopped(request: pytest.FixtureRequest, tmp_path: Path) -> Prepared:
+    """A server of the test's own that does not run, on either kind of database."""
+    if request.param == "sqlite":
+        return copied(request.getfixturevalue("prepared"), tmp_path / "server")
+    prepared, renewal = request.getfixturevalue("prepared_on_postgresql")
+    renewal.renew()
+    return copied(prepared, tmp_path / "server")
+
+
+@pytest.fixture(scope="module")
+def crasher() -> Iterator[Crasher]:
+    with starting_crasher() as crasher:
+        yield crasher
 
 
 @pytest.fixture

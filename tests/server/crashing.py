@@ -16,20 +16,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+# The server loads it when it is wanted, which would be in each fork.
+import server.postgresql_database  # noqa: F401
 from server import agent
-from server.config import ServerSettings
 from server.kinds import Operation, OutboxState
-from server.processors.port import Order, OutcomeUnknownError
+from server.processors.port import Order, OutcomeUnknownError, Processor
 from server.processors.simulated import SimulatedProcessor
+from server.processors.stripe import StripeProcessor
 from server.schema.orders import outbox
 from server.state import StateFolder
 from server.store import Store
 from tests.server.bench import UNLIMITED
 
+#: By their names in the settings.
+_PROCESSORS: Final = {"simulated": SimulatedProcessor, "stripe": StripeProcessor}
 #: A server that never comes to its step is ended by SIGALRM, and its test fails.
 _DEADLINE_S = 60
 
@@ -46,6 +50,15 @@ class Call(StrEnum):
 
     ORDER = "order"
     LOOKUP = "lookup"
+
+
+#: What an order comes from.
+_BEFORE: Final = {
+    OutboxState.QUEUED: None,
+    OutboxState.CALLING: OutboxState.QUEUED,
+    OutboxState.DONE: OutboxState.CALLING,
+    OutboxState.UNKNOWN: OutboxState.CALLING,
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,16 @@ class Step:
         known = set(OutboxState)
         at = OutboxState(told["at"]) if told["at"] in known else Call(told["at"])
         return cls(Operation(told["operation"]), at, bool(told["lost"]), Moment(told["moment"]))
+
+    @property
+    def left(self) -> OutboxState | None:
+        """The state that the order has after the crash; None: there is no order."""
+        if isinstance(self.at, Call):
+            return OutboxState.CALLING if self.at is Call.ORDER else OutboxState.UNKNOWN
+        if self.moment is Moment.AFTER:
+            return self.at
+        late = self.lost and self.at is OutboxState.DONE
+        return OutboxState.UNKNOWN if late else _BEFORE[self.at]
 
     def told(self) -> dict[str, Any]:
         return asdict(self)
@@ -115,15 +138,15 @@ def _arm_store(step: Step) -> None:
     setattr(Store, "write", armed)  # noqa: B010
 
 
-def _arm_processor(step: Step) -> None:
+def _arm_processor(kind: type[Processor], step: Step) -> None:
     """Die around a call, and lose the answer of an order that is to be lost."""
-    order, lookup = getattr(SimulatedProcessor, step.operation.value), SimulatedProcessor.lookup
+    order, lookup = getattr(kind, step.operation.value), kind.lookup
 
     def dies(call: Call, moment: Moment) -> None:
         if (step.at, step.moment) == (call, moment):
             _die()
 
-    async def ordered(processor: SimulatedProcessor, asked: Order) -> Any:
+    async def ordered(processor: Processor, asked: Order) -> Any:
         dies(Call.ORDER, Moment.BEFORE)
         outcome = await order(processor, asked)
         dies(Call.ORDER, Moment.AFTER)
@@ -131,14 +154,14 @@ def _arm_processor(step: Step) -> None:
             raise OutcomeUnknownError("the answer was lost on its way")
         return outcome
 
-    async def looked_up(processor: SimulatedProcessor, asked: Order) -> Any:
+    async def looked_up(processor: Processor, asked: Order) -> Any:
         dies(Call.LOOKUP, Moment.BEFORE)
         outcome = await lookup(processor, asked)
         dies(Call.LOOKUP, Moment.AFTER)
         return outcome
 
-    setattr(SimulatedProcessor, step.operation.value, ordered)
-    setattr(SimulatedProcessor, "lookup", looked_up)  # noqa: B010
+    setattr(kind, step.operation.value, ordered)
+    setattr(kind, "lookup", looked_up)  # noqa: B010
 
 
 def _tell(told: dict[str, object]) -> None:
@@ -147,13 +170,14 @@ def _tell(told: dict[str, object]) -> None:
 
 def serve(state: Path, step: Step) -> None:
     """Until it has come to the step."""
+    folder = StateFolder(state)
+    settings = folder.settings({"port": 0, **UNLIMITED})
     if isinstance(step.at, OutboxState):
         _arm_store(step)
-    _arm_processor(step)
-    settings = ServerSettings(port=0, processor_hang_s=0.05, **UNLIMITED)
+    _arm_processor(_PROCESSORS[settings.processor], step)
 
     async def run() -> None:
-        await agent.run(StateFolder(state), settings, _tell, asyncio.Event())
+        await agent.run(folder, settings, _tell, asyncio.Event())
 
     asyncio.run(run())
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -52,6 +53,23 @@ def localstripe() -> Iterator[str]:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         process.terminate()
+
+
+async def empty(stripe: str) -> None:
+    """Nobody has ever paid there."""
+    async with httpx.AsyncClient(base_url=stripe, trust_env=False) as http:
+        (await http.delete("/_config/data")).raise_for_status()
+
+
+async def asking_its_owner(stripe: str) -> str:
+    """A card whose bank wants to hear of each charge from its owner.
+
+    localstripe, unlike Stripe, lets such a charge wait although the owner is not there.
+    """
+    card = {"number": "4000002500003155", "exp_month": "12", "exp_year": "2030", "cvc": "123"}
+    form = {"type": "card"} | {f"card[{name}]": value for name, value in card.items()}
+    async with httpx.AsyncClient(base_url=stripe, auth=(KEY, ""), trust_env=False) as http:
+        return str((await http.post("/v1/payment_methods", data=form)).json()["id"])
 
 
 async def charged_at_stripe(stripe: str, payment: str) -> list[dict[str, Any]]:
@@ -275,6 +293,16 @@ def _problem(kind: str, code: str | None) -> dict[str, Any]:
 
 def _error(status: int, kind: str, code: str | None) -> Response:
     return JSONResponse(_problem(kind, code), status)
+
+
+def charge_by_stripe(state: Path, wire: Wire) -> None:
+    """Settings of a process. The key is in a file, for the environment may be anybody's."""
+    key, config = state / "stripe.key", state / "config.toml"
+    key.write_text(KEY)
+    chosen = f'processor = "stripe"\nstripe_key_file = "{key}"\nstripe_url = "{wire.url}"\n'
+    text = config.read_text()
+    assert 'processor = "simulated"\n' in text
+    config.write_text(text.replace('processor = "simulated"\n', chosen))
 
 
 @asynccontextmanager

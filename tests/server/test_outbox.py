@@ -230,6 +230,25 @@ async def test_a_lease_that_runs_out_while_the_worker_lives_makes_unknown(desk: 
         await desk.until(payment, status="unknown")
 
 
+async def test_a_capture_whose_caller_has_gone_is_looked_up_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its payment stays as it is, and still the reconciler, which looks at nothing by itself here,
+    is told."""
+    monkeypatch.setattr("server.reconciler.POLL_S", 3600.0)
+    async with desk.running():
+        payment = desk.confirmed(mode=CaptureMode.MANUAL, value=8000)
+        await desk.until(payment, status="authorized")
+        now_ms = desk.world.now_ms
+        desk.world.now_ms += 3_600_000
+        desk.world.capture(payment, 4217)
+        later_ms = desk.world.now_ms
+        (job,) = await desk.world.store.write(lambda c: take(c, later_ms, now_ms, 10))
+        assert job.payment_id == payment
+        desk.notifications.wake(OUTBOX)
+        await desk.until(payment, status="captured")
+
+
 async def test_many_payments_are_called_at_the_same_time(desk: Desk) -> None:
     arrived: list[str] = []
     all_there = asyncio.Event()

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 
 from server.processors.port import (
@@ -29,7 +28,7 @@ from server.processors.port import (
 )
 from server.processors.stripe import StripeProcessor
 from tests.server.devices import new_id
-from tests.server.stripe_peer import KEY, Wire, held_up, instead, lost
+from tests.server.stripe_peer import KEY, Wire, asking_its_owner, held_up, instead, lost
 from twochannel.protocol.payment import CaptureMode
 
 
@@ -342,12 +341,7 @@ async def test_what_stripe_has_not_decided_is_unknown(
 async def test_what_its_owner_would_have_to_authenticate_is_withdrawn(
     processor: StripeProcessor, stripe: str
 ) -> None:
-    """localstripe, unlike Stripe, lets such a charge wait although its owner is not there."""
-    card = {"number": "4000002500003155", "exp_month": "12", "exp_year": "2030", "cvc": "123"}
-    form = {"type": "card"} | {f"card[{name}]": value for name, value in card.items()}
-    async with httpx.AsyncClient(base_url=stripe, auth=(KEY, ""), trust_env=False) as http:
-        method = (await http.post("/v1/payment_methods", data=form)).json()["id"]
-    order = await charge_order(processor, token=method)
+    order = await charge_order(processor, token=await asking_its_owner(stripe))
     assert await processor.charge(order) == Refused("authentication_required")
     assert await processor.lookup(order) == Refused("authentication_required")
 
