@@ -26,18 +26,33 @@ from fieldkit.car.workshop import CarError
 T = TypeVar("T")
 _TESTS: Final = "tests/car"
 _JOURNEYS: Final = "journeys"
-#: Which tests each car runs: chosen so that all take about as long. Most of a test is waiting.
-CARS: Final[Mapping[str, Sequence[str]]] = {
-    "radios": (
-        *("bluez_radio", "bluez_faults", "bluez_left_adverts", "bluez_link"),
-        *("kernel_radios", "network"),
+#: Which tests each of two cars runs, one group after the other; that of the journeys plays them
+#: first. Both take about as long. An emulated processor keeps one of the host's busy.
+CARS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
+    _JOURNEYS: (
+        (
+            *("bluez_radio", "bluez_faults", "bluez_left_adverts", "bluez_link"),
+            *("kernel_radios", "network", "doctor"),
+        ),
     ),
-    "agents": ("jack_and_phone", "doctor", "condition", "replay_to_air"),
+    "agents": (("jack_and_phone", "condition", "replay_to_air"), ("deploy",)),
 }
-#: Those that follow the journeys in their car.
-AFTER_JOURNEYS: Final = ("deploy",)
 #: By ARGUMENTS, says pytest with this exit code.
 _NONE_CHOSEN: Final = 5
+_RAN: Final = f"""\
+code={_NONE_CHOSEN}
+failed=
+ran() {{
+    "$@"
+    ended=$?
+    case $ended in
+        0) code=0 ;;
+        {_NONE_CHOSEN}) ;;
+        *) failed=${{failed:-$ended}} ;;
+    esac
+}}
+"""
+_ENDED: Final = "exit ${failed:-$code}\n"
 
 
 @click.group("car", context_settings={"help_option_names": ["-h", "--help"]})
@@ -140,10 +155,10 @@ def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[s
 @_written
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None:
-    """Play every journey with faults, and run all of tests/car in two more cars beside it.
+    """Play every journey with faults, and run all of tests/car, in two cars side by side.
 
-    ARGUMENTS go to pytest; those that name tests choose them. Each car keeps about half a processor
-    busy. Exit code 0 only if all ended well.
+    ARGUMENTS go to pytest; those that name tests choose them. Without KVM each car keeps a
+    processor busy. Exit code 0 only if all ended well.
     """
     try:
         _empty(out, json_file)
@@ -153,20 +168,27 @@ def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None
         ready, began_s = _parts(), time.monotonic()
         jobs = {}
         for name, script in scripts(arguments).items():
-            (folder / name).mkdir()
-            jobs[name] = (ready.run(folder / name), script)
-        jobs[_JOURNEYS] = (ready.run(out.resolve()), after_journeys(arguments))
+            shared = out.resolve() if name == _JOURNEYS else folder / name
+            shared.mkdir(exist_ok=True)
+            jobs[name] = (ready.run(shared), script)
         codes = _wait(machine.run_side_by_side(jobs))
-        _show(out, json_file, [folder / name for name in jobs])
+        _show(out, json_file, [run.folder for run, _ in jobs.values()])
         click.echo(f"The cars ran for {time.monotonic() - began_s:.0f} s.", err=True)
         sys.exit(max((code for code in codes if code != _NONE_CHOSEN), default=_NONE_CHOSEN))
 
 
 def scripts(arguments: Sequence[str]) -> dict[str, str]:
-    """What each car does that runs tests alone, by its name."""
+    """What each car does, by its name."""
+    played = _journeys("--faults")
     if any(map(_names_tests, arguments)):
-        return {"tests": _tests(arguments)}
-    return {car: _tests(arguments, *map(_file, tests)) for car, tests in CARS.items()}
+        return {_JOURNEYS: _each(played), "tests": _each(_tests(arguments))}
+    tested = {
+        car: [_tests(arguments, *map(_file, group)) for group in groups]
+        for car, groups in CARS.items()
+    }
+    return {
+        car: _each(*([played] if car == _JOURNEYS else []), *tests) for car, tests in tested.items()
+    }
 
 
 def _file(test: str) -> str:
@@ -193,13 +215,9 @@ def _journeys(*arguments: str) -> str:
     return shlex.join(("python", "-m", play.__name__, GUEST_FOLDER, *arguments)) + "\n"
 
 
-def after_journeys(arguments: Sequence[str]) -> str:
-    """The script that plays journeys and faults, then runs some of the tests."""
-    played = _journeys("--faults")
-    if any(map(_names_tests, arguments)):
-        return played
-    tested = _tests(arguments, *map(_file, AFTER_JOURNEYS))
-    return f"{played}played=$?\n{tested}tested=$?\nexit $((played ? played : tested))\n"
+def _each(*commands: str) -> str:
+    """The script that runs each, whatever became of others, and ends as the first that failed."""
+    return _RAN + "".join(f"ran {command}" for command in commands) + _ENDED
 
 
 def _show(out: Path, json_file: Path | None, tested: Sequence[Path] = ()) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldkit.car.commands import AFTER_JOURNEYS, CARS, after_journeys, scripts
+from fieldkit.car.commands import CARS, scripts
 from fieldkit.car.image import TREE
 
 
@@ -85,32 +85,46 @@ def test_tests_of_the_car_are_not_collected_on_a_desk() -> None:
 
 @pytest.mark.parametrize(
     ("played", "tested", "expected"),
-    [(0, 0, 0), (3, 0, 3), (0, 1, 1), (3, 1, 3), (0, 5, 5)],
+    [(0, 0, 0), (3, 0, 3), (0, 1, 1), (3, 1, 3), (0, 5, 0)],
     ids=["well", "a journey failed", "a test failed", "both failed", "no test was chosen"],
 )
-def test_some_tests_follow_the_journeys_whatever_became_of_those(
+def test_tests_follow_the_journeys_whatever_became_of_those(
     tmp_path: Path, played: int, tested: int, expected: int
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text(
-        f'#!/bin/sh\necho "$2" >> {tmp_path}/ran\n'
-        f'[ "$2" = pytest ] && exit {tested}\nexit {played}\n'
+    code, ran = carried_out(
+        tmp_path, "journeys", f"[ $2 = pytest ] && exit {tested}\nexit {played}"
     )
+    assert (code, ran) == (expected, ["fieldkit.car.play", "pytest"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"), [(5, 5, 5), (5, 0, 0), (1, 5, 1), (5, 1, 1), (0, 1, 1)]
+)
+def test_a_group_of_which_no_test_was_chosen_hides_no_failure(
+    tmp_path: Path, first: int, second: int, expected: int
+) -> None:
+    script = f"case $* in *test_deploy.py*) exit {second} ;; esac\nexit {first}"
+    assert carried_out(tmp_path, "agents", script) == (expected, ["pytest", "pytest"])
+
+
+def carried_out(folder: Path, name: str, program: str) -> tuple[int, list[str]]:
+    """Exit code of what a car does, with a program in Python's place, and which modules it ran."""
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\necho "$2" >> {folder}/ran\n{program}\n')
     python.chmod(0o755)
-    script = after_journeys(("-k", "wifi"))
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    assert subprocess.run(("sh", "-c", script), env=environment, check=False).returncode == expected
-    assert (tmp_path / "ran").read_text().split() == ["fieldkit.car.play", "pytest"]
+    script, environment = scripts(("-k", "wifi"))[name], {"PATH": f"{folder}:/usr/bin:/bin"}
+    ended = subprocess.run(("sh", "-c", script), env=environment, check=False)
+    return ended.returncode, (folder / "ran").read_text().split()
 
 
 def test_every_test_of_the_car_runs_in_one_of_the_cars() -> None:
-    run = [*AFTER_JOURNEYS, *(test for tests in CARS.values() for test in tests)]
+    run = [test for groups in CARS.values() for group in groups for test in group]
     there = (TREE / "tests" / "car").glob("test_*.py")
     assert sorted(run) == sorted(file.stem.removeprefix("test_") for file in there)
 
 
 def test_tests_that_are_named_run_in_one_car_and_nothing_else_does() -> None:
-    named = ("tests/car/test_doctor.py::test_it", "-x")
-    assert list(scripts(named)) == ["tests"]
-    assert "pytest" not in after_journeys(named)
+    named = scripts(("tests/car/test_doctor.py::test_it", "-x"))
+    assert "pytest" not in named.pop("journeys")
+    assert list(named) == ["tests"]
     assert list(scripts(("-k", "wifi"))) == list(CARS)

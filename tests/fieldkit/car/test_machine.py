@@ -160,11 +160,10 @@ def test_kvm_is_used_where_it_runs_a_program(
     device = tmp_path / "kvm"
     monkeypatch.setattr(qemu, "_KVM_DEVICE", device)
     ends_trial(run, ending)
-    assert (qemu.is_wanted(), qemu.accelerator()) == (False, "tcg,thread=multi")
+    assert qemu.accelerator() == "tcg,thread=multi"
     device.touch()
     qemu._kvm_works.cache_clear()
-    expected = (True, "kvm") if works else (False, "tcg,thread=multi")
-    assert (qemu.is_wanted(), qemu.accelerator()) == expected
+    assert qemu.accelerator() == ("kvm" if works else "tcg,thread=multi")
 
 
 def test_the_program_of_the_trial_ends_a_real_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +171,7 @@ def test_the_program_of_the_trial_ends_a_real_processor(monkeypatch: pytest.Monk
     monkeypatch.delenv(qemu.ACCELERATOR_VARIABLE, raising=False)
     monkeypatch.setattr(qemu, "_KVM_DEVICE", Path("/dev/null"))
     monkeypatch.setattr(qemu, "KVM", "tcg")
-    assert qemu.is_wanted()
+    assert qemu.accelerator() == "tcg"
 
 
 def ends_trial(run: Run, ending: str) -> None:
@@ -243,7 +242,7 @@ async def test_a_path_that_the_kernel_cannot_be_told_is_refused(run: Run) -> Non
         await machine.run_job(Run(own.image, folder, kernel=own.kernel), "true\n")
 
 
-def test_without_kvm_the_car_has_a_kernel_of_its_own(
+def test_the_car_has_a_kernel_of_its_own_only_if_that_is_asked_for(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = Kernel(run.folder.parent / "kernel")
@@ -251,6 +250,6 @@ def test_without_kvm_the_car_has_a_kernel_of_its_own(
     monkeypatch.setattr("fieldkit.car.image.cached", lambda: run.image)
     monkeypatch.setattr("fieldkit.car.kernel.cached", lambda: kernel)
     monkeypatch.setattr(qemu, "_KVM_DEVICE", run.folder / "none")
-    for chosen, expected in (("tcg", None), ("user", kernel), ("", kernel)):
+    for chosen, expected in (("tcg", None), ("user", kernel), ("", None)):
         monkeypatch.setenv(qemu.ACCELERATOR_VARIABLE, chosen)
         assert parts.ready(print).kernel == expected
