@@ -39,10 +39,10 @@ CARS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
 }
 #: By ARGUMENTS, says pytest with this exit code.
 _NONE_CHOSEN: Final = 5
-_RAN: Final = f"""\
+_TESTED: Final = f"""\
 code={_NONE_CHOSEN}
 failed=
-ran() {{
+tested() {{
     "$@"
     ended=$?
     case $ended in
@@ -66,9 +66,9 @@ def car() -> None:
 
 @car.command()
 def build() -> None:
-    """Build the car's disk and, without KVM, its kernel, unless they are there already.
+    """Build the car's disk, unless it is there already, in a minute or two.
 
-    The disk takes a few minutes, the kernel up to ten with two processors.
+    If a kernel in user mode is asked for, that is compiled too (docs/virtual-car.md).
 
     They are kept in $XDG_CACHE_HOME/cigarjack (default: ~/.cache), and built again when their
     packages or guest files change. The project's code is not on it: that is shared when it runs.
@@ -179,16 +179,19 @@ def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None
 
 def scripts(arguments: Sequence[str]) -> dict[str, str]:
     """What each car does, by its name."""
-    played = _journeys("--faults")
     if any(map(_names_tests, arguments)):
-        return {_JOURNEYS: _each(played), "tests": _each(_tests(arguments))}
-    tested = {
-        car: [_tests(arguments, *map(_file, group)) for group in groups]
+        return {_JOURNEYS: _script(_played()), "tests": _script("", _tests(arguments))}
+    return {
+        car: _script(
+            _played() if car == _JOURNEYS else "",
+            *(_tests(arguments, *map(_file, group)) for group in groups),
+        )
         for car, groups in CARS.items()
     }
-    return {
-        car: _each(*([played] if car == _JOURNEYS else []), *tests) for car, tests in tested.items()
-    }
+
+
+def _played() -> str:
+    return f"{_journeys('--faults').rstrip()} || failed=$?\n"
 
 
 def _file(test: str) -> str:
@@ -215,9 +218,12 @@ def _journeys(*arguments: str) -> str:
     return shlex.join(("python", "-m", play.__name__, GUEST_FOLDER, *arguments)) + "\n"
 
 
-def _each(*commands: str) -> str:
-    """The script that runs each, whatever became of others, and ends as the first that failed."""
-    return _RAN + "".join(f"ran {command}" for command in commands) + _ENDED
+def _script(played: str, *tests: str) -> str:
+    """The script that plays and then tests, whatever became of what was before.
+
+    It ends as the first that failed; else with 0 if tests were chosen, and _NONE_CHOSEN if not.
+    """
+    return _TESTED + played + "".join(f"tested {command}" for command in tests) + _ENDED
 
 
 def _show(out: Path, json_file: Path | None, tested: Sequence[Path] = ()) -> None:

@@ -85,7 +85,7 @@ def test_tests_of_the_car_are_not_collected_on_a_desk() -> None:
 
 @pytest.mark.parametrize(
     ("played", "tested", "expected"),
-    [(0, 0, 0), (3, 0, 3), (0, 1, 1), (3, 1, 3), (0, 5, 0)],
+    [(0, 0, 0), (3, 0, 3), (0, 1, 1), (3, 1, 3), (0, 5, 5)],
     ids=["well", "a journey failed", "a test failed", "both failed", "no test was chosen"],
 )
 def test_tests_follow_the_journeys_whatever_became_of_those(
@@ -107,12 +107,15 @@ def test_a_group_of_which_no_test_was_chosen_hides_no_failure(
     assert carried_out(tmp_path, "agents", script) == (expected, ["pytest", "pytest"])
 
 
-def carried_out(folder: Path, name: str, program: str) -> tuple[int, list[str]]:
+def carried_out(folder: Path, name: str, program: str, *chosen: str) -> tuple[int, list[str]]:
     """Exit code of what a car does, with a program in Python's place, and which modules it ran."""
     python = folder / "python"
     python.write_text(f'#!/bin/sh\necho "$2" >> {folder}/ran\n{program}\n')
     python.chmod(0o755)
-    script, environment = scripts(("-k", "wifi"))[name], {"PATH": f"{folder}:/usr/bin:/bin"}
+    script, environment = (
+        scripts(chosen or ("-k", "wifi"))[name],
+        {"PATH": f"{folder}:/usr/bin:/bin"},
+    )
     ended = subprocess.run(("sh", "-c", script), env=environment, check=False)
     return ended.returncode, (folder / "ran").read_text().split()
 
@@ -127,4 +130,13 @@ def test_tests_that_are_named_run_in_one_car_and_nothing_else_does() -> None:
     named = scripts(("tests/car/test_doctor.py::test_it", "-x"))
     assert "pytest" not in named.pop("journeys")
     assert list(named) == ["tests"]
+
+
+def test_journeys_alone_are_no_test(tmp_path: Path) -> None:
+    """So that a name without a test is told although all journeys ended well."""
+    named = ("tests/car/test_doctor.py", "-k", "typo")
+    assert carried_out(tmp_path, "journeys", "", *named) == (5, ["fieldkit.car.play"])
+
+
+def test_all_cars_run_what_is_chosen_otherwise() -> None:
     assert list(scripts(("-k", "wifi"))) == list(CARS)
