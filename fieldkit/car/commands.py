@@ -17,10 +17,9 @@ from typing import Any, Final, TypeVar
 import click
 
 from fieldkit.bench.progress import BenchProgress
-from fieldkit.car import machine, parts
-from fieldkit.car.image import TREE
-from fieldkit.car.parts import Parts
-from fieldkit.car.run import GUEST_FOLDER, JOB
+from fieldkit.car import image, machine
+from fieldkit.car.image import TREE, Image
+from fieldkit.car.run import GUEST_FOLDER, JOB, Run
 from fieldkit.car.workshop import CarError
 
 T = TypeVar("T")
@@ -66,18 +65,13 @@ def car() -> None:
 
 @car.command()
 def build() -> None:
-    """Build the car's disk, unless it is there already, in a minute or two.
+    """Build the car's disk, unless it is there already. Takes a minute or two.
 
-    If a kernel in user mode is asked for, that is compiled too (docs/virtual-car.md).
-
-    They are kept in $XDG_CACHE_HOME/cigarjack (default: ~/.cache), and built again when their
+    It is kept in $XDG_CACHE_HOME/cigarjack (default: ~/.cache), and built again when its
     packages or guest files change. The project's code is not on it: that is shared when it runs.
     """
     with _plainly():
-        ready = _parts()
-        click.echo(ready.image.folder)
-        if ready.kernel is not None:
-            click.echo(ready.kernel.folder)
+        click.echo(_image().folder)
 
 
 @car.command()
@@ -93,7 +87,7 @@ def shell(command: tuple[str, ...]) -> None:
     if not sys.stdin.isatty():
         raise click.ClickException("A shell needs a terminal. Without one, name a COMMAND to run.")
     with _plainly(), _run_folder() as folder:
-        run = _parts().run(folder, deadline_s=None)
+        run = Run(_image(), folder, deadline_s=None)
         click.echo("Booting. Leave with Ctrl-D or exit.", err=True)
         sys.exit(_wait(machine.run_shell(run)))
 
@@ -145,7 +139,7 @@ def run_journeys(json_file: Path | None, out: Path, faults: bool, names: tuple[s
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     with _plainly():
-        run = _parts().run(out.resolve())
+        run = Run(_image(), out.resolve())
         code = _wait(machine.run_job(run, _journeys(*(("--faults",) if faults else ()), *names)))
     _show(out, json_file)
     sys.exit(code)
@@ -165,12 +159,12 @@ def check(json_file: Path | None, out: Path, arguments: tuple[str, ...]) -> None
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     with _plainly(), _run_folder() as folder:
-        ready, began_s = _parts(), time.monotonic()
+        booted, began_s = _image(), time.monotonic()
         jobs = {}
         for name, script in scripts(arguments).items():
             shared = out.resolve() if name == _JOURNEYS else folder / name
             shared.mkdir(exist_ok=True)
-            jobs[name] = (ready.run(shared), script)
+            jobs[name] = (Run(booted, shared), script)
         codes = _wait(machine.run_side_by_side(jobs))
         _show(out, json_file, [run.folder for run, _ in jobs.values()])
         click.echo(f"The cars ran for {time.monotonic() - began_s:.0f} s.", err=True)
@@ -258,16 +252,16 @@ def _names_tests(argument: str) -> bool:
 def _finish(script: str) -> None:
     """Build if need be, run a script in the car, and end this process with its exit code."""
     with _plainly(), _run_folder() as folder:
-        run = _parts().run(folder)
+        run = Run(_image(), folder)
         began_s = time.monotonic()
         code = _wait(machine.run_job(run, script))
         click.echo(f"The car ran for {time.monotonic() - began_s:.0f} s.", err=True)
         sys.exit(code)
 
 
-def _parts() -> Parts:
+def _image() -> Image:
     with BenchProgress() as progress:
-        return parts.ready(progress.step)
+        return image.ready(progress.step)
 
 
 def _wait(running: Coroutine[Any, Any, T]) -> T:

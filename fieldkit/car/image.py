@@ -75,6 +75,12 @@ def cached() -> Image | None:
     return image if image.folder.is_dir() else None
 
 
+def ready(progress: Progress) -> Image:
+    """The image of the present inputs, built unless it is there. As ``build``."""
+    check_host()
+    return cached() or build(progress)
+
+
 def build(progress: Progress) -> Image:
     """The image of the present inputs, built if need be. Raises CarError.
 

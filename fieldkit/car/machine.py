@@ -7,7 +7,7 @@ The folder of a run is /car in the guest::
         exit           its exit code, once it has ended
         console.log    the serial console: kernel and systemd
         journal.log    the guest's journal, if the job failed
-        qemu.log       what QEMU had to say, if it ran the car
+        qemu.log       what QEMU had to say
         …              whatever the job leaves there
 
 The image is never written to: each run starts from the same disk. No network of the host reaches
@@ -29,9 +29,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from fieldkit.car import packages, qemu, usermode
+from fieldkit.car import packages, qemu
 from fieldkit.car.image import TREE
-from fieldkit.car.run import CONSOLE, JOB, Engine, Run
+from fieldkit.car.run import CONSOLE, JOB, Run
 from fieldkit.car.workshop import CarError
 from fieldkit.process import die_with_parent, killed_with_parent
 
@@ -70,12 +70,12 @@ async def run_job(run: Run, script: str, tell: Callable[[bytes], None] = on_stdo
 
     Raises CarError if the guest did not come to an end of its own. Nothing outlives this call.
     """
-    engine = await _engine(run)
-    job = _JOB.format(to_output=engine.to_output, work_tree=_WORK_TREE, script=script)
+    job = _JOB.format(to_output=qemu.TO_OUTPUT, work_tree=_WORK_TREE, script=script)
     _write_job(run.folder, job)
-    with (run.folder / engine.errors).open("wb") as log:
+    command = await asyncio.to_thread(qemu.job, run)
+    with (run.folder / qemu.LOG).open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *engine.job(run),
+            *command,
             env=qemu.environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -93,8 +93,7 @@ async def run_job(run: Run, script: str, tell: Callable[[bytes], None] = on_stdo
         ) from None
     finally:
         await qemu.end(process)
-        _clear(run.folder)
-    return _outcome(run.folder, engine, process.returncode or 0)
+    return _outcome(run.folder, process.returncode or 0)
 
 
 async def run_side_by_side(jobs: Mapping[str, tuple[Run, str]]) -> list[int]:
@@ -144,20 +143,20 @@ async def run_shell(run: Run) -> int:
     """A shell in the guest on this terminal, until it is left; its exit code. CarError."""
     columns, rows = shutil.get_terminal_size()
     terminal = shlex.quote(os.environ.get("TERM", "linux"))
-    engine = await _engine(run)
     _write_job(
         run.folder,
         _SHELL.format(
-            device=engine.terminal,
+            device=qemu.TERMINAL,
             work_tree=_WORK_TREE,
             rows=rows,
             columns=columns,
             terminal=terminal,
         ),
     )
-    with (run.folder / engine.errors).open("wb") as log, _terminal_as_it_was():
+    command = await asyncio.to_thread(qemu.console, run)
+    with (run.folder / qemu.LOG).open("wb") as log, _terminal_as_it_was():
         process = await asyncio.create_subprocess_exec(
-            *engine.console(run),
+            *command,
             env=qemu.environment(),
             stderr=log,
             # In the group of the terminal, or it could not read: each key is the guest's.
@@ -167,14 +166,7 @@ async def run_shell(run: Run) -> int:
             await process.wait()
         finally:
             await qemu.end(process)
-            _clear(run.folder)
-    return _outcome(run.folder, engine, process.returncode or 0)
-
-
-async def _engine(run: Run) -> Engine:
-    if run.kernel is not None:
-        return usermode.ENGINE
-    return qemu.engine(await asyncio.to_thread(qemu.accelerator))
+    return _outcome(run.folder, process.returncode or 0)
 
 
 def _compile_tree() -> None:
@@ -194,7 +186,6 @@ def _write_job(folder: Path, script: str) -> None:
     job.write_text(script, encoding="utf-8")
     job.chmod(0o755)
     (folder / "exit").unlink(missing_ok=True)
-    _clear(folder)
 
 
 async def _forward(process: asyncio.subprocess.Process, tell: Callable[[bytes], None]) -> None:
@@ -206,7 +197,7 @@ async def _forward(process: asyncio.subprocess.Process, tell: Callable[[bytes], 
 
 @contextlib.contextmanager
 def _terminal_as_it_was() -> Iterator[None]:
-    """A machine changes the terminal's mode and, if it is killed, leaves it so."""
+    """QEMU changes the terminal's mode and, if it is killed, leaves it so."""
     if not sys.stdin.isatty():
         yield
         return
@@ -218,7 +209,7 @@ def _terminal_as_it_was() -> Iterator[None]:
         os.set_blocking(sys.stdin.fileno(), True)
 
 
-def _outcome(folder: Path, engine: Engine, code: int) -> int:
+def _outcome(folder: Path, code: int) -> int:
     """The exit code that the guest left. Raises CarError if it left none."""
     with contextlib.suppress(FileNotFoundError):
         return int((folder / "exit").read_text(encoding="ascii"))
@@ -226,15 +217,8 @@ def _outcome(folder: Path, engine: Engine, code: int) -> int:
     if qemu.panicked(console):
         raise CarError(f"The kernel of the virtual car panicked.\n{_end_of(console)}")
     if code:
-        raise CarError(
-            f"{engine.name} failed ({_reason(code)}).\n{_end_of(folder / engine.errors)}"
-        )
+        raise CarError(f"QEMU failed ({_reason(code)}).\n{_end_of(folder / qemu.LOG)}")
     raise CarError(f"The virtual car went off before its job had ended.\n{_end_of(console)}")
-
-
-def _clear(folder: Path) -> None:
-    """Remove what the guest wrote to its disk."""
-    (folder / usermode.WRITTEN).unlink(missing_ok=True)
 
 
 def _reason(code: int) -> str:

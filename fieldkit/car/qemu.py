@@ -15,18 +15,19 @@ from typing import Final
 
 from fieldkit.car import packages
 from fieldkit.car.image import TREE
-from fieldkit.car.run import CONSOLE, KERNEL_ARGUMENTS, MEMORY_MIB, Engine, Run
+from fieldkit.car.run import CONSOLE, Run
 from fieldkit.process import killed_with_parent
 
-#: Overrides the choice of what the car runs on.
+#: Overrides the choice of what the car runs on; QEMU's word for it.
 ACCELERATOR_VARIABLE: Final = "FIELDKIT_CAR_ACCELERATOR"
-#: Its value for a kernel in user mode; any other is QEMU's.
-USER_MODE: Final = "user"
 KVM: Final = "kvm"
 
 _QEMU: Final = "qemu-system-x86_64"
 _KVM_DEVICE: Final = Path("/dev/kvm")
-_EMULATION: Final = "tcg,thread=multi"
+_EMULATION: Final = "tcg"
+#: Emulated, each instruction takes a nanosecond of the guest's time, however long the host takes,
+#: and waiting takes as long as it does. So a busy host makes no agent late.
+_TIME_OF_EMULATION: Final = ("-icount", "shift=0")
 #: A second where KVM works at all.
 _KVM_TRIAL_S: Final = 10.0
 #: A program to boot, ``mov al, 0x10; out 0xf4, al; hlt``: QEMU ends with twice that, and one.
@@ -34,9 +35,13 @@ _TRIAL_SECTOR: Final = b"\xb0\x10\xe6\xf4\xf4".ljust(510, b"\0") + b"\x55\xaa"
 #: The BIOS boots from none of a sector.
 _TRIAL_DISK_BYTES: Final = 1 << 20
 _TRIAL_CODE: Final = 2 * 0x10 + 1
+LOG: Final = "qemu.log"
+TERMINAL: Final = "/dev/hvc0"
 _PANIC: Final = "Kernel panic"
 
-_KERNEL_ARGUMENTS: Final = f"console=ttyS0 {KERNEL_ARGUMENTS} mitigations=off"
+#: ``quiet`` and ``panic``: a panicking guest ends at once, and says why on the console. A kernel
+#: that has damaged itself panics too: what tests find in it afterwards is worth nothing.
+_KERNEL_ARGUMENTS: Final = "console=ttyS0 quiet oops=panic panic=-1 mitigations=off"
 #: Emulated, the time stamp counter is the host's for both processors, but the kernel cannot know.
 #: Without it each look at the clock, of which an agent has thousands, is one at an emulated chip.
 _CLOCK_OF_EMULATION: Final = "clocksource=tsc tsc=reliable"
@@ -45,6 +50,7 @@ _EMULATED_PROCESSOR: Final = "Nehalem"
 #: Emulated, a second processor makes everything a fifth dearer and nothing quicker.
 _EMULATED_PROCESSORS: Final = 1
 _PROCESSORS: Final = 2
+_MEMORY_MIB: Final = 2048
 _MACHINE: Final = (
     *("-machine", "q35", "-no-reboot"),
     *("-nodefaults", "-no-user-config", "-display", "none"),
@@ -59,35 +65,27 @@ _CONSOLE: Final = (
     *("-chardev", "stdio,id=here,signal=off"),
     *("-device", "virtconsole,chardev=here"),
 )
-_TO_OUTPUT: Final = """\
+#: Lines of a shell script in the guest that lead to its output.
+TO_OUTPUT: Final = """\
 until port=$(grep -lx car.output /sys/class/virtio-ports/*/name); do sleep 0.1; done 2>/dev/null
 exec </dev/null >"/dev/$(basename "$(dirname "$port")")" 2>&1
 """
 
 
-def engine(accelerator: str) -> Engine:
-    """QEMU with this accelerator."""
-    return Engine(
-        name="QEMU",
-        errors="qemu.log",
-        job=lambda run: _command_line(run, accelerator, _OUTPUT_PORT),
-        console=lambda run: _command_line(run, accelerator, _CONSOLE),
-        to_output=_TO_OUTPUT,
-        terminal="/dev/hvc0",
-    )
+def job(run: Run) -> Sequence[str]:
+    """The command line of a run whose standard output is the guest's."""
+    return _command_line(run, _OUTPUT_PORT)
 
 
-def is_wanted() -> bool:
-    """Whether QEMU is to run the car: unless a kernel in user mode was asked for."""
-    return os.environ.get(ACCELERATOR_VARIABLE) != USER_MODE
+def console(run: Run) -> Sequence[str]:
+    """The command line of a run whose terminal is the guest's."""
+    return _command_line(run, _CONSOLE)
 
 
 def accelerator() -> str:
     """The one that was asked for; else KVM where it works, or emulation."""
     asked = os.environ.get(ACCELERATOR_VARIABLE)
-    if asked and asked != USER_MODE:
-        return asked
-    return KVM if _kvm_works() else _EMULATION
+    return asked or (KVM if _kvm_works() else _EMULATION)
 
 
 @functools.cache
@@ -136,17 +134,17 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": packages.host_path(os.environ)}
 
 
-def _command_line(run: Run, accelerator: str, talk: Sequence[str]) -> Sequence[str]:
-    image = run.image
+def _command_line(run: Run, talk: Sequence[str]) -> Sequence[str]:
+    image, chosen = run.image, accelerator()
     disk = f"file={_escaped(image.disk)},if=virtio,format=raw,snapshot=on"
-    emulated = accelerator.startswith("tcg")
-    clock = _CLOCK_OF_EMULATION if emulated else ""
+    emulated = chosen.startswith("tcg")
+    clock, time = (_CLOCK_OF_EMULATION, _TIME_OF_EMULATION) if emulated else ("", ())
     kept = ("-drive", f"file={_escaped(run.disk)},if=virtio,format=raw") if run.disk else ()
     model = _EMULATED_PROCESSOR if emulated else "max"
     processors = _EMULATED_PROCESSORS if emulated else _PROCESSORS
     return (
-        *(_QEMU, *_MACHINE, "-accel", accelerator, "-cpu", model, "-smp", str(processors)),
-        *("-m", str(MEMORY_MIB)),
+        *(_QEMU, *_MACHINE, "-accel", chosen, "-cpu", model, "-smp", str(processors)),
+        *("-m", str(_MEMORY_MIB), *time),
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs)),
         *("-append", f"{_KERNEL_ARGUMENTS} {clock}".rstrip(), "-drive", disk),
         *kept,

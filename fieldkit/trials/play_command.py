@@ -121,9 +121,9 @@ def _in_car(
 ) -> int:
     """Play it in the virtual car, which is built first if need be."""
     from fieldkit.bench.progress import BenchProgress
-    from fieldkit.car import parts
+    from fieldkit.car import image
     from fieldkit.car.machine import run_job
-    from fieldkit.car.run import GUEST_FOLDER
+    from fieldkit.car.run import GUEST_FOLDER, Run
     from fieldkit.car.workshop import CarError
     from fieldkit.trials import play_in_car
 
@@ -135,8 +135,8 @@ def _in_car(
         shutil.copy(file, folder / f"{order.name}.toml")
         try:
             with BenchProgress() as progress:
-                ready = parts.ready(progress.step)
-            code = asyncio.run(run_job(ready.run(folder), shlex.join((*line, *numbers)) + "\n"))
+                booted = image.ready(progress.step)
+            code = asyncio.run(run_job(Run(booted, folder), shlex.join((*line, *numbers)) + "\n"))
         except CarError as error:
             raise click.ClickException(str(error)) from None
         for made, to in ((f"{order.name}.trial", archive), (f"{order.name}.json", json_file)):

@@ -45,7 +45,6 @@ echo car > /etc/hostname
 printf '127.0.0.1 localhost\n127.0.1.1 car\n' > /etc/hosts
 passwd --quiet --delete root
 install -D -m 755 job /usr/local/lib/car/job
-install -m 755 init /usr/local/lib/car/init
 install -m 644 car.service /etc/systemd/system/car.service
 install -D -m 644 profile.sh /etc/profile.d/car.sh
 install -m 644 fstab /etc/fstab

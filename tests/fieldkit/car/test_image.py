@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldkit.car import image, kernel, workshop
+from fieldkit.car import image, workshop
 from fieldkit.car.workshop import CarError
 
 
@@ -116,35 +116,3 @@ def test_only_the_newest_images_are_kept(cache: Path) -> None:
     workshop.forget_old(cache / "newest")
     assert (cache / "newest").is_dir()
     assert len(list(cache.iterdir())) == 2
-
-
-# --- the kernel for user mode
-
-
-def test_another_configuration_makes_another_kernel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = tmp_path / "kernel"
-    files.mkdir()
-    (files / "config").write_text("CONFIG_BT=y\n")
-    monkeypatch.setattr(kernel, "_FILES", files)
-    (tmp_path / "cigarjack" / "car-kernel" / kernel.fingerprint()).mkdir(parents=True)
-    assert kernel.cached() is not None
-    (files / "config").write_text("CONFIG_BT=m\n")
-    assert kernel.cached() is None
-
-
-def test_a_kernel_that_is_not_compiled_says_why_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    bootstrap = programs / "mmdebstrap"
-    bootstrap.write_text("#!/bin/sh\necho 'car: compiling the kernel...'\necho no room\nexit 25\n")
-    bootstrap.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    said: list[str] = []
-    with pytest.raises(CarError, match=r"cannot be compiled (.|\n)*no room"):
-        kernel.build(said.append)
-    assert said == ["Debian bookworm: compiling the kernel"]
-    assert [one.name for one in (tmp_path / "cigarjack" / "car-kernel").iterdir()] == ["lock"]

@@ -1,6 +1,6 @@
-"""The host's side of a run, with a program in QEMU's or the kernel's place that ends as they may.
+"""The host's side of a run, with a program in QEMU's place that ends as it may.
 
-Both need what takes minutes to build; tests/car runs in the real ones.
+The real one needs a disk that takes minutes to build; tests/car runs in it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fieldkit.car import machine, parts, qemu, usermode
-from fieldkit.car.kernel import Kernel
+from fieldkit.car import machine, qemu
 from fieldkit.car.run import Run
 from fieldkit.car.workshop import CarError
-from tests.fieldkit.car.stand_ins import ends, in_user_mode
+from tests.fieldkit.car.stand_ins import ends
 
 
 @pytest.mark.parametrize("code", [0, 7])
@@ -160,10 +159,10 @@ def test_kvm_is_used_where_it_runs_a_program(
     device = tmp_path / "kvm"
     monkeypatch.setattr(qemu, "_KVM_DEVICE", device)
     ends_trial(run, ending)
-    assert qemu.accelerator() == "tcg,thread=multi"
+    assert qemu.accelerator() == "tcg"
     device.touch()
     qemu._kvm_works.cache_clear()
-    assert qemu.accelerator() == ("kvm" if works else "tcg,thread=multi")
+    assert qemu.accelerator() == ("kvm" if works else "tcg")
 
 
 def test_the_program_of_the_trial_ends_a_real_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,77 +178,3 @@ def ends_trial(run: Run, ending: str) -> None:
     program = run.folder.parent / "qemu-system-x86_64"
     program.write_text(f"#!{sys.executable}\nimport os, sys, time\n{ending}\n")
     program.chmod(0o755)
-
-
-# --- the kernel in user mode
-
-
-async def test_a_kernel_in_user_mode_runs_the_job_on_its_own_disk(
-    run: Run, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    own = in_user_mode(run, 'print(told["ubd0"]); (car / "exit").write_text("7")')
-    assert await machine.run_job(own, "exec pytest\n") == 7
-    written = own.folder / usermode.WRITTEN
-    assert capfdbinary.readouterr().out.decode() == f"{written},{own.image.disk}\n"
-    assert not written.exists()
-    job = (own.folder / "job").read_text()
-    assert "/dev/tty1" in job
-    assert job.endswith("exec pytest\n")
-
-
-async def test_a_panic_in_user_mode_is_told_with_the_console(run: Run) -> None:
-    panic = 'sys.stderr.write("Kernel panic - not syncing: no disk\\n"); sys.stderr.flush()'
-    own = in_user_mode(run, f"{panic}\nos.abort()")
-    with pytest.raises(CarError, match=r"panicked(.|\n)*not syncing: no disk"):
-        await machine.run_job(own, "true\n")
-
-
-async def test_a_kernel_that_cannot_run_here_is_told_with_its_words(run: Run) -> None:
-    own = in_user_mode(run, 'sys.exit("ptrace failed: operation not permitted")')
-    with pytest.raises(CarError, match=r"kernel in user mode failed \(exit code 1\)(.|\n)*ptrace"):
-        await machine.run_job(own, "true\n")
-
-
-async def test_programs_of_the_guest_go_with_their_kernel(run: Run) -> None:
-    """They are processes of the host, and the kernel has no time to end them when it is killed."""
-    nap = "import time; print(chr(112), flush=True); time.sleep(600)"
-    own = in_user_mode(
-        run,
-        f"nap = subprocess.Popen([sys.executable, '-c', {nap!r}, str(car)])\ntime.sleep(600)",
-    )
-    hasty = Run(own.image, own.folder, deadline_s=2.0, kernel=own.kernel)
-    with pytest.raises(CarError, match="switched off after 2 s"):
-        await machine.run_job(hasty, "true\n")
-    left = [
-        p for p in psutil.process_iter(["cmdline"]) if str(own.folder) in (p.info["cmdline"] or [])
-    ]
-    assert left == []
-
-
-async def test_a_host_with_little_shared_memory_is_told_what_to_do(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(usermode, "MEMORY_MIB", 1 << 40)
-    with pytest.raises(CarError, match=r"MiB are free\. (.|\n)*--shm-size"):
-        await machine.run_job(in_user_mode(run, ""), "true\n")
-
-
-async def test_a_path_that_the_kernel_cannot_be_told_is_refused(run: Run) -> None:
-    own = in_user_mode(run, "")
-    folder = own.folder.with_name("run 1")
-    folder.mkdir()
-    with pytest.raises(CarError, match=r"cannot share .*run 1"):
-        await machine.run_job(Run(own.image, folder, kernel=own.kernel), "true\n")
-
-
-def test_the_car_has_a_kernel_of_its_own_only_if_that_is_asked_for(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kernel = Kernel(run.folder.parent / "kernel")
-    monkeypatch.setattr("fieldkit.car.image.check_host", lambda: None)
-    monkeypatch.setattr("fieldkit.car.image.cached", lambda: run.image)
-    monkeypatch.setattr("fieldkit.car.kernel.cached", lambda: kernel)
-    monkeypatch.setattr(qemu, "_KVM_DEVICE", run.folder / "none")
-    for chosen, expected in (("tcg", None), ("user", kernel), ("", None)):
-        monkeypatch.setenv(qemu.ACCELERATOR_VARIABLE, chosen)
-        assert parts.ready(print).kernel == expected

@@ -11,23 +11,19 @@ import subprocess
 import sys
 import termios
 
-import pytest
-
-from fieldkit.car import usermode
 from fieldkit.car.run import Run
-from tests.fieldkit.car.stand_ins import ends, in_user_mode
+from tests.fieldkit.car.stand_ins import ends
 
 #: Opens a shell on its own terminal, and says how it was left.
 _AT_THE_TERMINAL = """\
 import asyncio, os, pathlib, sys, termios
 from fieldkit.car import machine
 from fieldkit.car.image import Image
-from fieldkit.car.kernel import Kernel
 from fieldkit.car.run import Run
 from fieldkit.car.workshop import CarError
 
-folder, image, *kernel = map(pathlib.Path, sys.argv[1:])
-run = Run(Image(image), folder, kernel=Kernel(kernel[0]) if kernel else None)
+folder, image = map(pathlib.Path, sys.argv[1:])
+run = Run(Image(image), folder)
 before = termios.tcgetattr(0)
 try:
     code = asyncio.run(machine.run_shell(run))
@@ -44,10 +40,9 @@ def shell(run: Run, typed: bytes) -> tuple[int, str]:
     """The exit code of a shell at a terminal of its own, and what was to be seen there."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (33, 101))
-    kernel = [str(run.kernel.folder)] if run.kernel else []
     hidden = {"LINES", "COLUMNS"}
     process = subprocess.Popen(
-        [sys.executable, "-c", _AT_THE_TERMINAL, str(run.folder), str(run.image.folder), *kernel],
+        [sys.executable, "-c", _AT_THE_TERMINAL, str(run.folder), str(run.image.folder)],
         env={name: text for name, text in os.environ.items() if name not in hidden}
         | {"TERM": "vt220"},
         stdin=theirs,
@@ -75,25 +70,19 @@ def _read(terminal: int) -> bytes:
     return b""
 
 
-#: A guest that changes the terminal to its own liking, as both machines do.
+#: A guest that changes the terminal to its own liking, as QEMU does.
 _READS = "line = sys.stdin.readline(); import tty, termios; tty.setraw(0, termios.TCSANOW)\n"
 _SAYS = "os.set_blocking(0, False); print('the guest read', line.strip(), flush=True)\n"
 
 
-@pytest.mark.parametrize(("user_mode", "device"), [(False, "/dev/hvc0"), (True, "/dev/tty1")])
-def test_a_shell_has_the_terminal_until_it_is_left(run: Run, user_mode: bool, device: str) -> None:
-    ending = f'{_READS}{_SAYS}(car / "exit").write_text("7")'
-    if user_mode:
-        run = in_user_mode(run, ending)
-    else:
-        ends(run, ending)
+def test_a_shell_has_the_terminal_until_it_is_left(run: Run) -> None:
+    ends(run, f'{_READS}{_SAYS}(car / "exit").write_text("7")')
     code, shown = shell(run, b"look around\n")
     assert code == 7, shown
     assert "the guest read look around" in shown
     assert "the terminal is as it was" in shown
     job = (run.folder / "job").read_text()
-    assert f"exec <{device} >{device} 2>&1\nstty rows 33 cols 101\nTERM=vt220 exec" in job
-    assert not (run.folder / usermode.WRITTEN).exists()
+    assert "exec </dev/hvc0 >/dev/hvc0 2>&1\nstty rows 33 cols 101\nTERM=vt220 exec" in job
 
 
 def test_a_shell_whose_machine_is_killed_says_so_on_a_terminal_that_can_be_used(run: Run) -> None:
