@@ -4,7 +4,7 @@
 the clocks and the boot id of the machine that FOLDER describes: a time namespace shifts
 CLOCK_MONOTONIC and CLOCK_BOOTTIME, a mount namespace has another boot id, and the wall clock as
 Python tells it is shifted by what FOLDER says at that moment. Where the kernel has no time
-namespaces, as in user mode, Python tells the other two shifted as well. Needs root, or a kernel
+namespaces Python tells the other two shifted as well. Needs root, or a kernel
 that lets everybody make namespaces of users. Imports little, for every agent's start passes here.
 """
 
