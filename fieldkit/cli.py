@@ -80,11 +80,13 @@ def demo(
     """
     from fieldkit.cast import DEMO_CAST, CastError, load
     from fieldkit.demo import DemoFailedError, DemoOptions, begin, run
+    from fieldkit.interruption import sigterm_as_ctrl_c
 
     options = DemoOptions(report_file, json_file, keep, seed)
     try:
         begin(options)
-        outcome = asyncio.run(run(load(cast_file or DEMO_CAST), options))
+        with sigterm_as_ctrl_c():
+            outcome = asyncio.run(run(load(cast_file or DEMO_CAST), options))
     except (CastError, DemoFailedError) as error:
         raise click.ClickException(str(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):

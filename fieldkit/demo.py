@@ -73,7 +73,6 @@ async def run(cast: Cast, options: DemoOptions) -> DemoOutcome:
     """
     # Short, for the agents' sockets lie in it and the kernel takes no path above 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="cigarjack-"))
-    _stop_on_sigterm()
     try:
         outcome = await _run_in(folder, cast, options)
     except asyncio.CancelledError:
@@ -207,13 +206,6 @@ def _path_to_commands(command: str) -> list[str]:
     folder = Path(sys.executable).parent
     found = shutil.which(command.split()[0])
     return [] if found and Path(found).parent == folder else [f'  export PATH="{folder}:$PATH"']
-
-
-def _stop_on_sigterm() -> None:
-    """SIGTERM ends the demo as Ctrl-C does: in order, with every process stopped."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _interruption() -> asyncio.Event:

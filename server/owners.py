@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, func, select, union
 
 from server.members import count_members, members_of, memberships_of
-from server.party_history import show_device
+from server.party_history import count_payments, find_device
 from server.payment_list import Page, list_payments
 from server.payment_methods import list_payment_methods
 from server.phone_events import open_challenges
@@ -107,7 +107,8 @@ _SIGNED_MS: Final = (
 
 
 def list_owners(connection: Connection) -> list[dict[str, Any]]:
-    """In the order in which they enrolled, each with how much is in force."""
+    """In the order in which they enrolled, each with how much is in force: of a revoked one
+    nothing."""
     counts = {
         "jacks": _counted(connection, _JACK_COUNTS),
         "members": count_members(connection),
@@ -116,25 +117,28 @@ def list_owners(connection: Connection) -> list[dict[str, Any]]:
     return [
         dict(row._mapping)
         | {"state": _state(row.revoked_ms)}
-        | {name: count.get(row.id, 0) for name, count in counts.items()}
+        | {
+            name: count.get(row.id, 0) if row.revoked_ms is None else 0
+            for name, count in counts.items()
+        }
         for row in connection.execute(_OWNERS)
     ]
 
 
 def show_owner(connection: Connection, phone_id: str) -> dict[str, Any]:
     """A phone with its jacks, memberships, methods and newest payments. Raises RegistryError."""
-    phone = show_device(connection, Role.PHONE, phone_id)
+    phone = find_device(connection, Role.PHONE, phone_id)
     return {
-        "id": phone["id"],
-        "label": phone["label"],
-        "state": _state(phone["revoked_ms"]),
-        "enrolled_ms": phone["enrolled_ms"],
-        "revoked_ms": phone["revoked_ms"],
-        "heard_ms": max(phone["enrolled_ms"], _heard_ms(connection, phone_id)),
+        "id": phone.id,
+        "label": phone.label,
+        "state": _state(phone.revoked_ms),
+        "enrolled_ms": phone.enrolled_ms,
+        "revoked_ms": phone.revoked_ms,
+        "heard_ms": max(phone.enrolled_ms, _heard_ms(connection, phone_id)),
         "jacks": _jacks(connection, phone_id),
         "memberships": _memberships(connection, phone_id),
         "methods": list_payment_methods(connection, phone_id),
-        "payments": phone["payments"],
+        "payments": count_payments(connection, Role.PHONE, phone_id),
         "open_payments": _open_payments(connection, phone_id),
         "recent_payments": _newest(connection, phone_id, Page(limit=_RECENT)),
     }
@@ -179,15 +183,14 @@ def _jack(connection: Connection, row: AnyRow) -> dict[str, Any]:
 
 
 def _jack_state(row: AnyRow) -> tuple[str, int | None]:
-    """What has become of a pairing, and when. Of a jack that was passed on nothing else is said:
-    release and revocation are the next owner's."""
+    """What has become of a pairing, and when first. Of a jack that was passed on nothing else is
+    said: release and revocation are the next owner's."""
     if row.paired_anew_ms is not None:
         return "passed_on", row.paired_anew_ms
-    if row.revoked_ms is not None:
-        return "revoked", row.revoked_ms
-    if row.released_ms is not None:
-        return "released", row.released_ms
-    return "owned", None
+    ends = ((row.released_ms, "released"), (row.revoked_ms, "revoked"))
+    ended = [(at_ms, state) for at_ms, state in ends if at_ms is not None]
+    ended_ms, state = min(ended, default=(None, "owned"))
+    return state, ended_ms
 
 
 def _memberships(connection: Connection, phone_id: str) -> list[dict[str, Any]]:

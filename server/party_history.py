@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Table, func, select
 
+from server.prepared import AnyRow
 from server.registry import RegistryError, find_merchant
 from server.schema.orders import refunds
 from server.schema.parties import jacks, memberships, pairings, phones, terminals
@@ -24,16 +25,28 @@ _LEFT_OUT: Final = ("key", "beacon_key")
 
 def show_device(connection: Connection, role: Role, device_id: str) -> dict[str, Any]:
     """A device without its keys. Raises RegistryError."""
-    table = _DEVICES[role]
-    row = connection.execute(select(table).where(table.c.id == device_id)).one_or_none()
-    if row is None:
-        raise RegistryError(f"there is no {role} {device_id!r}")
-    shown = {name: value for name, value in row._mapping.items() if name not in _LEFT_OUT}
-    shown["payments"] = _payments(connection, payments.c[f"{role}_id"], device_id)
+    shown = dict(find_device(connection, role, device_id)._mapping)
+    for name in _LEFT_OUT:
+        shown.pop(name, None)
+    shown["payments"] = count_payments(connection, role, device_id)
     if role is not Role.TERMINAL:
         shown["pairings"] = _pairings(connection, pairings.c[f"{role}_id"], device_id)
         shown["memberships"] = _memberships(connection, memberships.c[f"{role}_id"], device_id)
     return shown
+
+
+def find_device(connection: Connection, role: Role, device_id: str) -> AnyRow:
+    """Raises RegistryError."""
+    table = _DEVICES[role]
+    row = connection.execute(select(table).where(table.c.id == device_id)).one_or_none()
+    if row is None:
+        raise RegistryError(f"there is no {role} {device_id!r}")
+    return row
+
+
+def count_payments(connection: Connection, role: Role, device_id: str) -> dict[str, int]:
+    """How many of a device's payments have each status."""
+    return _payments(connection, payments.c[f"{role}_id"], device_id)
 
 
 def show_merchant(connection: Connection, name_or_id: str) -> dict[str, Any]:

@@ -113,12 +113,20 @@ class Services:
             return Device(role, key.kid)
         raise ValueError("at least one role must be allowed")
 
-    async def wait_for_outcome(self, payment_id: str, wait_s: float) -> PaymentRow:
-        """The payment once it is settled and nothing is under way, or as it is after ``wait_s``."""
+    async def wait_for_outcome(
+        self,
+        payment_id: str,
+        wait_s: float,
+        look: Callable[[Connection], PaymentRow] | None = None,
+    ) -> PaymentRow:
+        """The payment once it is settled and nothing is under way, or as it is after ``wait_s``.
+
+        ``look``: finds it each time, and raises if who asks may no more; None: finds it always.
+        """
         return await self.wait_until(
             payment_id,
             wait_s,
-            lambda connection: get_payment(connection, payment_id),
+            look or (lambda connection: get_payment(connection, payment_id)),
             lambda row: answerable(Status(row.status), row.operation),
         )
 

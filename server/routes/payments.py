@@ -149,10 +149,11 @@ async def get_own_payment(request: Request) -> JSONResponse:
     services = services_of(request)
     device = await services.prove(request, Role.TERMINAL, Role.PHONE)
     payment_id = request.path_params["payment_id"]
-    row = await services.store.read(lambda connection: own_payment(connection, device, payment_id))
     wait_s = wait_preference_s(request.headers.get("prefer", ""))
-    if wait_s:
-        row = await services.wait_for_outcome(row.id, wait_s)
+    # Looked up anew each time: who is revoked while it waits is told no more.
+    row = await services.wait_for_outcome(
+        payment_id, wait_s or 0, lambda connection: own_payment(connection, device, payment_id)
+    )
     return JSONResponse(view(row), headers=applied(wait_s))
 
 

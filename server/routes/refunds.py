@@ -18,7 +18,15 @@ from server.openapi import (
     statement_body,
 )
 from server.preference import applied, wait_preference_s
-from server.refunds import SignedRefund, accept_refund, get_refund, refunds_of, settled, view
+from server.refunds import (
+    RefundRow,
+    SignedRefund,
+    accept_refund,
+    get_refund,
+    refunds_of,
+    settled,
+    view,
+)
 from server.routes.payments import own_payment
 from server.services import Services, services_of
 from twochannel import intake
@@ -99,11 +107,13 @@ async def get_own_refund(request: Request) -> JSONResponse:
     services, payment_id = services_of(request), request.path_params["payment_id"]
     device = await services.prove(request, Role.TERMINAL, Role.PHONE)
 
-    def find(connection: Connection) -> dict[str, object]:
+    def look(connection: Connection) -> RefundRow:
         payment = own_payment(connection, device, payment_id)
-        return view(get_refund(connection, payment.id, request.path_params["refund_id"]))
+        return get_refund(connection, payment.id, request.path_params["refund_id"])
 
-    return await _answer(services, request, await services.store.read(find), 200)
+    wait_s = wait_preference_s(request.headers.get("prefer", ""))
+    row = await services.wait_until(payment_id, wait_s or 0, look, settled)
+    return JSONResponse(view(row), headers=applied(wait_s))
 
 
 async def _answer(

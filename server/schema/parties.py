@@ -79,6 +79,7 @@ pairings = Table(
     Column("compact", Text, nullable=False),
     Column("paired_ms", BigInteger, nullable=False),
     UniqueConstraint("jack_id", "epoch"),
+    Index("ix_pairings_phone", "phone_id"),
     sqlite_autoincrement=True,
 )
 
@@ -151,6 +152,7 @@ couplings = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("coupled_ms", BigInteger, nullable=False),
     Column("ended_ms", BigInteger),
+    Index("ix_couplings_method", "method_id"),
 )
 _LASTING = couplings.c.ended_ms.is_(None)
 Index(
@@ -173,4 +175,5 @@ instructions = Table(
     Column("digest", Text, nullable=False),
     Column("compact", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
+    Index("ix_instructions_phone", "phone_id"),
 )

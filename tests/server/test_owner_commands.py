@@ -94,6 +94,13 @@ def _counts(bench: Bench, who: Devices) -> tuple[int, int, int]:
     return row["jacks"], row["members"], row["methods"]
 
 
+async def test_of_a_revoked_owner_nothing_is_in_force(bench: Bench) -> None:
+    owner, member = bench.devices, await a_member(bench)
+    bench.store.write_now(lambda c: revoke(c, Role.PHONE, owner.phone.key.kid, wall_ms()))
+    assert _counts(bench, owner) == (0, 0, 0)
+    assert _counts(bench, member) == (0, 0, 1)
+
+
 async def test_an_owner_is_shown_with_members_and_methods(bench: Bench) -> None:
     owner, member = bench.devices, await a_member(bench)
     called(bench, member, "Ben")
@@ -149,6 +156,15 @@ async def test_it_is_told_what_has_become_of_a_jack(bench: Bench) -> None:
     (jack,) = json.loads(told(bench, "show", now, "--json"))["jacks"]
     assert (jack["state"], jack["epoch"]) == ("revoked", 3)
     assert "passed on, epoch 2" in told(bench, "show", owner.phone.key.kid)
+
+
+async def test_a_released_jack_that_is_revoked_was_released(bench: Bench) -> None:
+    owner = bench.devices
+    await release_jack(bench)
+    ((released,),) = bench.rows("SELECT released_ms FROM jacks")
+    bench.store.write_now(lambda c: revoke(c, Role.JACK, owner.jack.key.kid, released + 100))
+    (jack,) = shown(bench, owner)["jacks"]
+    assert (jack["state"], jack["ended_ms"]) == ("released", released)
 
 
 def _jack(bench: Bench, who: Devices) -> tuple[str, int]:
@@ -217,11 +233,12 @@ async def test_nothing_that_a_card_can_be_charged_by_is_printed(bench: Bench) ->
     payment, _, challenge = await bench.pending()
     await bench.confirm(payment, owner.confirmation(payment, challenge))
     ((compact,),) = bench.rows("SELECT compact FROM payment_methods WHERE token = ?", token)
-    ((receipt,),) = bench.rows("SELECT receipt FROM payments")
+    ((receipt, charge),) = bench.rows("SELECT receipt, processor_reference FROM payments")
     for arguments in (["list"], ["show", owner.phone.key.kid]):
         for form in ([], ["--json"]):
             text = told(bench, *arguments, *form)
-            assert [one for one in (token, "tok_", compact, receipt) if one in text] == []
+            never = (token, "tok_", compact, receipt, charge, "processor_reference")
+            assert [one for one in never if one in text] == []
     assert "method: Visa of Mina, not coupled\n" in told(bench, "show", owner.phone.key.kid)
 
 
