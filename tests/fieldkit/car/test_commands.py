@@ -97,16 +97,6 @@ def test_tests_follow_the_journeys_whatever_became_of_those(
     assert (code, ran) == (expected, ["fieldkit.car.play", "pytest"])
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "expected"), [(5, 5, 5), (5, 0, 0), (1, 5, 1), (5, 1, 1), (0, 1, 1)]
-)
-def test_a_group_of_which_no_test_was_chosen_hides_no_failure(
-    tmp_path: Path, first: int, second: int, expected: int
-) -> None:
-    script = f"case $* in *test_deploy.py*) exit {second} ;; esac\nexit {first}"
-    assert carried_out(tmp_path, "agents", script) == (expected, ["pytest", "pytest"])
-
-
 def carried_out(folder: Path, name: str, program: str, *chosen: str) -> tuple[int, list[str]]:
     """Exit code of what a car does, with a program in Python's place, and which modules it ran."""
     python = folder / "python"
@@ -121,7 +111,7 @@ def carried_out(folder: Path, name: str, program: str, *chosen: str) -> tuple[in
 
 
 def test_every_test_of_the_car_runs_in_one_of_the_cars() -> None:
-    run = [test for groups in CARS.values() for group in groups for test in group]
+    run = [test for tests in CARS.values() for test in tests]
     there = (TREE / "tests" / "car").glob("test_*.py")
     assert sorted(run) == sorted(file.stem.removeprefix("test_") for file in there)
 
