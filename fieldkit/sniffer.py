@@ -10,9 +10,11 @@ from typing import Final, Self
 from twochannel.protocol import beacon
 from twochannel.protocol.errors import FrameError
 from twochannel.radio.backends import open_radio
-from twochannel.radio.port import RadioError
+from twochannel.radio.port import Broadcast, RadioError
 
 _NS_PER_S: Final = 1_000_000_000
+#: What devices of passers-by say. A scanner that hears nobody at all takes itself for deaf.
+SOMEBODY: Final = Broadcast(0xFFF0, bytes(4), interval_ms=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ class Sniffer:
             with contextlib.suppress(asyncio.CancelledError, RadioError):
                 await self._noting
         await self._radio.__aexit__(*failure)
+
+    async def pass_by(self) -> None:
+        """Be heard as well from now on, as SOMEBODY. Raises RadioError."""
+        await self._radio.advertiser.broadcast(SOMEBODY)
 
     async def first_code(self, after_ns: int, deadline_s: float) -> HeardCode:
         """The first beacon heard at or after ``after_ns``. Raises TimeoutError."""

@@ -37,10 +37,13 @@ from fieldkit.screen import PlainScreen
 from fieldkit.sniffer import Sniffer
 from fieldkit.stage import Stage
 from fieldkit.trace import TraceError
+from twochannel.radio.port import RadioError
 
 DOCUMENT: Final = "run.json"
 REPORT: Final = "report.html"
 NOT_AS_IT_MUST: Final = 3
+#: Some two hundred adverts.
+_BESIDE_A_LANE_S: Final = 20.0
 
 
 @dataclass(slots=True)
@@ -84,10 +87,12 @@ async def play(
             try:
                 await stage.provision(closed)
                 async with Sniffer(stage.radio(WITNESS)) as witness:
+                    await witness.pass_by()
                     for journey in playlist:
                         await _open_only(stage, {first, *journey.visits})
                         await demo.play(stage, screen, [journey], outcome.journeys)
-                    outcome.radio = _radio(stage, witness, outcome.journeys)
+                    screen.step("radio beside a lane")
+                    outcome.radio = await _radio(stage, witness)
                 for fault in faults.on(streets, stage.cast.jack.name) if with_faults else ():
                     screen.step(fault.title)
                     outcome.faults.append(await faults.perform(stage, fault))
@@ -121,15 +126,15 @@ async def _open_only(stage: Stage, terminals: Collection[str]) -> None:
             await stage.start(terminal)
 
 
-def _radio(stage: Stage, witness: Sniffer, played: Sequence[JourneyResult]) -> RadioFigures | None:
-    """Measured during the first journey at the first lane: nobody restarts anything in it."""
-    lane = stage.cast.terminals[0]
-    here = [one for one in played if one.payment and one.payment["lane"] == lane.label]
-    if not here:
-        return None
+async def _radio(stage: Stage, witness: Sniffer) -> RadioFigures | None:
+    """Measured while the car stands at the first lane and nobody does anything."""
+    lane = stage.cast.terminals[0].name
+    await journeys.arrive(stage, lane)
+    began_ns = time.monotonic_ns()
+    await asyncio.sleep(_BESIDE_A_LANE_S)
     of_jack = stage.traces[stage.cast.jack.name].events()
-    heard = [e for e in stage.traces[lane.name].events() if e.event == "code_heard"]
-    return measures.figures(witness.codes, heard, of_jack, (here[0].began_ns, here[0].ended_ns))
+    heard = [e for e in stage.traces[lane].events() if e.event == "code_heard"]
+    return measures.figures(witness.codes, heard, of_jack, (began_ns, time.monotonic_ns()))
 
 
 def keep(folder: Path, out: Path) -> None:
@@ -158,7 +163,7 @@ def main(out: Path, with_faults: bool, names: tuple[str, ...]) -> None:
     outcome, failure = Outcome(), ""
     try:
         asyncio.run(play(chosen(names), out, outcome, with_faults=with_faults))
-    except (StageError, TraceError, OSError) as error:
+    except (StageError, TraceError, RadioError, OSError) as error:
         failure = str(error) + "".join(f"\n  {line}" for line in getattr(error, "log", ()))
     text = json.dumps(outcome.to_json(), indent=2) + "\n"
     (out / DOCUMENT).write_text(text, encoding="utf-8")

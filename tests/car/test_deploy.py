@@ -15,6 +15,7 @@ import pytest_asyncio
 from fieldkit.car.bluetooth import Adapters
 from fieldkit.car.daemon import Daemon, run
 from fieldkit.car.machines import PHONE
+from fieldkit.sniffer import SOMEBODY
 from tests.car.deployment import (
     DEADLINE_S,
     SERVICES,
@@ -37,7 +38,6 @@ from tests.car.deployment import (
     wifi_radios,
 )
 from twochannel.radio.backends import open_radio
-from twochannel.radio.port import Broadcast
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,8 +62,6 @@ x = 3
 name = "passer-by"
 x = 5
 """
-#: A jack that hears nobody at all takes itself for deaf.
-_SOMEBODY = Broadcast(0xFFF0, bytes(4), interval_ms=1000)
 #: Phone and jack are one machine here, with one network between them.
 _INTERFACE = "car0"
 _ADDRESS = "10.99.0.1/24"
@@ -85,7 +83,7 @@ async def adapters(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ad
         folder = tmp_path_factory.mktemp("bluetooth")
         adapters = await opened.enter_async_context(Adapters(PLAN, folder))
         passer_by = await opened.enter_async_context(open_radio(adapters.radio("passer-by")))
-        await passer_by.advertiser.broadcast(_SOMEBODY)
+        await passer_by.advertiser.broadcast(SOMEBODY)
         # The deployment's own must do what the bench's does elsewhere.
         await remove_drop_in("bluetooth", "experimental")
         before = everything()
