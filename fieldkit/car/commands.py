@@ -64,8 +64,8 @@ def build() -> None:
 def shell(command: tuple[str, ...]) -> None:
     """Open a shell inside the car, or run COMMAND there and return its exit code.
 
-    The work tree is at /opt/cigarjack, as it is now; /car is the folder of this run on the host.
-    Whatever is written anywhere else, also to the work tree, is forgotten in the end.
+    The work tree is at /opt/cigarjack, as it is now. Whatever is written, also to it, is forgotten
+    in the end; what is written to /car is kept on the host if the exit code is not 0.
     """
     if command:
         _finish(shlex.join(command) + "\n")

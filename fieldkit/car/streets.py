@@ -26,7 +26,7 @@ from fieldkit.venue import air_toml
 WITNESS: Final = "witness"
 #: An adapter that is nobody's and not plugged in.
 SPARE: Final = "spare"
-#: A processor without hardware support, for eight agents and everything below them.
+#: A processor that may be emulated, for all agents and everything below them.
 _PATIENCE: Final = 8.0
 #: It loads every agent, emulated, while others start.
 _TYPEWRITER_DEADLINE_S: Final = 240.0
