@@ -32,7 +32,11 @@ def list_all_owners(context: click.Context, as_json: bool) -> None:
         echo_json({"items": rows})
         return
     if not rows:
-        click.echo("None yet. A phone is an owner once it has paired with a jack.", err=True)
+        click.echo(
+            "None yet. A phone is an owner once it has paired with a jack, or has joined one"
+            " to which it was invited.",
+            err=True,
+        )
         return
     cells = [[str(row[name]) for name in _TITLES] for row in rows]
     head, *lines = table(_TITLES, cells, "").splitlines()

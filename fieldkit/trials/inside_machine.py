@@ -3,9 +3,9 @@
 ``python -m fieldkit.trials.inside_machine FOLDER PYTHON -m MODULE …`` becomes that program, with
 the clocks and the boot id of the machine that FOLDER describes: a time namespace shifts
 CLOCK_MONOTONIC and CLOCK_BOOTTIME, a mount namespace has another boot id, and the wall clock as
-Python tells it is shifted by what FOLDER says at that moment. Where the kernel has no time
-namespaces Python tells the other two shifted as well. Needs root, or a kernel
-that lets everybody make namespaces of users. Imports little, for every agent's start passes here.
+Python tells it is shifted by what FOLDER says at that moment. Needs a kernel with time namespaces,
+and root, or that it lets everybody make namespaces of users. Imports little, for every agent's
+start passes here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ WALL_FORMAT: Final = struct.Struct("<q")
 _NEWNS, _NEWTIME, _NEWUSER = 0x0002_0000, 0x0000_0080, 0x1000_0000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
 _KERNELS_BOOT_ID: Final = b"/proc/sys/kernel/random/boot_id"
-#: There in kernels that have time namespaces.
 _CLOCKS_OF_CHILDREN: Final = Path("/proc/self/ns/time_for_children")
 _NS_PER_S: Final = 1_000_000_000
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -39,15 +38,13 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 def enter(folder: Path) -> None:
     """Be on that machine from now on. Raises OSError where the kernel does not grant it."""
     user, group = os.getuid(), os.getgid()
-    has_clocks = _CLOCKS_OF_CHILDREN.exists()
-    wanted = _NEWNS | (_NEWTIME if has_clocks else 0) | (_NEWUSER if user else 0)
-    _demand(_LIBC.unshare(wanted), "namespaces of its own")
+    wanted = _NEWNS | _NEWTIME | (_NEWUSER if user else 0)
+    _demand(_LIBC.unshare(wanted), "namespaces of time and mounts")
     if user:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    shift_ns = int((folder / SHIFT).read_text())
-    (_shift_clocks if has_clocks else shift_clocks_of_python)(shift_ns)
+    _shift_clocks(int((folder / SHIFT).read_text()))
     _demand(_LIBC.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None), "mounts of its own")
     source = os.fsencode(folder / BOOT_ID)
     _demand(_LIBC.mount(source, _KERNELS_BOOT_ID, None, _MS_BIND, None), "a boot id of its own")
@@ -59,24 +56,6 @@ def _shift_clocks(by_ns: int) -> None:
     Path("/proc/self/timens_offsets").write_text(offsets)
     with _CLOCKS_OF_CHILDREN.open("rb") as namespace:
         _demand(_LIBC.setns(namespace.fileno(), _NEWTIME), "clocks of its own")
-
-
-def shift_clocks_of_python(by_ns: int) -> None:
-    """Let Python's ``time`` tell CLOCK_MONOTONIC and CLOCK_BOOTTIME of the machine."""
-    shifted = {time.CLOCK_MONOTONIC: by_ns, time.CLOCK_BOOTTIME: by_ns}
-    real_ns = time.clock_gettime_ns
-
-    def told_ns(clock: int) -> int:
-        return real_ns(clock) + shifted.get(clock, 0)
-
-    clocks = {
-        "clock_gettime_ns": told_ns,
-        "clock_gettime": lambda clock: told_ns(clock) / _NS_PER_S,
-        "monotonic_ns": lambda: told_ns(time.CLOCK_MONOTONIC),
-        "monotonic": lambda: told_ns(time.CLOCK_MONOTONIC) / _NS_PER_S,
-    }
-    for name, clock in clocks.items():
-        setattr(time, name, clock)
 
 
 def shift_wall_clock(file: Path) -> None:

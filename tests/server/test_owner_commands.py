@@ -64,7 +64,7 @@ def test_without_owners_it_is_told_who_becomes_one(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "server")
     result = CliRunner().invoke(main, ["--state", str(folder.path), "owners", "list"])
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "once it has paired with a jack" in result.stderr
+    assert "once it has paired with a jack, or has joined one" in result.stderr
 
 
 async def test_who_never_had_a_jack_nor_joined_one_is_no_owner(bench: Bench) -> None:

@@ -100,6 +100,23 @@ class TestBySsh:
             ]
         )
 
+    def test_a_further_car_is_carried_beside_the_bench(
+        self, tmp_path: Path, bench: Path, states: Path
+    ) -> None:
+        carried: list[str | Path] = []
+        for machine, party in {"red-kia": "jack", "red-kia-phone": "phone"}.items():
+            write(tmp_path / machine / party, party, 2)
+            state = tmp_path / machine / party
+            done = run("bundle", "--state", state, "--machine", machine, "--out", tmp_path)
+            assert done.exit_code == 0, done.output
+            carried += ["--from", tmp_path / f"{machine}.part"]
+        archive = tmp_path / "monday.trial"
+        done = run("collect", "monday", "--bench", bench, *carried, "--out", archive)
+        assert done.exit_code == 0, done.output
+        by_machine = {r.machine: (r.agent, len(r.events)) for r in Trial.open(archive).agents}
+        assert by_machine.keys() == {*PARTIES, "red-kia", "red-kia-phone"}
+        assert (by_machine["jack"], by_machine["red-kia"]) == (("jack", 1), ("jack", 2))
+
     def test_it_goes_on_where_it_was_interrupted(
         self, tmp_path: Path, bench: Path, states: Path, cache: Path
     ) -> None:
