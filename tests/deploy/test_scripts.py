@@ -14,12 +14,10 @@ SCRIPTS = (
     ".ci/run",
     "deploy/command",
     "deploy/install",
-    "fieldkit/car/guest/init",
     "fieldkit/car/guest/initramfs-init",
     "fieldkit/car/guest/job",
     "fieldkit/car/guest/prepare.sh",
     "fieldkit/car/guest/profile.sh",
-    "fieldkit/car/kernel/build.sh",
     "tests/container/boot",
     "tests/vectors/eddystone_eid.sh",
 )
