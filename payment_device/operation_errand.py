@@ -72,7 +72,9 @@ class OperationErrand(Errand):
         unsent = error.code is ErrorCode.PAYMENT_UNKNOWN and intent.phase is Phase.STORED
         if isinstance(error, LimitError):
             raise error
-        if error.code in PASSING or unsent:
+        if error.code in PASSING or unsent or self._looking:
+            # Of what was sent a refused look says nothing; sent again, it is answered.
+            self._looking = False
             raise ServerUnreachableError(error.detail)
         if error.code in self._moved_on:
             self._looking = True

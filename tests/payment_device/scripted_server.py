@@ -76,7 +76,7 @@ class ScriptedServer:
 
     "lose": take it, but break the connection; "drop": break it at once; a code or an error: refuse.
     ``greetings``: with what the next readers of the well-known document are refused; ``looks``:
-    with what the next are who look at a payment.
+    with what the next are who look at a payment or refund.
     ``outcome``: what becomes of a payment (None: it stays pending until ``decide``).
     ``receipt_changes``: claims that are wrong in every receipt. ``ahead_s``: of its clock.
     ``slow_card``: captures are under way until ``decide``, refunds until they are looked at.
@@ -257,6 +257,8 @@ class ScriptedServer:
         refund = held.refunds.get(request.path_params["refund"])
         if refund is None:
             raise CodedError(ErrorCode.REFUND_UNKNOWN)
+        if self.looks:
+            raise self.looks.popleft()
         self._end_refund(held, refund)
         return self._answer(refund)
 

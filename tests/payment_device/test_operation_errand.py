@@ -21,7 +21,7 @@ from tests.payment_device.lane import (
 from tests.payment_device.scripted_server import ScriptedServer, new_signer
 from twochannel.keystore.file import FileSigner
 from twochannel.protocol.envelope import unverified_claims
-from twochannel.protocol.errors import ErrorCode
+from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import Status
 
@@ -95,6 +95,21 @@ async def test_a_capture_under_way_is_joined_and_waited_for(
     await server.decide(payment, Status.CAPTURED)
     assert (await first)["captured_minor"] == (await second)["captured_minor"] == 100
     assert len([path for path, _ in server.received if path.endswith("captures")]) == 1
+
+
+async def test_a_capture_is_not_refused_because_a_look_at_it_is(
+    lane: Bench, server: ScriptedServer
+) -> None:
+    """As one is once the terminal has been revoked; what is sent again is answered."""
+    payment = await held(lane, server)
+    server.slow_card = True
+    server.faults.append(ErrorCode.PAYMENT_STATE)
+    server.looks.append(CodedError(ErrorCode.DEVICE_REVOKED))
+    capturing = asyncio.create_task(lane.terminal.capture(payment, euros(100), wait_s=20))
+    await server.wait_for(3)
+    server.payments[payment].captured_minor = 100
+    await server.decide(payment, Status.CAPTURED)
+    assert (await capturing)["captured_minor"] == 100
 
 
 async def test_a_capture_that_the_card_refused_is_told(lane: Bench, server: ScriptedServer) -> None:

@@ -15,7 +15,7 @@ from tests.payment_device.lane import Air, Bench, euros, refused, terminal_at, u
 from tests.payment_device.scripted_server import ScriptedServer, new_signer
 from twochannel.keystore.file import FileSigner
 from twochannel.protocol.envelope import unverified_claims
-from twochannel.protocol.errors import ErrorCode
+from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.money import Amount
 from twochannel.protocol.payment import RefundStatus, Status
 
@@ -130,6 +130,15 @@ async def test_a_slow_processor_is_waited_for(
     first, second = await asyncio.gather(*both)
     assert first["refunded_minor"] == second["refunded_minor"] == 100
     assert len(sent(server)) == 1
+
+
+async def test_a_refund_is_not_refused_because_a_look_at_it_is(
+    lane: Bench, server: ScriptedServer, payment: str
+) -> None:
+    server.slow_card = True
+    server.looks.append(CodedError(ErrorCode.DEVICE_REVOKED))
+    assert (await lane.terminal.refund(payment, back(100)))["refunded_minor"] == 100
+    assert len(sent(server)) == 2
 
 
 @pytest.mark.parametrize(
