@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from server.instructions import Signed, admit, repeated
 from server.prepared import AnyRow, Prepared
 from server.schema.parties import jacks, memberships, phones
-from server.schema.payments import challenges
+from server.schema.payments import challenges, payments
 from twochannel.protocol.errors import CodedError, ErrorCode, StatementError
 from twochannel.protocol.instructions import MemberRemoval
 from twochannel.protocol.statements import Pairing
@@ -72,7 +72,13 @@ _END: Final = (
 )
 _WITHDRAW: Final = (
     update(challenges)
-    .where(challenges.c.phone_id == bindparam("phone"), challenges.c.withdrawn_ms.is_(None))
+    .where(
+        challenges.c.phone_id == bindparam("phone"),
+        challenges.c.withdrawn_ms.is_(None),
+        challenges.c.payment_id.in_(
+            select(payments.c.id).where(payments.c.jack_id == bindparam("jack"))
+        ),
+    )
     .values(withdrawn_ms=bindparam("now_ms"))
 )
 _PHONE: Final = select(phones.c.label).where(phones.c.id == bindparam("phone"))
@@ -176,13 +182,11 @@ def _check_removal(connection: Connection, removal: MemberRemoval) -> None:
         raise CodedError(ErrorCode.EPOCH_OUTDATED, "that phone is no member of this phone's jack")
 
 
-def end(connection: Connection, jack: str, phone: str, now_ms: int) -> bool:
-    """End a membership, and let nothing that was asked be answered; whether there was one."""
+def end(connection: Connection, jack: str, phone: str, now_ms: int) -> None:
+    """End a membership, if there is one, and let nothing that its jack asked be answered."""
     asked = {"jack": jack, "phone": phone, "now_ms": now_ms}
-    if connection.execute(_END, asked).rowcount == 0:
-        return False
-    connection.execute(_WITHDRAW, {"phone": phone, "now_ms": now_ms})
-    return True
+    if connection.execute(_END, asked).rowcount:
+        connection.execute(_WITHDRAW, asked)
 
 
 def own_jack(connection: Connection, jack: str, phone: str) -> dict[str, object]:

@@ -33,7 +33,9 @@ _OF_PHONE: Final = (
     )
     .order_by(jacks.c.paired_ms, jacks.c.id)
 )
-_RELEASE: Final = update(jacks).where(jacks.c.id == bindparam("jack"))
+_RELEASE: Final = update(jacks).where(
+    jacks.c.id == bindparam("jack"), jacks.c.phone_id == bindparam("phone")
+)
 
 
 def list_jacks(connection: Connection, phone_id: str) -> list[dict[str, object]]:
@@ -59,8 +61,9 @@ def release_jack(connection: Connection, signed: Signed[Release], now_ms: int) -
     release = signed.statement
     if not repeated(connection, signed):
         admit(connection, signed, lambda: _check_paired(connection, release), now_ms)
-        if not end(connection, release.sub, release.iss, now_ms):
-            connection.execute(_RELEASE, {"jack": release.sub, "released_ms": now_ms})
+        owned = {"jack": release.sub, "phone": release.iss, "released_ms": now_ms}
+        if connection.execute(_RELEASE, owned).rowcount == 0:
+            end(connection, release.sub, release.iss, now_ms)
     left = newest_membership(connection, release.sub, release.iss, release.epoch)
     if left is not None:
         return member_view(left, released_ms=left.ended_ms)

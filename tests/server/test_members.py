@@ -184,6 +184,41 @@ async def test_who_joins_anew_is_told_of_no_other_phone_by_an_old_release(bench:
     assert (jack["epoch"], [phone["owner"] for phone in jack["phones"]]) == (1, [False])
 
 
+async def test_an_owner_who_was_a_member_before_lets_go_of_the_jack(
+    bench: Bench, database: str
+) -> None:
+    former = await a_member(bench)
+    former.epoch = 2
+    assert (await bench.post("/v1/pairings", former.acceptance())).status_code == 201
+    compact = former.release()
+    first = await bench.post("/v1/releases", compact)
+    assert first.json()["released_ms"] is not None, first.text
+    assert (await bench.post("/v1/releases", compact)).json() == first.json()
+    assert (await bench.get("/v1/jacks", former.phone)).json()["items"] == []
+    await bench.refused("/v1/payments", former.request(), ErrorCode.CODE_UNKNOWN)
+    assert findings(bench, database) == []
+
+
+async def test_who_leaves_a_jack_is_still_asked_for_another(bench: Bench) -> None:
+    owner, member, second = bench.devices, await a_member(bench), await bench.other_car()
+    second.terminal = await bench.enrolled(Role.TERMINAL)
+    guest = copy(second)
+    guest.phone = member.phone
+    joined = guest.acceptance(pairing={"owner": second.phone.key.kid})
+    assert (await bench.post("/v1/pairings", joined)).status_code == 201
+    asked = {}
+    for who in (owner, second):
+        answer = await bench.post("/v1/payments", who.request())
+        asked[str(answer.json()["id"])] = who
+    assert (await bench.post("/v1/releases", member.release())).status_code == 200
+    away = {"decision": "decline", "auth_code": None, "payment_method": None}
+    statuses = []
+    for payment, who in asked.items():
+        late = confirmation(bench, payment, who, 1, **away, decided_by="timeout")
+        statuses.append((await bench.confirm(payment, late, wait_s=0)).json()["status"])
+    assert statuses == ["declined", "pending"]
+
+
 async def test_what_makes_no_member(bench: Bench) -> None:
     phone, stranger = await a_phone(bench), await a_phone(bench)
     path = "/v1/pairings"
