@@ -97,20 +97,21 @@ def accept_confirmation(
     1. the phone was asked about the payment (``payment_unknown``);
     2. the same statement again is answered with the payment as it is now, also to a revoked
        phone;
-    3. time (``clock_skew``, ``statement_expired``);
-    4. an approval: the phone has not sent too many wrong ones (``too_many_confirmations``);
-    5. the payment is pending (``payment_state``; ``settled_by_other_phone`` if another one of the
+    3. the phone is revoked (``device_revoked``);
+    4. time (``clock_skew``, ``statement_expired``);
+    5. an approval: the phone has not sent too many wrong ones (``too_many_confirmations``);
+    6. the payment is pending (``payment_state``; ``settled_by_other_phone`` if another one of the
        jack's phones has decided) and not past its time (``statement_expired``);
-    6. phone, jack or terminal revoked, or the terminal moved to another merchant or lane
+    7. jack or terminal revoked, or the terminal moved to another merchant or lane
        (``device_revoked``); pairing replaced or ended, or the phone no member any more
        (``epoch_outdated``);
-    7. the links of the chain (``chain_broken``), the auth code's epoch (``epoch_outdated``);
-    8. the counter is above the jack's last one (``counter_reused``);
-    9. for an approval: presence where the merchant requires it or nobody was asked
-       (``presence_missing``), and a payment method of this phone that was not removed
-       (``payment_method_unknown``), coupled to the jack if any is
-       (``payment_method_not_coupled``);
-    10. statement ids that were used before (``statement_replayed``).
+    8. the links of the chain (``chain_broken``), the auth code's epoch (``epoch_outdated``);
+    9. the counter is above the jack's last one (``counter_reused``);
+    10. for an approval: presence where the merchant requires it or nobody was asked
+        (``presence_missing``), and a payment method of this phone that was not removed
+        (``payment_method_unknown``), coupled to the jack if any is
+        (``payment_method_not_coupled``);
+    11. statement ids that were used before (``statement_replayed``).
 
     Of several phones one that declines unasked, or away from the jack, leaves the payment to the
     others (``server.withdrawals``). An approval and the outbox row of its charge are one
@@ -123,12 +124,13 @@ def accept_confirmation(
     asked = challenge_of(connection, row, confirmation.iss)
     if holds_statement(connection, payment_id, signed.compact):
         return Confirmed(view(row), None)
+    jack = _jack_of(connection, row, confirmation.iss)
     check_time(confirmation, now_ms // 1000)
     if confirmation.decision is Decision.APPROVE:
         failed = FailureKind.CONFIRMATION
         allowances.check_failures(connection, failed, confirmation.iss, now_ms)
     _check_open(row, confirmation, now_ms)
-    jack = _check_pairing(connection, row, confirmation.iss)
+    _check_pairing(connection, row, jack, confirmation.iss)
     challenge = _check_chain(row, asked, signed)
     _check_counter(signed.auth_code, jack)
     if confirmation.decision is Decision.APPROVE:
@@ -141,6 +143,18 @@ def accept_confirmation(
     return _take_effect(connection, row, confirmation, now_ms, issuer)
 
 
+def _jack_of(connection: Connection, row: PaymentRow, phone: str) -> AnyRow:
+    """The jack, for a phone that is in force. Raises PaymentError (``device_revoked``).
+
+    Asked before the payment's state, which a revoked phone is not told.
+    """
+    devices = {"jack": row.jack_id, "phone": phone, "terminal": row.terminal_id}
+    jack = _JACK.one(connection, devices)
+    if jack.phone_revoked_ms is not None:
+        raise PaymentError(ErrorCode.DEVICE_REVOKED)
+    return jack
+
+
 def _check_open(row: PaymentRow, confirmation: Confirmation, now_ms: int) -> None:
     event = _EVENTS[confirmation.decision]
     status = Status(row.status)
@@ -151,12 +165,9 @@ def _check_open(row: PaymentRow, confirmation: Confirmation, now_ms: int) -> Non
         raise StatementError(ErrorCode.STATEMENT_EXPIRED, "the payment's time is over")
 
 
-def _check_pairing(connection: Connection, row: PaymentRow, phone: str) -> AnyRow:
-    """The jack, still paired with the phone that decides, and all three devices in force."""
-    devices = {"jack": row.jack_id, "phone": phone, "terminal": row.terminal_id}
-    jack = _JACK.one(connection, devices)
-    revoked_ms = {jack.revoked_ms, jack.phone_revoked_ms, jack.terminal_revoked_ms}
-    if revoked_ms != {None}:
+def _check_pairing(connection: Connection, row: PaymentRow, jack: AnyRow, phone: str) -> None:
+    """Jack and terminal are in force, and the jack is still paired with the phone that decides."""
+    if {jack.revoked_ms, jack.terminal_revoked_ms} != {None}:
         raise PaymentError(ErrorCode.DEVICE_REVOKED)
     if (jack.merchant_id, jack.lane) != (row.merchant_id, row.lane):
         raise PaymentError(ErrorCode.DEVICE_REVOKED, "the terminal serves another lane now")
@@ -164,7 +175,6 @@ def _check_pairing(connection: Connection, row: PaymentRow, phone: str) -> AnyRo
         raise PaymentError(ErrorCode.EPOCH_OUTDATED)
     if jack.phone_id != phone:
         check_member(connection, row.jack_id, phone)
-    return jack
 
 
 def _check_chain(row: PaymentRow, compact: str, signed: SignedConfirmation) -> Challenge:

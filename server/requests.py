@@ -97,25 +97,28 @@ def accept_request(
 ) -> Requested:
     """Create the payment and its challenge. Checks, in this order:
 
-    1. the payment id is known: the same statement is answered with its payment, also to a
-       revoked terminal, another one is refused (``payment_conflict``);
-    2. time (``clock_skew``, ``statement_expired``);
-    3. the terminal is revoked (``device_revoked``), or names another lane than the one that it is
-       registered for (``claim_invalid``);
-    4. the terminal sent too many unknown codes (``too_many_codes``), or most of what it asked for
+    1. the same statement again is answered with its payment, also to a revoked terminal; another
+       one of a payment of this terminal is refused (``payment_conflict``);
+    2. the terminal is revoked (``device_revoked``);
+    3. the payment id is that of another terminal's payment (``payment_conflict``);
+    4. time (``clock_skew``, ``statement_expired``);
+    5. the terminal names another lane than the one that it is registered for (``claim_invalid``);
+    6. the terminal sent too many unknown codes (``too_many_codes``), or most of what it asked for
        came to nothing (``terminal_throttled``);
-    5. nobody can be charged under the code: unknown, shared, revoked, let go (``code_unknown``);
-    6. an open payment of the terminal (``terminal_busy``), of the jack (``jack_busy``);
-    7. the jack's owner was asked too often (``jack_prompted``);
-    8. a lane nonce or statement id that was used before (``statement_replayed``).
+    7. nobody can be charged under the code: unknown, shared, revoked, let go (``code_unknown``);
+    8. an open payment of the terminal (``terminal_busy``), of the jack (``jack_busy``);
+    9. the jack's owner was asked too often (``jack_prompted``);
+    10. a lane nonce or statement id that was used before (``statement_replayed``).
     """
     request = signed.request
     known = find_payment(connection, request.jti)
-    if known is not None:
-        return _known(connection, known, signed.compact)
+    if known is not None and holds_statement(connection, known.id, signed.compact):
+        return Requested(view(known), created=False, changes=())
+    merchant = _MERCHANT.one(connection, {"terminal": request.iss})
+    _check_new(known, request, merchant)
     now_s = fresh.now_ms // 1000
     check_time(request, now_s)
-    merchant = _merchant_of(connection, request)
+    _check_lane(request, merchant)
     allowances.check_failures(connection, FailureKind.CODE, request.iss, fresh.now_ms)
     allowances.check_denials(connection, request.iss, fresh.now_ms)
     jack = _chargeable(connection, signed.jack_id)
@@ -139,10 +142,16 @@ def accept_request(
     return Requested(view(row), True, (*changes, Change(row)))
 
 
-def _known(connection: Connection, row: PaymentRow, compact: str) -> Requested:
-    if not holds_statement(connection, row.id, compact):
+def _check_new(known: PaymentRow | None, request: PaymentRequest, merchant: AnyRow) -> None:
+    """No payment has this id. Of another terminal's a revoked one does not learn that it is there.
+
+    Of its own it does: else it would take for refused what it has asked for with other bytes.
+    """
+    own = known is not None and known.terminal_id == request.iss
+    if merchant.revoked_ms is not None and not own:
+        raise PaymentError(ErrorCode.DEVICE_REVOKED)
+    if known is not None:
         raise PaymentError(ErrorCode.PAYMENT_CONFLICT)
-    return Requested(view(row), created=False, changes=())
 
 
 def _chargeable(connection: Connection, jack_id: str | None) -> AnyRow:
@@ -171,17 +180,13 @@ def _check_free(
     return [expire(connection, row, fresh.now_ms, issuer) for row in open_rows]
 
 
-def _merchant_of(connection: Connection, request: PaymentRequest) -> AnyRow:
+def _check_lane(request: PaymentRequest, merchant: AnyRow) -> None:
     """Whom the owner will be told to pay, and where: neither is for the terminal to say.
 
-    Raises CodedError: ``device_revoked``, ``claim_invalid``.
+    Raises StatementError (``claim_invalid``).
     """
-    row = _MERCHANT.one(connection, {"terminal": request.iss})
-    if row.revoked_ms is not None:
-        raise PaymentError(ErrorCode.DEVICE_REVOKED)
-    if request.lane != row.lane:
+    if request.lane != merchant.lane:
         raise StatementError(ErrorCode.CLAIM_INVALID, "claim lane: not the lane of this terminal")
-    return row
 
 
 def _insert_payment(

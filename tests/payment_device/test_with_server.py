@@ -14,12 +14,13 @@ import pytest
 
 from payment_device.answers import UnsettledError
 from payment_device.intents import FILE_NAME, Phase
-from payment_device.orders import GivingBack
+from payment_device.orders import GivingBack, again
 from server.client import ServerPin
 from server.registry import revoke
 from tests.payment_device.lane import Air, Bench, terminal_at, until
 from tests.server.bench import Bench as ServerBench
 from tests.server.bench import make_folder, running
+from twochannel.protocol.envelope import sign
 from twochannel.protocol.errors import CodedError, ErrorCode
 from twochannel.protocol.money import Amount
 from twochannel.protocol.statements import Role
@@ -211,6 +212,26 @@ async def test_what_is_pending_at_a_terminal_that_is_revoked_is_not_taken_for_re
         with pytest.raises(UnsettledError):
             await again.terminal.payment(payment, wait_s=20)
         assert again.intents.get(payment).phase is Phase.PENDING
+
+
+async def test_what_a_revoked_terminal_has_signed_again_is_not_taken_for_refused(
+    tmp_path: Path, site: Site, air: Air
+) -> None:
+    """The server holds the payment under the other signature."""
+    charging = site.charge("coffee")
+    await site.approve()
+    payment = (await charging)["id"]
+    signer, request = site.server.devices.terminal, site.lane.intents.get(payment).asked
+    other = sign(again(request, request.iat - 1), signer)
+    cut = before_the_answer(
+        tmp_path / "lane",
+        f"UPDATE payments SET phase = 'stored', answer = NULL, request = '{other}'",
+    )
+    site.revoke_terminal()
+    async with terminal_at(cut, pin_of(site.server), signer, air, patience_s=0) as lane:
+        with pytest.raises(UnsettledError):
+            await lane.terminal.payment(payment, wait_s=20)
+        assert lane.intents.get(payment).phase is Phase.STORED
 
 
 async def test_a_code_of_nobody_is_no_payment(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.server.devices import Devices, new_id, now_s, seal
 from tests.server.doors import DOORS, Door, Scene
 from tests.server.sql import execute
 from tests.server.test_couplings import asked
+from tests.server.test_members import challenge_of
 from tests.server.test_proofs import tell_time
 from twochannel.protocol.envelope import digest, unverified_claims
 from twochannel.protocol.errors import ErrorCode
@@ -319,6 +321,40 @@ async def test_a_pairing_that_is_sent_again_is_refused_once_its_jack_is_revoked(
     with ended(scene.bench, door.claims["sub"]):
         await scene.bench.refused(door.path, compact, ErrorCode.DEVICE_REVOKED)
     await scene.mend("pairings")
+
+
+@pytest.mark.parametrize("faults", [{}, LATE, OTHER_REQUEST])
+async def test_a_revoked_phone_does_not_learn_from_a_new_decline_how_a_payment_stands(
+    scene: Scene, faults: Claims
+) -> None:
+    bench, owner, member = scene.bench, scene.car, copy(scene.car)
+    member.phone = scene.member
+    payment = (await bench.post("/v1/payments", owner.request())).json()["id"]
+    await declines_once_revoked(bench, payment, member, faults)
+    approval = owner.confirmation(payment, challenge_of(bench, payment, owner))
+    assert (await bench.confirm(payment, approval)).json()["status"] == "captured"
+    for phone in (owner, member):
+        await declines_once_revoked(bench, payment, phone, faults)
+
+
+async def declines_once_revoked(bench: Bench, payment: str, who: Devices, faults: Claims) -> None:
+    decline = who.decline(payment, challenge_of(bench, payment, who), **faults)
+    with ended(bench, who.phone.key.kid):
+        path = f"/v1/payments/{payment}/confirmation"
+        await bench.refused(path, decline, ErrorCode.DEVICE_REVOKED)
+
+
+@pytest.mark.parametrize("faults", [{}, LATE])
+async def test_a_revoked_terminal_does_not_learn_which_payments_others_have(
+    shared: Bench, faults: Claims
+) -> None:
+    payment, _, _ = await shared.pending()
+    other = Devices(shared.devices.identity, terminal=await shared.enrolled(Role.TERMINAL))
+    other.jack_beacon = shared.devices.jack_beacon
+    with ended(shared, other.terminal.key.kid):
+        for jti in (payment, new_id()):
+            request = other.request(jti=jti, sub=jti, **faults)
+            await shared.refused("/v1/payments", request, ErrorCode.DEVICE_REVOKED)
 
 
 @pytest.mark.parametrize("role", [Role.TERMINAL, Role.PHONE])
