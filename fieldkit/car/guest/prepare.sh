@@ -69,7 +69,7 @@ echo 'car: making the initramfs...'
 mkdir -p initramfs/bin initramfs/modules initramfs/proc initramfs/sys initramfs/dev initramfs/root
 cp /bin/busybox initramfs/bin/
 install -m 755 initramfs-init initramfs/init
-for module in virtio_pci virtio_blk ext4; do
+for module in virtio_pci virtio_blk ext4 9pnet_virtio; do
   modprobe -S "$version" --show-depends "$module"
 done | awk '$1 == "insmod" && !seen[$2]++ {print $2}' | while read -r file; do
   cp "$file" initramfs/modules/
