@@ -1,4 +1,4 @@
-"""What a pairing asks of the database, which everybody else who writes waits for."""
+"""What the database is asked: no question looks through a table that grows with the jacks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.database import migrate
+from server.owners import show_owner
 from server.pairing import store_pairing
 from server.store import Store
 from tests.server.sql import plan_of
@@ -30,4 +31,12 @@ def test_a_pairing_looks_through_no_table(world: World) -> None:
         lambda c: plan_of(c, lambda: store_pairing(c, again, world.now_ms))
     )
     assert any("uq_jacks_beacon_key" in step for step in steps)
+    assert not [step for step in steps if step.startswith("SCAN")]
+
+
+def test_an_owner_is_shown_without_looking_through_a_table(world: World) -> None:
+    phone = world.phone.key.kid
+    steps = world.store.read_now(lambda c: plan_of(c, lambda: show_owner(c, phone)))
+    for index in ("ix_couplings_method", "ix_pairings_phone", "ix_instructions_phone"):
+        assert any(index in step for step in steps), index
     assert not [step for step in steps if step.startswith("SCAN")]
