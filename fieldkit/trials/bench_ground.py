@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from typing import Final, NoReturn
 from fieldkit.cast import CarRole, Cast
 from fieldkit.hosts import Bench, Hosts, HostWifi
 from fieldkit.process import StageError
+from fieldkit.ssh_place import There
 from fieldkit.stage import Stage
 from fieldkit.trials.machine import Boot
-from fieldkit.trials.packing import RINGS
+from fieldkit.trials.packing import in_order
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -73,12 +73,10 @@ class BenchGround(Hosts):
 
     async def recordings(self, stage: Stage, agent: str) -> dict[str, bytes]:
         """Every piece of the rings of an agent, by the name of its file."""
-        place, state = self.places[agent], stage.state(agent)
-        stems = {Path(ring).stem for ring in RINGS}
-        names = (await place.run(("ls", str(state)))).split()
-        wanted = [n for n in names if n.partition(".")[0] in stems and Path(n).suffix in _SUFFIXES]
-        files = await asyncio.gather(*(place.read(state / name) for name in wanted))
-        return dict(zip(wanted, files, strict=True))
+        return await recordings(self.places[agent], stage.state(agent))
 
 
-_SUFFIXES: Final = {Path(ring).suffix for ring in RINGS}
+async def recordings(place: There, state: Path) -> dict[str, bytes]:
+    """Of an agent that may go on: one piece after the other, as the rings are ordered."""
+    names = (await place.run(("ls", str(state)))).split()
+    return {name: await place.read(state / name) for name in in_order(names)}

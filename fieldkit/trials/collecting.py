@@ -99,18 +99,24 @@ async def _fetch_all(source: Source, parts: Path, told: Callable[[str], None]) -
     """Raises CollectError."""
     folder = source.here(parts)
     await _refuse_another(source, folder)
-    before: list[str] | None = None
-    for _ in range(_LOOKS):
-        whole = await _fetch(source, folder)
-        there = sorted(path.name for path in _held(folder))
-        if whole and there == before:
-            break
-        before = there if whole else None
+    for ring in RINGS:
+        await _fetch_ring(source, folder, ring)
     held = list(_held(folder))
     if not held:
         raise CollectError(f"{source.machine}: nothing is recorded in {source.folder} there")
     kib = sum(path.stat().st_size for path in held) // 1024
     told(f"{source.machine}: {len(held)} files, {kib} KiB")
+
+
+async def _fetch_ring(source: Source, folder: Path, ring: str) -> None:
+    """Raises CollectError."""
+    before: list[str] | None = None
+    for _ in range(_LOOKS):
+        whole = await _fetch(source, folder, ring)
+        there = sorted(path.name for path in _held(folder))
+        if whole and there == before:
+            break
+        before = there if whole else None
 
 
 async def _refuse_another(source: Source, folder: Path) -> None:
@@ -121,7 +127,7 @@ async def _refuse_another(source: Source, folder: Path) -> None:
     """
     if not (here := _newest(path.name for path in _held(folder))):
         return
-    _, listing = await _rsync(source, folder, "--list-only")
+    _, listing = await _rsync(source, folder, RINGS, "--list-only")
     there = _newest(line.rpartition(" ")[2] for line in listing)
     if any(number > there.get(ring, 0) for ring, number in here.items()):
         raise CollectError(
@@ -140,17 +146,19 @@ def _newest(files: Iterable[str]) -> dict[str, int]:
     return found
 
 
-async def _fetch(source: Source, folder: Path) -> bool:
+async def _fetch(source: Source, folder: Path, ring: str) -> bool:
     """One look; whether every file was there that rsync was told of. Raises CollectError."""
-    _prepare(folder)
-    returncode, _ = await _rsync(source, folder, "--checksum", "--partial")
+    _prepare(folder, ring)
+    returncode, _ = await _rsync(source, folder, [ring], "--checksum", "--partial")
     return returncode == 0
 
 
-async def _rsync(source: Source, folder: Path, *options: str) -> tuple[int, list[str]]:
+async def _rsync(
+    source: Source, folder: Path, rings: Iterable[str], *options: str
+) -> tuple[int, list[str]]:
     """Its exit code and what it said. Raises CollectError."""
     process = await asyncio.create_subprocess_exec(
-        *_line(source, folder, options),
+        *_line(source, folder, rings, options),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -162,20 +170,20 @@ async def _rsync(source: Source, folder: Path, *options: str) -> tuple[int, list
     return process.returncode, lines
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, ring: str) -> None:
     """The piece that is written may have become one with a number since: it is fetched anew."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for ring in RINGS:
-        (folder / ring).unlink(missing_ok=True)
+    (folder / ring).unlink(missing_ok=True)
 
 
-def _line(source: Source, folder: Path, options: Sequence[str]) -> Iterator[str]:
+def _line(
+    source: Source, folder: Path, rings: Iterable[str], options: Sequence[str]
+) -> Iterator[str]:
     ssh = ("ssh", "-T", "-o", "BatchMode=yes", *source.host.ssh_options)
     yield from ("rsync", "--dirs", "--times", "--chmod=F600,D700", *options)
     yield from (f"--timeout={_SILENCE_S}", f"--rsh={shlex.join(ssh)}")
     yield f"--rsync-path={source.host.rsync}"
-    for ring in RINGS:
-        name = Path(ring)
+    for name in map(Path, rings):
         yield f"--include=/{name.name}"
         yield f"--include=/{name.stem}.[0-9]*{name.suffix}"
     yield from ("--exclude=*", f"{source.host.ssh}:{source.folder}/", f"{folder}/")

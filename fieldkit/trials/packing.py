@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,8 @@ from twochannel.ring import older, pieces
 from twochannel.trace import boot_id
 
 FORMAT: Final = 1
-#: What may be packed, and nothing else: no keys, no databases.
+#: What may be packed, and nothing else: no keys, no databases. In the order in which they are taken
+#: from an agent that goes on: what a trace says of adverts is then in those taken after it.
 RINGS: Final = ("trace.jsonl", "adverts.btsnoop")
 #: Of a machine in ``trial.json``: its clocks when its recordings were taken.
 COLLECTED: Final = ("collected_wall_ms", "collected_mono_ns", "collected_boot")
@@ -84,6 +85,17 @@ def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
         machine = machines.setdefault(record.machine, told)
         machine["agents"].append({"name": record.agent, "party": record.party})
     return list(machines.values())
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that are pieces of rings, as they are to be taken."""
+    files = [Path(name) for name in sorted(names)]
+    return [
+        file.name
+        for ring in map(Path, RINGS)
+        for file in files
+        if file.suffix == ring.suffix and file.name.partition(".")[0] == ring.stem
+    ]
 
 
 def recordings(state: Path) -> dict[str, bytes]:

@@ -130,6 +130,8 @@ def replayed_exactly(
 ) -> int:
     """How many decisions of lanes come out as they were; all of them must."""
     found = told_by("replay", played, folder)
+    every = [decision for lane in found["lanes"] for decision in lane["decisions"]]
+    assert [d for d in every if d["not_replayed"] or d["replayed"] != d["recorded"]] == []
     assert (found["otherwise"], found["not_replayed"]) == (0, 0)
     assert {lane["lane"] for lane in found["lanes"]} == set(lanes)
     return int(found["same"])
