@@ -118,9 +118,8 @@ async def test_racing_a_cancel_has_one_winner(server: Bench) -> None:
 
 
 async def test_too_late_is_too_late(server: Bench) -> None:
-    payment = (await server.post("/v1/payments", server.devices.request(exp=now_s() + 1))).json()[
-        "id"
-    ]
+    request = server.devices.request(exp=now_s() + 3)
+    payment = (await server.post("/v1/payments", request)).json()["id"]
     challenge = server.statement(payment, "challenge+jwt")
     path = f"/v1/payments/{payment}"
     with nothing_charged(server):

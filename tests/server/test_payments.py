@@ -198,7 +198,7 @@ async def test_the_terminal_cancels_what_is_pending(shared: Bench) -> None:
 
 
 async def test_what_nobody_answers_expires(shared: Bench) -> None:
-    request = shared.devices.request(exp=now_s() + 2)
+    request = shared.devices.request(exp=now_s() + 3)
     answer = await shared.post("/v1/payments", request, prefer="wait=20")
     assert (answer.status_code, answer.json()["status"]) == (201, "expired")
     challenge = shared.statement(payment_id_of(request), "challenge+jwt")

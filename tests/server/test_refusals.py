@@ -78,7 +78,7 @@ async def test_a_payment_id_stands_for_one_request(shared: Bench) -> None:
 
 
 async def test_a_known_request_is_answered_even_when_its_time_is_over(shared: Bench) -> None:
-    request = shared.devices.request(exp=now_s() + 2)
+    request = shared.devices.request(exp=now_s() + 3)
     first = await shared.post("/v1/payments", request, prefer="wait=10")
     again = await shared.post("/v1/payments", request)
     assert (again.status_code, again.json()) == (200, first.json())
@@ -114,7 +114,7 @@ async def test_who_comes_back_when_told_finds_jack_and_terminal_free(shared: Ben
 
 async def test_an_open_payment_past_its_time_blocks_nobody(shared: Bench) -> None:
     """Also when the sweeper has not come by yet."""
-    request = shared.devices.request(exp=now_s() + 1)
+    request = shared.devices.request(exp=now_s() + 3)
     payment = (await shared.post("/v1/payments", request)).json()["id"]
     async with asyncio.timeout(10):
         while (await shared.post("/v1/payments", shared.devices.request())).status_code != 201:
