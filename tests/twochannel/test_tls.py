@@ -163,7 +163,7 @@ async def test_a_request_cut_in_the_handshake_leaves_no_connection_behind() -> N
         port = silent.sockets[0].getsockname()[1]
         async with httpx.AsyncClient(verify=first_contact_context(), timeout=None) as http:
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.2), no_connection_left_behind() as extensions:
+                async with asyncio.timeout(1.0), no_connection_left_behind() as extensions:
                     await http.get(f"https://127.0.0.1:{port}", extensions=extensions)
             async with asyncio.timeout(10):
                 await ended.wait()
