@@ -34,6 +34,7 @@ from twochannel import control
 
 _CONNECT_DEADLINE_S: Final = 30.0
 _CLOCK_QUESTIONS: Final = 9
+_ASKED_AGAIN_S: Final = 0.5
 #: Says the time for each line that it is asked. Loads as little as Python can.
 _CLOCK: Final = "import sys,time\nfor _ in sys.stdin: print(time.monotonic_ns(), flush=True)"
 #: Says the process's id, and kills it when the connection, hence standard input, ends.
@@ -55,6 +56,20 @@ class Login:
     target: str
     options: Sequence[str] = ()
     python: str = "python3"
+
+
+async def end_process(process: asyncio.subprocess.Process) -> None:
+    """Ask a process to end until it has.
+
+    A signal that reaches ssh just before it waits is noted there and wakes nothing: it would end
+    when it next has something to do, minutes later.
+    """
+    while process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ASKED_AGAIN_S):
+                await process.wait()
 
 
 class There:
@@ -114,9 +129,8 @@ class There:
             with contextlib.suppress(StageError):
                 await self.run(("rm", "-rf", str(self.folder)))
         for process in (self._follower, self._master):
-            if process is not None and process.returncode is None:
-                process.terminate()
-                await process.wait()
+            if process is not None:
+                await end_process(process)
 
     async def _compare_clocks(self) -> int:
         """Nanoseconds to add to a time there; right to half of the quickest answer's way."""

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from fieldkit.process import CommandFailedError, Process, StageError
-from fieldkit.ssh_place import Login, There
+from fieldkit.ssh_place import Login, There, end_process
 from tests.sshd import Machine
 from twochannel.control import ControlError
 from twochannel.ring import pieces
@@ -144,6 +144,24 @@ async def test_what_cannot_be_started_there_is_told(folder: Path) -> None:
     with pytest.raises(StageError, match="worker was not started there"):
         await process.start()
     assert not process.running
+
+
+async def test_who_misses_the_first_signal_is_asked_again() -> None:
+    deaf = (
+        "import signal, sys\n"
+        "def miss(*_): signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGTERM, miss)\n"
+        "print(flush=True)\n"
+        "while True: signal.pause()\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", deaf), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    async with asyncio.timeout(DEADLINE_S):
+        await end_process(process)
+    assert process.returncode == -signal.SIGTERM
 
 
 async def test_nothing_is_left_there(machine: Machine, folder: Path) -> None:
