@@ -107,6 +107,12 @@ async def never(_: object) -> Any:
     await asyncio.Event().wait()
 
 
+#: For how long an answer of the processor is waited: longer than a busy machine takes, and only as
+#: long as a test waits where none is to come.
+PATIENT_S = 10.0
+HASTY_S = 2.0
+
+
 class Desk:
     """One server's world, processor and clearing."""
 
@@ -127,7 +133,7 @@ class Desk:
             trace=self.trace,
             clock_ms=wall_ms,
             jitter=lambda: 0.5,
-            timeout_s=0.5,
+            timeout_s=PATIENT_S,
         )
 
     @asynccontextmanager

@@ -19,7 +19,7 @@ from server.processors.port import (
     OutcomeUnknownError,
     may_order_again,
 )
-from tests.server.desk import Desk, answers, never, open_desk, raises
+from tests.server.desk import HASTY_S, PATIENT_S, Desk, answers, never, open_desk, raises
 from tests.server.world import NOW_MS
 from twochannel.protocol.payment import CaptureMode
 from twochannel.trace import wall_ms
@@ -33,6 +33,7 @@ async def desk(tmp_path: Path, database: str) -> AsyncIterator[Desk]:
 
 @pytest.mark.parametrize("token", ["tok_hang", "tok_lost_answer"])
 async def test_an_answer_that_is_lost_is_looked_up(desk: Desk, token: str) -> None:
+    desk.clearing = replace(desk.clearing, timeout_s=HASTY_S)
     async with desk.running():
         payment = desk.confirmed(token)
         row = await desk.until(payment, status="captured")
@@ -63,6 +64,7 @@ async def test_an_adapter_that_breaks_leaves_the_outcome_unknown(
 ) -> None:
     desk.processor.instead_of_charge = [raises(ZeroDivisionError("a bug"))]
     desk.processor.instead_of_lookup = [raises(ZeroDivisionError("a bug")), never]
+    desk.clearing = replace(desk.clearing, timeout_s=HASTY_S)
     async with desk.running():
         payment = desk.confirmed()
         await desk.until(payment, status="captured")
@@ -109,7 +111,7 @@ async def test_a_hold_stays_held_while_an_operation_is_unknown(desk: Desk, opera
         row = desk.world.payment(payment)
         assert (row["status"], row["operation"]) == ("authorized", operation)
         desk.processor.instead_of_lookup = []
-        desk.clearing = replace(desk.clearing, timeout_s=0.5)
+        desk.clearing = replace(desk.clearing, timeout_s=PATIENT_S)
     async with desk.running():
         await desk.until(payment, status={"capture": "captured", "void": "voided"}[operation])
 
