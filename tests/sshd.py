@@ -18,6 +18,8 @@ from typing import Final
 
 #: Debian's package openssh-server.
 SSHD: Final = Path("/usr/sbin/sshd")
+#: Of the loopback, and not the one by which everything else is reached.
+ADDRESS: Final = "127.0.0.6"
 _DEADLINE_S: Final = 20.0
 _POLL_S: Final = 0.02
 _CONFIG: Final = """\

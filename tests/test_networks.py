@@ -26,7 +26,7 @@ print(ears.recv(100).decode())
 """
 
 
-@pytest.mark.skipif(not networks.networks_can_be_made(), reason="this user may make no networks")
+@pytest.mark.machines
 def test_a_worker_hears_itself_alone_in_a_network_of_its_own() -> None:
     words = networks.own_network("popen").partition("python=")[2].split()
     ended = subprocess.run(

@@ -1,8 +1,9 @@
-"""An air without luck, for tests that are about something else, and a folder for commands."""
+"""An air without luck, for tests that are about something else; folders, and a machine over SSH."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from fieldkit.air import Air, AirPlan, ControllerPlan
 from fieldkit.propagation import Propagation
+from tests.sshd import ADDRESS, Machine
 
 STILL = Propagation(shadowing_sd_db=0, fading_sd_db=0, loss_probability=0)
 
@@ -31,3 +33,18 @@ def temporary() -> Iterator[Path]:
     for left in sorted(folder.rglob("*"), reverse=True):
         left.rmdir() if left.is_dir() else left.unlink()
     folder.rmdir()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short, for sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="cj-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def machine(folder: Path) -> Iterator[Machine]:
+    """One that runs, for tests with the marker ``sshd``."""
+    machine = Machine(folder / "machine", ADDRESS)
+    with machine.running():
+        yield machine

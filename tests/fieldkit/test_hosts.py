@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,12 +33,6 @@ def bench_toml(machines: Machines, *, moves: bool) -> str:
         lines += [f'{one.name} = "{machines.radio(one.name)}"' for one in CAST.extra_radios]
         lines += ["[wifi]", f"cut = {json.dumps(CUT)}", f"mend = {json.dumps(MEND)}"]
     return "\n".join(lines)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="cj-") as name:
-        yield Path(name)
 
 
 @pytest.mark.sshd

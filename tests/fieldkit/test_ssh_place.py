@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,31 +14,16 @@ import pytest
 
 from fieldkit.process import CommandFailedError, Process, StageError
 from fieldkit.ssh_place import Login, There, end_process
-from tests.sshd import Machine
+from tests.sshd import ADDRESS, Machine
 from twochannel.control import ControlError
 from twochannel.ring import pieces
 
 pytestmark = pytest.mark.sshd
 
-ADDRESS = "127.0.0.6"
 READY = (
     "import json, os, time; print(json.dumps(dict(e=os.environ['E'], p=os.getpid())), flush=True);"
 )
 DEADLINE_S = 20
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short, for sockets lie in it."""
-    with tempfile.TemporaryDirectory(prefix="cj-") as name:
-        yield Path(name)
-
-
-@pytest.fixture
-def machine(folder: Path) -> Iterator[Machine]:
-    machine = Machine(folder / "machine", ADDRESS)
-    with machine.running():
-        yield machine
 
 
 @pytest.fixture

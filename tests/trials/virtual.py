@@ -131,7 +131,7 @@ def replayed_exactly(
     """How many decisions of lanes come out as they were; all of them must."""
     found = told_by("replay", played, folder)
     every = [decision for lane in found["lanes"] for decision in lane["decisions"]]
-    assert [d for d in every if d["not_replayed"] or d["replayed"] != d["recorded"]] == []
-    assert (found["otherwise"], found["not_replayed"]) == (0, 0)
+    others = [decision for decision in every if decision["replayed"] != decision["recorded"]]
+    assert (found["otherwise"], found["not_replayed"]) == (0, 0), others
     assert {lane["lane"] for lane in found["lanes"]} == set(lanes)
     return int(found["same"])

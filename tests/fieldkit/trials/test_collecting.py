@@ -7,7 +7,6 @@ import os
 import random
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,12 +62,6 @@ def run(*arguments: str | Path) -> Result:
 
 @pytest.mark.sshd
 class TestBySsh:
-    @pytest.fixture
-    def machine(self, tmp_path: Path) -> Iterator[Machine]:
-        machine = Machine(tmp_path / "sshd", "127.0.0.1")
-        with machine.running():
-            yield machine
-
     @pytest.fixture
     def bench(self, tmp_path: Path, states: Path, machine: Machine) -> Path:
         def host(table: str, agent: str) -> str:

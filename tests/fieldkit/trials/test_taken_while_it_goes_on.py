@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -28,13 +27,6 @@ from twochannel.trace import Trace
 PAUSE_S = 0.0005
 #: So many that it takes a while to read them.
 HEARD_BEFORE = 30_000
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short, for sockets lie in it."""
-    with tempfile.TemporaryDirectory(prefix="cj-") as name:
-        yield Path(name)
 
 
 @pytest.fixture
@@ -72,13 +64,6 @@ def assert_none_is_missing(files: Mapping[str, bytes]) -> None:
     # The last line may have been read while it was written.
     told = json.loads(text.decode().splitlines()[-2])["number"]
     assert sum(1 for _ in btsnoop.decode(adverts)) >= told > 1
-
-
-@pytest.fixture
-def machine(folder: Path) -> Iterator[Machine]:
-    machine = Machine(folder / "sshd", "127.0.0.1")
-    with machine.running():
-        yield machine
 
 
 def test_on_the_machine_itself(state: Path) -> None:
